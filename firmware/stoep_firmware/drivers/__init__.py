@@ -1,0 +1,1 @@
+"""Sensors over injected buses and pins."""

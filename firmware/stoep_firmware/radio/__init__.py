@@ -1,0 +1,1 @@
+"""LoRa transceivers over an injected SPI bus and pins."""

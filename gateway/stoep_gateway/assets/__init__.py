@@ -1,0 +1,1 @@
+"""The city's things: containers, bays, and which device watches which."""

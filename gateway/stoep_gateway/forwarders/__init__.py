@@ -1,0 +1,1 @@
+"""Packet forwarder protocols: sans-IO machines and thin drivers."""

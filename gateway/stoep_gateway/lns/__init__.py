@@ -1,0 +1,1 @@
+"""The LoRaWAN network server: deduplicate, sessions, join, uplink, downlink."""

@@ -1,0 +1,1 @@
+"""Which containers to empty, in what order, and why."""

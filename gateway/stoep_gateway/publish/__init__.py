@@ -1,0 +1,1 @@
+"""Topics and payloads (pure), and the MQTT publisher over the outbox."""

@@ -1,0 +1,1 @@
+"""SQLite: sessions, messages, outbox, in one durable transaction."""

@@ -1,0 +1,1 @@
+"""What both ends agree on: payloads and LoRaWAN frames. Imports nothing but struct and binascii."""

@@ -1,0 +1,44 @@
+"""Every file beside this one runs on CPython (collected by pytest) and here on real MicroPython."""
+
+import ast
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+FILES = sorted(p for p in HERE.glob("test_*.py") if p.name != pathlib.Path(__file__).name)
+
+
+def micropython() -> str:
+    found = shutil.which("micropython", path=str(pathlib.Path(sys.executable).parent))
+    if found is None:
+        pytest.skip("no micropython in the virtual environment (x86-64 wheels only)")
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_file_passes_on_micropython(path: pathlib.Path) -> None:
+    module = ast.parse(path.read_text())
+    expected = sorted(
+        node.name
+        for node in module.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    )
+    assert expected, f"{path} holds no test"
+    search_path = (HERE, ROOT / "protocol", ROOT / "firmware", ".frozen")
+    run = subprocess.run(
+        [micropython(), str(ROOT / "tests/support/dual_runner.py"), path.stem],
+        env={**os.environ, "MICROPYPATH": ":".join(map(str, search_path))},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    passed = sorted(line[5:] for line in run.stdout.splitlines() if line.startswith("PASS "))
+    assert passed == expected, run.stdout + run.stderr
+    assert run.returncode == 0
