@@ -1,0 +1,61 @@
+# Two commands for a newcomer: `make demo` and `make test`. The rest is for who works on it.
+# Needs: git, make, Python 3.11 to 3.13 with venv (Debian: sudo apt install git make python3-venv).
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEVICE_STUBS := micropython-esp32-stubs==1.29.0.post1
+
+.PHONY: demo test check bench fuzz test-system clean
+.DELETE_ON_ERROR:
+
+demo: .venv/demo
+	$(BIN)/stoep demo $(ARGS)
+
+test: .venv/test .venv/oracles
+	@tools/needs.sh mosquitto
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: .venv/test .stubs/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --config-file mypy-device.ini
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+# make bench            every benchmark, one `name value unit` line per figure
+# make bench B=pipeline one of them
+bench: .venv/test
+	@if [ -n "$(B)" ]; then $(BIN)/python bench/$(B).py $(ARGS); else \
+	  for b in bench/[a-z]*.py; do $(BIN)/python $$b || exit 1; done; fi
+
+clean:
+	rm -rf .venv .stubs tests/oracles/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- what the targets above stand on ---------------------------------------------------------
+
+.venv/pyvenv.cfg:
+	@tools/needs.sh python "$(PYTHON)"
+	$(PYTHON) -m venv .venv
+	$(PIP) install --upgrade "pip>=24"
+
+.venv/demo: .venv/pyvenv.cfg pyproject.toml
+	@echo "installing into .venv (a minute or two the first time)"
+	$(PIP) install --editable '.[demo]'
+	@touch $@
+
+.venv/test: .venv/pyvenv.cfg pyproject.toml
+	$(PIP) install --editable '.[test]'
+	@touch $@ .venv/demo
+
+.stubs/installed: .venv/test
+	rm -rf .stubs
+	$(PIP) install --target .stubs '$(DEVICE_STUBS)'
+	@touch $@
+
+.venv/oracles: tests/oracles/package-lock.json
+	@tools/needs.sh node npm
+	npm ci --prefix tests/oracles --no-audit --no-fund --loglevel=error
+	@touch $@
