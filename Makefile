@@ -1,7 +1,7 @@
 # Two commands for a newcomer: `make demo` and `make test`. The rest is for who works on it.
 # Needs: git, make, Python 3.11 to 3.13 with venv (Debian: sudo apt install git make python3-venv).
 
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
@@ -23,7 +23,7 @@ check: .venv/test .stubs/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file mypy-device.ini
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 # make bench            every benchmark, one `name value unit` line per figure
 # make bench B=pipeline one of them
