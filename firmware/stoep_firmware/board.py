@@ -1,0 +1,201 @@
+"""The board: pins, buses, time and memory, made from whatever `machine` and `esp32` are given.
+
+On hardware these are MicroPython's modules, in the simulator objects of the same shape; nothing
+else in the firmware touches either. Of MicroPython's API only this is used, so only this has to
+be simulated:
+
+- `machine.Pin(id, mode[, pull], value=, hold=)`, `pin()`, `pin(value)`, `IN`, `OUT`;
+- `machine.SPI(id, baudrate=, polarity=, phase=, sck=, mosi=, miso=)`, `machine.I2C(id, scl=, sda=,
+  freq=)`, `machine.UART(id, baudrate=, tx=, rx=, timeout=)`, `machine.ADC(pin).read_uv()`;
+- `machine.RTC().memory([data])`, `machine.unique_id()`, `machine.reset_cause()` with
+  `PWRON_RESET`, `WDT_RESET`, `DEEPSLEEP_RESET`; `machine.wake_reason()` with `TIMER_WAKE`;
+- `machine.lightsleep(ms)`, `machine.deepsleep(ms)`, `esp32.wake_on_ext1(pins, level)` where an
+  empty tuple disarms, `esp32.WAKEUP_ANY_HIGH`;
+- `time.time_ns()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
+"""
+
+from stoep_firmware.clock import Clock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stoep_firmware._types import Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
+
+LIGHT = 0  # RAM kept, the radio's DIO1 wakes too
+DEEP = 1  # the end of the run; only RTC memory and storage survive, the sensor's pin wakes too
+IDLE = 2  # the processor stays on, because a UART loses bytes in light sleep
+
+
+def build(
+    machine: "Any",
+    esp32: "Any",
+    time: "Any",
+    urandom: "Entropy",
+    new_aes: "NewAes",
+    storage: "Storage",
+    config: "Config",
+) -> "Board":
+    """Make the board from modules (or objects like them) and the content of config.json."""
+    return Board(machine, esp32, time, urandom, new_aes, storage, config)
+
+
+class RadioPins:
+    """The radio's lines beside SPI."""
+
+    def __init__(self, nss: "Pin", reset: "Pin", busy: "Pin", dio1: "Pin") -> None:
+        self.nss = nss
+        self.reset = reset
+        self.busy = busy
+        self.dio1 = dio1
+
+
+class Board:
+    """What one run of the firmware may use. Buses and pins are made when first asked for."""
+
+    def __init__(
+        self,
+        machine: "Any",
+        esp32: "Any",
+        time: "Any",
+        urandom: "Entropy",
+        new_aes: "NewAes",
+        storage: "Storage",
+        config: "Config",
+    ) -> None:
+        self._machine = machine
+        self._esp32 = esp32
+        self._time = time
+        self._urandom = urandom
+        self.new_aes = new_aes
+        self.storage = storage
+        self.config = config
+        self.wiring = config["board"]
+        self.clock = Clock(time.time_ns)
+        self.rtc_memory = machine.RTC().memory
+        self.unique_id = machine.unique_id()
+        self.delay_ms = time.sleep_ms
+        self.delay_us = time.sleep_us
+        self._radio_pins: RadioPins | None = None
+        self._sensor_int = self._pin("sensor_int", machine.Pin.IN)
+
+    def _pin(self, name: str, mode: int) -> "Pin | None":
+        number = self.wiring.get(name)
+        if number is None:
+            return None
+        pin: Pin = self._machine.Pin(number, mode)
+        return pin
+
+    def spi(self) -> "Spi":
+        """The radio's bus: mode 0, 8 MHz, within the SX126x's 16 MHz (datasheet 8.1)."""
+        pin = self._machine.Pin
+        bus = self.wiring["spi"]
+        spi: Spi = self._machine.SPI(
+            bus["id"],
+            baudrate=8_000_000,
+            polarity=0,
+            phase=0,
+            sck=pin(bus["sck"]),
+            mosi=pin(bus["mosi"]),
+            miso=pin(bus["miso"]),
+        )
+        return spi
+
+    def radio_pins(self) -> "RadioPins":
+        """The radio's lines; NSS leaves its deep-sleep hold, high."""
+        if self._radio_pins is None:
+            pin = self._machine.Pin
+            radio = self.wiring["radio"]
+            self._radio_pins = RadioPins(
+                pin(radio["nss"], pin.OUT, value=1, hold=False),
+                pin(radio["reset"], pin.OUT, value=1),
+                pin(radio["busy"], pin.IN),
+                pin(radio["dio1"], pin.IN),
+            )
+        return self._radio_pins
+
+    def i2c(self) -> "I2c":
+        """The sensor's bus at 100 kHz."""
+        pin = self._machine.Pin
+        bus = self.wiring["i2c"]
+        i2c: I2c = self._machine.I2C(
+            bus["id"], scl=pin(bus["scl"]), sda=pin(bus["sda"]), freq=100_000
+        )
+        return i2c
+
+    def uart(self, baudrate: int) -> "Uart":
+        """The sensor's serial line, 8N1; reading never blocks."""
+        pin = self._machine.Pin
+        line = self.wiring["uart"]
+        uart: Uart = self._machine.UART(
+            line["id"], baudrate=baudrate, tx=pin(line["tx"]), rx=pin(line["rx"]), timeout=0
+        )
+        return uart
+
+    def sensor_power(self, on: bool) -> None:
+        """Switch the sensor's supply, where the board can (level for on: `sensor_power_on`)."""
+        number = self.wiring.get("sensor_power")
+        if number is not None:
+            level = self.wiring.get("sensor_power_on", 0)
+            self._machine.Pin(number, self._machine.Pin.OUT, value=level if on else 1 - level)
+
+    def sensor_int(self) -> bool:
+        """Whether the sensor holds its interrupt line high."""
+        return self._sensor_int is not None and bool(self._sensor_int())
+
+    def battery_mv(self) -> "int | None":
+        """Battery voltage behind its divider (`battery_permille`), or None without an ADC pin."""
+        number = self.wiring.get("battery_adc")
+        if number is None:
+            return None
+        pin = self._machine.Pin
+        enable = self.wiring.get("battery_enable")
+        if enable is not None:
+            pin(enable, pin.OUT, value=0)
+            self.delay_ms(5)
+        uv: int = self._machine.ADC(pin(number)).read_uv()
+        if enable is not None:
+            pin(enable, pin.IN)
+        permille: int = self.wiring.get("battery_permille", 4900)
+        return uv * permille // 1_000_000
+
+    def wake_reason(self) -> str:
+        """Why this run began: power, reset, watchdog, timer or pin."""
+        machine = self._machine
+        cause = machine.reset_cause()
+        if cause == machine.DEEPSLEEP_RESET:
+            return "timer" if machine.wake_reason() == machine.TIMER_WAKE else "pin"
+        if cause == machine.PWRON_RESET:
+            return "power"
+        return "watchdog" if cause == machine.WDT_RESET else "reset"
+
+    def random(self, below: int) -> int:
+        """A random number from 0 to below - 1, for back-off and channels; below at most 65536."""
+        return int.from_bytes(self._urandom(4), "little") % below
+
+    def arm(self, mode: int) -> None:
+        """Set the pin that ends a sleep of this mode; before deep sleep also hold NSS high."""
+        pins: tuple[Pin, ...] = ()
+        if mode == LIGHT and self._radio_pins is not None:
+            pins = (self._radio_pins.dio1,)
+        elif mode == DEEP:
+            if self._sensor_int is not None:
+                pins = (self._sensor_int,)
+            if self._radio_pins is not None:
+                # A floating NSS wakes the radio: 1.6 mA in place of 14 uA on one board.
+                pin = self._machine.Pin
+                pin(self.wiring["radio"]["nss"], pin.OUT, value=1, hold=True)
+        self._esp32.wake_on_ext1(pins, self._esp32.WAKEUP_ANY_HIGH)
+
+    def sleep(self, mode: int, until_ms: int) -> None:
+        """Do what the program yielded. DEEP does not return on hardware."""
+        ms = until_ms - self.clock.now_ms()
+        if mode == DEEP:
+            self.arm(DEEP)
+            self._machine.deepsleep(ms if ms > 1 else 1)  # 0 would sleep for ever
+        elif ms > 0:
+            if mode == IDLE:
+                self.delay_ms(ms)
+            else:
+                self.arm(LIGHT)
+                self._machine.lightsleep(ms)

@@ -1,0 +1,52 @@
+"""The program on the board: build it from MicroPython's own modules and run it, wake by wake."""
+
+import json
+import os
+import time
+
+import cryptolib
+import esp32
+import machine
+from stoep_firmware import app
+from stoep_firmware.board import build
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stoep_firmware._types import Aes
+
+
+class Files:
+    """Named records in the file system, replaced whole or not at all (littlefs renames so)."""
+
+    def read(self, name: str) -> "bytes | None":
+        """Return the record, or None if there is none."""
+        try:
+            with open(name, "rb") as file:
+                data: bytes = file.read()
+        except OSError:
+            return None
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Replace the record; it is durable when this returns."""
+        with open(name + ".new", "wb") as file:
+            file.write(data)
+        os.rename(name + ".new", name)
+
+
+def new_aes(key: bytes) -> "Aes":
+    """One AES-128 block cipher in ECB mode."""
+    return cryptolib.aes(key, 1)
+
+
+def main() -> None:
+    """Run one wake; on hardware the last sleep is deep and does not return."""
+    with open("config.json") as file:
+        config = json.load(file)
+    board = build(machine, esp32, time, os.urandom, new_aes, Files(), config)
+    for mode, until_ms in app.run(board):
+        board.sleep(mode, until_ms)
+
+
+if __name__ == "__main__":
+    main()
