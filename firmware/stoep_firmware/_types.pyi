@@ -1,7 +1,8 @@
 """What the firmware expects of the things it is given: for mypy only, the device never sees it."""
 
 from collections.abc import Callable, Generator
-from typing import Any, Protocol, TypeVar
+from typing import Any as Any
+from typing import Protocol, TypeVar
 
 Config = dict[str, Any]
 T = TypeVar("T")

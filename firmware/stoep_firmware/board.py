@@ -18,9 +18,7 @@ from stoep_firmware.clock import Clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from stoep_firmware._types import Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
+    from stoep_firmware._types import Any, Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
 
 LIGHT = 0  # RAM kept, the radio's DIO1 wakes too
 DEEP = 1  # the end of the run; only RTC memory and storage survive, the sensor's pin wakes too
