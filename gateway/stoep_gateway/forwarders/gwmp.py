@@ -1,0 +1,319 @@
+"""Semtech's gateway message protocol, version 2, server side, as a machine without input or output.
+
+::
+
+    forwarder                          here
+    PUSH_DATA token eui json  ──────▶  PUSH_ACK at once, then UplinkFrame, GatewayStat or Rejected
+    PULL_DATA token eui       ──────▶  PULL_ACK; its address is where downlinks go
+                              ◀──────  PULL_RESP token json(txpk)        for each Transmit
+    TX_ACK    token eui json? ──────▶  Transmitted(error or "")
+
+    octets: 02 | token(2) | identifier | gateway EUI(8), from a forwarder | JSON
+
+The frame layout is that of PROTOCOL.TXT in Semtech's packet_forwarder, with what real forwarders
+add: a reception's base64 may lack padding, a TX_ACK may carry a single 0x00 or nothing instead of
+JSON and may come from the upstream socket, so it is matched by token and EUI and not by address.
+
+Only registered gateways are answered; others are remembered as "seen, not registered". UDP is
+unauthenticated: a rate limit per gateway and size limits bound what one sender can cost.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from stoep_gateway.lns.frames import Rejected, Transmit, Transmitted, UplinkFrame
+
+__all__ = [
+    "Action",
+    "Address",
+    "DatagramReceived",
+    "Event",
+    "GatewayStat",
+    "GwmpServer",
+    "Link",
+    "SendDatagram",
+    "Tick",
+]
+
+PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
+
+VERSION = 2
+MAX_DATAGRAM = 32_768  # a backlog of 52 receptions in one datagram takes 13 kB
+MAX_RECEPTIONS = 256
+MAX_PHY_PAYLOAD = 255
+MAX_UNREGISTERED = 64
+TX_ACK_TIMEOUT_MS = 10_000
+
+Address = tuple[Any, ...]
+
+_HEADER = 4
+_WITH_EUI = 12
+_CRC_OK, _CRC_NONE = 1, 0
+_NO_TX_ACK = "NO_TX_ACK"
+_NOT_CONNECTED = "NOT_CONNECTED"
+_ANSWERS = {PUSH_DATA: PUSH_ACK, PULL_DATA: PULL_ACK}
+_LORA_RATES = {f"SF{sf}BW{bw}": (sf, bw * 1000) for sf in range(5, 13) for bw in (125, 250, 500)}
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """A datagram and where it came from."""
+
+    data: bytes
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """``next_deadline`` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """Send at once; ``for_air`` when it asks a gateway to transmit."""
+
+    data: bytes
+    address: Address
+    for_air: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayStat:
+    """A gateway's own account, sent every half minute: the fields of ``stat`` as received."""
+
+    gateway_eui: bytes
+    stat: dict[str, object]
+
+
+Event = DatagramReceived | Transmit | Tick
+Action = SendDatagram | UplinkFrame | GatewayStat | Transmitted | Rejected
+
+
+class Link:
+    """What is known of one gateway's connection."""
+
+    __slots__ = (
+        "allowance",
+        "allowance_at_ms",
+        "downlinks",
+        "last_seen_ms",
+        "pull_address",
+        "refused_downlinks",
+        "uplinks",
+    )
+
+    def __init__(self, allowance: float, now: int) -> None:
+        self.allowance = allowance
+        self.allowance_at_ms = now
+        self.last_seen_ms: int | None = None
+        self.pull_address: Address | None = None
+        self.uplinks = 0
+        self.downlinks = 0
+        self.refused_downlinks = 0
+
+
+class GwmpServer:
+    """All forwarders of one UDP port."""
+
+    def __init__(
+        self, gateway_euis: Iterable[bytes], *, datagrams_per_s: int = 500, burst: int = 1000
+    ) -> None:
+        self._rate_per_ms = datagrams_per_s / 1000
+        self._burst = burst
+        self.links = {eui: Link(burst, 0) for eui in gateway_euis}
+        self.unregistered: dict[bytes, tuple[int, Address]] = {}
+        self._awaited: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+        self._token = 0
+        self._decode_json: Callable[[str], Any] = json.JSONDecoder(
+            parse_constant=_refuse_constant
+        ).decode
+
+    def handle(self, event: Event, now: int) -> list[Action]:
+        """Take one event; ``now`` in milliseconds. Raises nothing, whatever the bytes are."""
+        if type(event) is DatagramReceived:
+            return self._datagram(event.data, event.address, now)
+        if type(event) is Transmit:
+            return self._transmit(event, now)
+        return self._expire(now)
+
+    def next_deadline(self) -> int | None:
+        """Return when the oldest unanswered PULL_RESP is given up, in milliseconds."""
+        for _, deadline in self._awaited.values():
+            return deadline  # all wait equally long, so the first one is the oldest
+        return None
+
+    def _datagram(self, data: bytes, address: Address, now: int) -> list[Action]:
+        length = len(data)
+        if length < _WITH_EUI:
+            return [Rejected("gwmp_truncated")]
+        if length > MAX_DATAGRAM:
+            return [Rejected("gwmp_too_long")]
+        if data[0] != VERSION:
+            return [Rejected("gwmp_version", str(data[0]))]
+        kind = data[3]
+        eui = data[_HEADER:_WITH_EUI]
+        if kind not in (PUSH_DATA, PULL_DATA, TX_ACK):
+            return [Rejected("gwmp_identifier", str(kind))]
+        link = self.links.get(eui)
+        if link is None:
+            return [self._refuse_unregistered(eui, address, now)]
+        allowance = link.allowance + (now - link.allowance_at_ms) * self._rate_per_ms
+        link.allowance_at_ms = now
+        if allowance < 1:
+            link.allowance = allowance
+            return [Rejected("gateway_rate_limit", eui.hex())]
+        link.allowance = (allowance if allowance < self._burst else self._burst) - 1
+        link.last_seen_ms = now
+        if kind == TX_ACK:
+            return [self._tx_ack(data, eui, link)]
+        actions: list[Action] = [
+            SendDatagram(bytes((VERSION, data[1], data[2], _ANSWERS[kind])), address)
+        ]
+        if kind == PULL_DATA:
+            link.pull_address = address
+        else:
+            self._push_data(data, eui, link, now, actions)
+        return actions
+
+    def _refuse_unregistered(self, eui: bytes, address: Address, now: int) -> Rejected:
+        self.unregistered.pop(eui, None)
+        if len(self.unregistered) >= MAX_UNREGISTERED:
+            del self.unregistered[next(iter(self.unregistered))]
+        self.unregistered[eui] = (now, address)
+        return Rejected("gateway_not_registered", eui.hex())
+
+    def _push_data(
+        self, data: bytes, eui: bytes, link: Link, now: int, actions: list[Action]
+    ) -> None:
+        try:
+            body = self._decode_json(data[_WITH_EUI:].decode())
+        except (ValueError, RecursionError) as error:
+            actions.append(Rejected("gwmp_json", str(error)[:80]))
+            return
+        if type(body) is not dict:
+            actions.append(Rejected("gwmp_json", "not an object"))
+            return
+        receptions = body.get("rxpk")
+        if receptions is not None:
+            if type(receptions) is not list or len(receptions) > MAX_RECEPTIONS:
+                actions.append(Rejected("gwmp_rxpk", "no list, or too long"))
+            else:
+                for rxpk in receptions:
+                    actions.append(_uplink_frame(rxpk, eui, now))  # noqa: PERF401 (hot path)
+                link.uplinks += len(receptions)
+        stat = body.get("stat")
+        if stat is not None:
+            if type(stat) is dict:
+                actions.append(GatewayStat(eui, stat))
+            else:
+                actions.append(Rejected("gwmp_stat", "not an object"))
+
+    def _transmit(self, order: Transmit, now: int) -> list[Action]:
+        link = self.links.get(order.gateway_eui)
+        if link is None or link.pull_address is None:
+            return [Transmitted(order.downlink_id, order.gateway_eui, _NOT_CONNECTED)]
+        self._token = (self._token + 1) & 0xFFFF
+        token = self._token.to_bytes(2, "big")
+        self._awaited.pop((order.gateway_eui, token), None)
+        self._awaited[order.gateway_eui, token] = (order.downlink_id, now + TX_ACK_TIMEOUT_MS)
+        link.downlinks += 1
+        data = bytes((VERSION, *token, PULL_RESP)) + encode_txpk(order)
+        return [SendDatagram(data, link.pull_address, for_air=True)]
+
+    def _tx_ack(self, data: bytes, eui: bytes, link: Link) -> Action:
+        awaited = self._awaited.pop((eui, data[1:3]), None)
+        if awaited is None:
+            return Rejected("gwmp_tx_ack_unasked", eui.hex())
+        try:
+            error, warning = parse_tx_ack(data)
+        except ValueError:
+            error, warning = "TX_ACK_UNREADABLE", ""
+        if error:
+            link.refused_downlinks += 1
+        return Transmitted(awaited[0], eui, error, warning)
+
+    def _expire(self, now: int) -> list[Action]:
+        actions: list[Action] = []
+        for key, (downlink_id, deadline) in list(self._awaited.items()):
+            if deadline > now:
+                break
+            del self._awaited[key]
+            actions.append(Transmitted(downlink_id, key[0], _NO_TX_ACK))
+        return actions
+
+
+def encode_txpk(order: Transmit) -> bytes:
+    """Return the JSON of a PULL_RESP: inverted polarity, no CRC, as LoRaWAN downlinks are."""
+    txpk = {
+        "imme": False,
+        "tmst": order.tmst_us,
+        "freq": order.freq_hz / 1_000_000,
+        "rfch": 0,
+        "powe": order.power_dbm,
+        "modu": "LORA",
+        "datr": f"SF{order.sf}BW{order.bw_hz // 1000}",
+        "codr": "4/5",
+        "ipol": True,
+        "ncrc": True,
+        "prea": 8,
+        "size": len(order.phy_payload),
+        "data": b2a_base64(order.phy_payload, newline=False).decode(),
+    }
+    return json.dumps({"txpk": txpk}, separators=(",", ":")).encode()
+
+
+def parse_tx_ack(data: bytes) -> tuple[str, str]:
+    """Return ``(error, warning)`` of a whole TX_ACK datagram, both empty for success.
+
+    Raises ``ValueError`` when there is a body that is no TX_ACK's JSON.
+    """
+    body = data[_WITH_EUI:].strip(b"\x00 \r\n\t")
+    if not body:
+        return "", ""
+    try:
+        told = json.loads(body)["txpk_ack"]
+        error, warning = str(told.get("error", "NONE")), str(told.get("warn", ""))
+    except (KeyError, TypeError, AttributeError, RecursionError) as problem:
+        raise ValueError("no txpk_ack") from problem
+    return ("" if error == "NONE" else error[:40]), warning[:40]
+
+
+def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
+    try:
+        status = rxpk.get("stat", _CRC_OK)
+        if status != _CRC_OK:
+            return Rejected("rxpk_no_crc" if status == _CRC_NONE else "rxpk_crc")
+        rate = _LORA_RATES.get(rxpk["datr"])
+        if rate is None or rxpk.get("modu", "LORA") != "LORA":
+            return Rejected("rxpk_modulation", str(rxpk["datr"])[:20])
+        text = rxpk["data"]
+        phy_payload = a2b_base64(text + "===="[len(text) % 4 or 4 :], strict_mode=True)
+        freq_hz = round(rxpk["freq"] * 1_000_000)
+        tmst_us = rxpk["tmst"]
+        rssi_dbm = float(rxpk["rssi"])
+        snr_db = float(rxpk["lsnr"])
+    except (Base64Error, ValueError):
+        return Rejected("rxpk_base64")
+    except (AttributeError, KeyError, TypeError, OverflowError):
+        return Rejected("rxpk_fields")
+    if (
+        type(tmst_us) is not int
+        or not 0 <= tmst_us <= 0xFFFFFFFF
+        or not 0 < freq_hz < 10_000_000_000
+        or not -250 < rssi_dbm < 50
+        or not -50 < snr_db < 50
+    ):
+        return Rejected("rxpk_range")
+    if not phy_payload or len(phy_payload) > MAX_PHY_PAYLOAD:
+        return Rejected("rxpk_size")
+    return UplinkFrame(phy_payload, eui, tmst_us, freq_hz, rate[0], rate[1], rssi_dbm, snr_db, now)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
