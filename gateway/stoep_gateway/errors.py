@@ -12,7 +12,8 @@
         ├── ConfigError           every mistake at once, with file and line
         └── StoreCorrupt
 
-Bad bytes inside a device's payload are ``stoep_protocol.errors.DecodeError``, which is not of this tree.
+Bad bytes inside a device's payload are ``stoep_protocol.errors.DecodeError``, not of this tree.
+The names say the situation, as the table of the architecture has them, without an ``Error`` each.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class TransientError(GatewayError):
     """It may work later: retry with backoff."""
 
 
-class BrokerUnavailable(TransientError):
+class BrokerUnavailable(TransientError):  # noqa: N818 (the architecture's name)
     """The MQTT broker does not answer."""
 
 
-class StoreBusy(TransientError):
+class StoreBusy(TransientError):  # noqa: N818 (the architecture's name)
     """The database is locked by somebody else."""
 
 
@@ -91,5 +92,5 @@ class ConfigError(FatalError):
         self.mistakes = tuple(mistakes)
 
 
-class StoreCorrupt(FatalError):
+class StoreCorrupt(FatalError):  # noqa: N818 (the architecture's name)
     """The database is damaged, or written by a newer version."""

@@ -1,0 +1,214 @@
+"""Turns TOML files into checked models, and everything wrong with them into lines to read.
+
+This module knows no key by name: `stoep_gateway.config` says what may stand where. No value of a
+key is repeated in a message unless it is a number or one of a few known words, so that a secret
+put in the wrong place stays unseen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from stoep_gateway import toml_lines
+from stoep_gateway.errors import Mistake
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_AT_LINE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "string_type": "a string",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
+_BOUNDS = {
+    "greater_than": ("gt", "greater than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One TOML file that could be parsed."""
+
+    path: Path
+    name: str
+    values: dict[str, Any]
+    lines: toml_lines.TomlLines
+
+    def where(self, path: toml_lines.Path) -> str:
+        """Return ``file:line`` of a key or table."""
+        return f"{self.name}:{self.lines.line(path)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One ``[[name]]`` table: as written, and as a model if nothing in it is wrong."""
+
+    document: Document
+    path: toml_lines.Path
+    raw: Mapping[str, Any]
+    model: Any
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean "…"?)`` for the known word nearest to ``word``, or nothing."""
+    by_folded = {name.casefold(): name for name in known}
+    nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    return f' (did you mean "{by_folded[nearest[0]]}"?)' if nearest else ""
+
+
+class Reader:
+    """Reads documents and gathers their mistakes in ``mistakes``."""
+
+    def __init__(self, sections: Mapping[str, type[BaseModel]], scalars: Iterable[str]) -> None:
+        self.mistakes: list[Mistake] = []
+        self._sections = sections
+        self._scalars = tuple(scalars)
+
+    def document(self, path: Path, name: str, asked_by: Mistake | None = None) -> Document | None:
+        """Read and parse a file; ``asked_by`` is the mistake to report when it cannot be read."""
+        try:
+            text = path.read_bytes().decode("utf-8")
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            if asked_by is None:
+                self.mistakes.append(Mistake(name, 0, f"cannot be read: {reason}"))
+            else:
+                message = f"{asked_by.message} cannot be read: {reason}"
+                self.mistakes.append(Mistake(asked_by.file, asked_by.line, message))
+            return None
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            self.mistakes.append(Mistake(name, line, "is not UTF-8 text"))
+            return None
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            message = str(error)
+            match = _AT_LINE.search(message)
+            line = int(match[1]) if match and match[1] else text.count("\n") + 1
+            message = _AT_LINE.sub("", message)
+            self.mistakes.append(Mistake(name, line, f"this is not TOML: {message}"))
+            return None
+        return Document(path, name, values, toml_lines.TomlLines(text))
+
+    def report(self, document: Document, path: toml_lines.Path, message: str) -> None:
+        """Add a mistake at a key or table of a document."""
+        self.mistakes.append(Mistake(document.name, document.lines.line(path), message))
+
+    def unknown_keys(self, document: Document, known: Iterable[str]) -> None:
+        """Report keys at the top of a document that are not among ``known``."""
+        allowed = set(known)
+        for key in document.values:
+            if key in allowed:
+                continue
+            if key in self._sections or key in self._scalars:
+                message = f'"{key}" belongs in the main file'
+            else:
+                message = f'unknown key "{key}"{self._home(key) or did_you_mean(key, allowed)}'
+            self.report(document, (key,), message)
+
+    def section(self, document: Document, name: str, model: type[Model]) -> Model | None:
+        """Check the table ``[name]``, empty if absent; return None if it is wrong."""
+        raw = document.values.get(name, {})
+        if isinstance(raw, list) and raw and all(isinstance(table, dict) for table in raw):
+            self.report(document, (name,), f"write [{name}], in single brackets")
+            return None
+        if not isinstance(raw, dict):
+            self.report(document, (name,), f"{name} must be a table, [{name}]")
+            return None
+        return self._checked(document, (name,), f"[{name}]", raw, model)
+
+    def entries(self, document: Document, name: str, model: type[BaseModel]) -> list[Entry]:
+        """Check every table ``[[name]]`` of a document."""
+        raw_list = document.values.get(name, [])
+        if isinstance(raw_list, dict):
+            self.report(document, (name,), f"write [[{name}]], in double brackets")
+            return []
+        if not isinstance(raw_list, list):
+            self.report(document, (name,), f"{name} must be tables, [[{name}]]")
+            return []
+        entries = []
+        for index, raw in enumerate(raw_list):
+            path = (name, index)
+            if not isinstance(raw, dict):
+                self.report(document, path, f"{name} must be tables, [[{name}]]")
+                continue
+            checked = self._checked(document, path, f"[[{name}]]", raw, model)
+            entries.append(Entry(document, path, raw, checked))
+        return entries
+
+    def _checked(
+        self,
+        document: Document,
+        path: toml_lines.Path,
+        label: str,
+        raw: Mapping[str, Any],
+        model: type[Model],
+    ) -> Model | None:
+        context = {"folder": document.path.parent}
+        try:
+            return model.model_validate(raw, context=context)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                key = detail["loc"][0] if detail["loc"] else ""
+                at = (*path, key) if key else path
+                message = self._message(str(key), label, model, detail)
+                self.report(document, at, message)
+        return None
+
+    def _message(
+        self, key: str, label: str, model: type[BaseModel], detail: Mapping[str, Any]
+    ) -> str:
+        kind = detail["type"]
+        context = detail.get("ctx", {})
+        if kind == "missing":
+            return f'{label} needs "{key}"'
+        if kind == "extra_forbidden":
+            hint = did_you_mean(key, model.model_fields) or self._home(key)
+            return f'unknown key "{key}" in {label}{hint}'
+        if kind in _KINDS:
+            return f"{key} must be {_KINDS[kind]}"
+        if kind in _BOUNDS:
+            name, words = _BOUNDS[kind]
+            value, bound = detail["input"], context[name]
+            return f"{key} must be {words} {_number(bound)}, not {_number(value)}"
+        if kind == "literal_error":
+            known = re.findall(r"'([^']*)'", str(context["expected"]))
+            words = " or ".join(f'"{word}"' for word in known)
+            value = detail["input"]
+            hint = did_you_mean(value, known) if isinstance(value, str) else ""
+            return f"{key} must be {words}{hint}"
+        if kind == "string_too_short":
+            return f"{key} must not be empty"
+        if kind == "string_too_long":
+            return f"{key} must have at most {context['max_length']} characters"
+        if kind == "value_error":
+            return f"{key}: {context['error']}"
+        return f"{key}: {detail['msg']}"
+
+    def _home(self, key: str) -> str:
+        """Say in which other section a key would be known."""
+        for name, model in self._sections.items():
+            if key in model.model_fields:
+                return f" (it belongs in [{name}])"
+        return ""
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

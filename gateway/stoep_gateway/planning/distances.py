@@ -1,0 +1,102 @@
+"""Road distances between places: a table read from CSV, or an estimate from coordinates."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from stoep_gateway.errors import Mistake
+
+__all__ = ["DistanceTable", "read_table", "straight_line_km"]
+
+HEADER = ("FROM_ID", "TO_ID", "DIST_KM")
+_EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
+_LONGEST_KM = 20_000.0
+_SHOWN = 20  # mistakes per file; more of them would only say the same
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceTable:
+    """Kilometres by road from one id to another; not necessarily the same in both directions."""
+
+    km: dict[int, dict[int, float]]
+
+    def __contains__(self, identifier: object) -> bool:
+        return identifier in self.km
+
+    def __len__(self) -> int:
+        return len(self.km)
+
+
+def straight_line_km(from_lat: float, from_lon: float, to_lat: float, to_lon: float) -> float:
+    """Return the great-circle distance between two points in degrees (haversine)."""
+    half_lat = math.radians(to_lat - from_lat) / 2
+    half_lon = math.radians(to_lon - from_lon) / 2
+    cosines = math.cos(math.radians(from_lat)) * math.cos(math.radians(to_lat))
+    chord = math.sin(half_lat) ** 2 + cosines * math.sin(half_lon) ** 2
+    return 2 * _EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(chord)))
+
+
+def read_table(lines: Iterable[str], file: str) -> tuple[DistanceTable, list[Mistake]]:
+    """Read ``FROM_ID,TO_ID,DIST_KM`` rows; return the table and every mistake found in them.
+
+    The table is complete, from every id to every other, when there is no mistake. The distance
+    from an id to itself may be left out.
+    """
+    mistakes: list[Mistake] = []
+    rows = csv.reader(lines)
+    header = tuple(name.strip().upper().lstrip("\ufeff") for name in next(rows, []))
+    if header != HEADER:
+        return DistanceTable({}), [Mistake(file, 1, f"the first line must be {','.join(HEADER)}")]
+    km: dict[int, dict[int, float]] = {}
+    for row in rows:
+        if not row:
+            continue
+        try:
+            from_id, to_id, distance = _row(row)
+        except ValueError as error:
+            mistakes.append(Mistake(file, rows.line_num, str(error)))
+            continue
+        to_ids = km.setdefault(from_id, {})
+        if to_id in to_ids:
+            mistakes.append(Mistake(file, rows.line_num, f"{from_id} to {to_id} is given twice"))
+        to_ids[to_id] = distance
+    for identifier in {to_id for to_ids in km.values() for to_id in to_ids}:
+        km.setdefault(identifier, {}).setdefault(identifier, 0.0)
+    for identifier, to_ids in km.items():
+        to_ids.setdefault(identifier, 0.0)
+    if not mistakes:
+        mistakes.extend(Mistake(file, 0, gap) for gap in _gaps(km))
+    return DistanceTable(km), _shortened(mistakes, file)
+
+
+def _row(row: list[str]) -> tuple[int, int, float]:
+    if len(row) != len(HEADER):
+        raise ValueError(f"a row has {len(HEADER)} values, this one {len(row)}")
+    try:
+        from_id, to_id = int(row[0]), int(row[1])
+    except ValueError:
+        raise ValueError("FROM_ID and TO_ID must be whole numbers") from None
+    try:
+        distance = float(row[2])
+    except ValueError:
+        raise ValueError("DIST_KM must be a number") from None
+    if not 0 <= distance <= _LONGEST_KM:
+        raise ValueError(f"DIST_KM must be between 0 and {_LONGEST_KM:.0f}")
+    return from_id, to_id, distance
+
+
+def _gaps(km: dict[int, dict[int, float]]) -> Iterator[str]:
+    for from_id, to_ids in km.items():
+        for to_id in km:
+            if to_id not in to_ids:
+                yield f"the distance from {from_id} to {to_id} is missing"
+
+
+def _shortened(mistakes: list[Mistake], file: str) -> list[Mistake]:
+    if len(mistakes) <= _SHOWN:
+        return mistakes
+    more = Mistake(file, 0, f"and {len(mistakes) - _SHOWN} more mistakes like these")
+    return [*mistakes[:_SHOWN], more]
