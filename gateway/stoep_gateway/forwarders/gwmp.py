@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from stoep_gateway.lns.frames import Rejected, Transmit, Transmitted, UplinkFrame
+from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame
 
 __all__ = [
     "Action",
@@ -38,7 +38,6 @@ __all__ = [
     "GwmpServer",
     "Link",
     "SendDatagram",
-    "Tick",
 ]
 
 PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
@@ -67,11 +66,6 @@ class DatagramReceived:
 
     data: bytes
     address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """``next_deadline`` has come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from stoep_gateway.forwarders.gwmp import (
     Event,
     GwmpServer,
     SendDatagram,
-    Tick,
 )
-from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.lns.frames import Rejected, Tick
 
 __all__ = ["UdpForwarders"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 __all__ = [
     "Downlink",
     "Rejected",
+    "Tick",
     "Transmit",
     "Transmitted",
     "UplinkFrame",
@@ -49,6 +50,11 @@ class Rejected:
 
     reason: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A machine's ``next_deadline`` has come."""
 
 
 @dataclass(frozen=True, slots=True)

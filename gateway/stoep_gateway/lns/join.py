@@ -1,0 +1,150 @@
+"""Over-the-air activation, LoRaWAN 1.0.x: from a join-request to a session and a join-accept.
+
+``activate`` decides and computes; it changes nothing. Its ``Activation`` becomes durable (nonce and
+session in one transaction) before the accept leaves, so that no nonce is ever answered twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from stoep_protocol.lorawan.crypto import Key, derive_session_keys
+from stoep_protocol.lorawan.frames import JoinRequest, encode_join_accept, verify_join_request
+
+from stoep_gateway.lns.downlink import ReceiveSettings
+from stoep_gateway.lns.frames import Rejected
+
+__all__ = ["Activation", "DevNonces", "Device", "NonceRule", "activate", "dev_addr_of"]
+
+_MAX_APP_NONCE = 0xFF_FFFF
+# By NetID type: bits of the DevAddr prefix that says it, and of the NwkID (LoRaWAN Backend
+# Interfaces 1.0, 14).
+_ADDRESS_SHAPES = ((1, 6), (2, 6), (3, 9), (4, 11), (5, 12), (6, 13), (7, 15), (8, 17))
+
+
+class NonceRule(Enum):
+    """What a DevNonce may be: 1.0.4 counts up, earlier versions draw lots."""
+
+    INCREASING = "increasing"
+    NEVER_AGAIN = "never-again"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that may join."""
+
+    dev_eui: bytes
+    join_eui: bytes
+    app_key: Key
+    nonce_rule: NonceRule = NonceRule.NEVER_AGAIN
+
+
+class DevNonces:
+    """Every DevNonce that a device used, and the last AppNonce it was given."""
+
+    def __init__(self, used: Iterable[tuple[bytes, int, int]]) -> None:
+        self._used: dict[bytes, set[int]] = {}
+        self._last_app_nonce: dict[bytes, int] = {}
+        for dev_eui, dev_nonce, app_nonce in used:
+            self.remember(dev_eui, dev_nonce, app_nonce)
+
+    def remember(self, dev_eui: bytes, dev_nonce: int, app_nonce: int) -> None:
+        """Take note of an activation; the caller makes it durable."""
+        self._used.setdefault(dev_eui, set()).add(dev_nonce)
+        self._last_app_nonce[dev_eui] = max(app_nonce, self._last_app_nonce.get(dev_eui, 0))
+
+    def acceptable(self, dev_eui: bytes, dev_nonce: int, rule: NonceRule) -> bool:
+        """Whether this nonce has not been used and fits the rule."""
+        used = self._used.get(dev_eui)
+        if not used:
+            return True
+        if rule is NonceRule.INCREASING:
+            return dev_nonce > max(used)
+        return dev_nonce not in used
+
+    def next_app_nonce(self, dev_eui: bytes) -> int:
+        """Return an AppNonce that this device was never given: they count from 1."""
+        return self._last_app_nonce.get(dev_eui, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An accepted join: what to write, then the join-accept to send."""
+
+    dev_eui: bytes
+    dev_nonce: int
+    app_nonce: int
+    dev_addr: int
+    nwk_s_key: bytes
+    app_s_key: bytes
+    join_accept: bytes
+
+
+def activate(
+    request: JoinRequest,
+    phy_payload: bytes,
+    devices: Mapping[bytes, Device],
+    nonces: DevNonces,
+    net_id: int,
+    settings: ReceiveSettings,
+) -> Activation | Rejected:
+    """Answer a join-request.
+
+    Rejected: ``unknown_dev_eui``, ``join_mic``, ``join_eui``, ``dev_nonce_replayed``,
+    ``app_nonce_exhausted``. The MIC comes before all that needs a secret, so that a stranger
+    learns nothing of the nonces.
+    """
+    who = request.dev_eui.hex()
+    device = devices.get(request.dev_eui)
+    if device is None:
+        return Rejected("unknown_dev_eui", who)
+    if not verify_join_request(phy_payload, device.app_key):
+        return Rejected("join_mic", who)
+    if request.join_eui != device.join_eui:
+        return Rejected("join_eui", f"{who} asks for {request.join_eui.hex()}")
+    if not nonces.acceptable(request.dev_eui, request.dev_nonce, device.nonce_rule):
+        return Rejected("dev_nonce_replayed", f"{who} {request.dev_nonce}")
+    app_nonce = nonces.next_app_nonce(request.dev_eui)
+    if app_nonce > _MAX_APP_NONCE:
+        return Rejected("app_nonce_exhausted", who)
+    dev_addr = dev_addr_of(net_id, request.dev_eui, app_nonce)
+    nwk_s_key, app_s_key = derive_session_keys(device.app_key, app_nonce, net_id, request.dev_nonce)
+    region = settings.region
+    join_accept = encode_join_accept(
+        device.app_key,
+        app_nonce,
+        net_id,
+        dev_addr,
+        settings.rx1_dr_offset,
+        region.rx2_dr,
+        settings.rx1_delay_s,
+        region.encode_cf_list(region.extra_channels_hz) if region.extra_channels_hz else b"",
+    )
+    return Activation(
+        request.dev_eui,
+        request.dev_nonce,
+        app_nonce,
+        dev_addr,
+        nwk_s_key,
+        app_s_key,
+        join_accept,
+    )
+
+
+def dev_addr_of(net_id: int, dev_eui: bytes, app_nonce: int) -> int:
+    """Return the DevAddr of an activation: under the NetID, spread by a hash.
+
+    The same activation always gets the same address. Two devices may share one; the MIC tells them
+    apart.
+    """
+    net_type = net_id >> 21
+    prefix_bits, nwk_id_bits = _ADDRESS_SHAPES[net_type]
+    prefix = (1 << prefix_bits) - 2  # type n: n ones, then a zero
+    nwk_id = net_id & ((1 << nwk_id_bits) - 1)
+    host_bits = 32 - prefix_bits - nwk_id_bits
+    digest = hashlib.sha256(dev_eui + app_nonce.to_bytes(3, "big")).digest()
+    host = int.from_bytes(digest[:4], "big") & ((1 << host_bits) - 1)
+    return (prefix << nwk_id_bits | nwk_id) << host_bits | host

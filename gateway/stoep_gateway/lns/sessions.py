@@ -1,0 +1,180 @@
+"""Which device a data frame comes from: sessions by DevAddr, proven by MIC, with 32-bit counters.
+
+After a join a device has two sessions: the confirmed one, on which it was heard before, and the new
+one, which counts only once an uplink has come on it, because a join-accept may get lost.
+
+Counters here run ahead of the disk between a claim and its commit. Only ``claim`` and
+``take_f_cnt_down`` move them, and what they return has to be written: a commit that fails ends the
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from stoep_protocol.lorawan.crypto import Key
+from stoep_protocol.lorawan.frames import DataFrame, full_f_cnt, verify
+
+from stoep_gateway.lns.crypto import new_key
+from stoep_gateway.lns.frames import Rejected
+
+__all__ = ["Claim", "Match", "Session", "Sessions"]
+
+_ROLLOVER = 0x1_0000
+
+
+class Session:
+    """One activation: ``f_cnt_up`` is the last accepted (-1: none), ``f_cnt_down`` the next."""
+
+    __slots__ = (
+        "_app_s_key",
+        "_nwk_s_key",
+        "app_nonce",
+        "confirmed",
+        "dev_addr",
+        "dev_eui",
+        "f_cnt_down",
+        "f_cnt_up",
+        "session_id",
+    )
+
+    def __init__(
+        self,
+        session_id: int,
+        dev_eui: bytes,
+        dev_addr: int,
+        nwk_s_key: bytes,
+        app_s_key: bytes,
+        app_nonce: int,
+        *,
+        confirmed: bool = False,
+        f_cnt_up: int = -1,
+        f_cnt_down: int = 0,
+    ) -> None:
+        self.session_id = session_id
+        self.dev_eui = dev_eui
+        self.dev_addr = dev_addr
+        self._nwk_s_key: Key | bytes = nwk_s_key
+        self._app_s_key: Key | bytes = app_s_key
+        self.app_nonce = app_nonce
+        self.confirmed = confirmed
+        self.f_cnt_up = f_cnt_up
+        self.f_cnt_down = f_cnt_down
+
+    @property
+    def nwk_s_key(self) -> Key:
+        """The network session key; its cipher context is made at first use."""
+        key = self._nwk_s_key
+        if type(key) is bytes:
+            key = self._nwk_s_key = new_key(key)
+        return key  # type: ignore[return-value]
+
+    @property
+    def app_s_key(self) -> Key:
+        """The application session key; its cipher context is made at first use."""
+        key = self._app_s_key
+        if type(key) is bytes:
+            key = self._app_s_key = new_key(key)
+        return key  # type: ignore[return-value]
+
+    def event_id(self, f_cnt_up: int) -> str:
+        """Return what names an uplink for ever: DevEUI, activation, counter."""
+        return f"{self.dev_eui.hex()}-{self.app_nonce}-{f_cnt_up}"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A frame whose MIC fits ``session`` at ``f_cnt_up``; ``repeated``: accepted before."""
+
+    session: Session
+    f_cnt_up: int
+    repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What accepting an uplink changes: the counters to write, and sessions that end with it."""
+
+    counters: tuple[int, int, int]
+    confirmed_session: int | None
+    ended_sessions: tuple[int, ...]
+
+
+class Sessions:
+    """All sessions of a network server."""
+
+    def __init__(self, sessions: Iterable[Session]) -> None:
+        self._by_dev_addr: dict[int, list[Session]] = {}
+        self._by_dev_eui: dict[bytes, list[Session]] = {}
+        for session in sessions:
+            self.add(session)
+
+    def of_device(self, dev_eui: bytes) -> tuple[Session, ...]:
+        """Return the sessions of a device, oldest first."""
+        return tuple(self._by_dev_eui.get(dev_eui, ()))
+
+    def add(self, session: Session) -> None:
+        """Take a new session beside those that there are."""
+        self._by_dev_addr.setdefault(session.dev_addr, []).append(session)
+        self._by_dev_eui.setdefault(session.dev_eui, []).append(session)
+
+    def remove(self, session: Session) -> None:
+        """Forget a session."""
+        _remove(self._by_dev_addr, session.dev_addr, session)
+        _remove(self._by_dev_eui, session.dev_eui, session)
+
+    def match(self, frame: DataFrame) -> Match | Rejected:
+        """Find the session whose MIC fits.
+
+        Rejected: ``unknown_dev_addr``, ``mic``, ``f_cnt_replayed`` (a frame of this session that
+        is older than the last one), ``f_cnt_exhausted``.
+        """
+        sessions = self._by_dev_addr.get(frame.dev_addr)
+        if sessions is None:
+            return Rejected("unknown_dev_addr", f"{frame.dev_addr:08x}")
+        for session in sessions:
+            f_cnt_up = full_f_cnt(session.f_cnt_up + 1, frame.f_cnt)
+            if verify(frame, session.nwk_s_key, f_cnt_up):
+                if f_cnt_up < session.f_cnt_up:  # the counter's 32 bits are used up
+                    return Rejected("f_cnt_exhausted", session.dev_eui.hex())
+                return Match(session, f_cnt_up, f_cnt_up == session.f_cnt_up)
+        for session in sessions:
+            older = full_f_cnt(session.f_cnt_up + 1, frame.f_cnt) - _ROLLOVER
+            if older >= 0 and verify(frame, session.nwk_s_key, older):
+                return Rejected("f_cnt_replayed", session.dev_eui.hex())
+        return Rejected("mic", f"{frame.dev_addr:08x}")
+
+    def claim(self, match: Match, *, downlink: bool) -> Claim:
+        """Advance the counters for a new uplink and, if ``downlink``, one answer to it.
+
+        The first uplink on a new session confirms it and ends the device's other sessions. The
+        answer's counter is the one that ``session.f_cnt_down`` had before.
+        """
+        session = match.session
+        session.f_cnt_up = match.f_cnt_up
+        session.f_cnt_down += downlink
+        counters = (session.session_id, session.f_cnt_up, session.f_cnt_down)
+        if session.confirmed:
+            return Claim(counters, None, ())
+        session.confirmed = True
+        ended = [other for other in self._by_dev_eui[session.dev_eui] if other is not session]
+        for other in ended:
+            self.remove(other)
+        return Claim(counters, session.session_id, tuple(other.session_id for other in ended))
+
+    def take_f_cnt_down(self, session: Session) -> tuple[int, int, int]:
+        """Advance the downlink counter alone, to answer a repeated uplink."""
+        session.f_cnt_down += 1
+        return session.session_id, session.f_cnt_up, session.f_cnt_down
+
+
+_Key = TypeVar("_Key")
+
+
+def _remove(table: dict[_Key, list[Session]], key: _Key, session: Session) -> None:
+    sessions = table[key]
+    sessions.remove(session)
+    if not sessions:
+        del table[key]

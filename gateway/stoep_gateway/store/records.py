@@ -1,0 +1,116 @@
+"""What is written to the store: one record is one thing that happens wholly or not at all.
+
+Rows are plain tuples in the order of their table's columns, so that a group of records becomes a
+few SQL statements without a loop over fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+__all__ = [
+    "GatewayRow",
+    "LatestRow",
+    "NonceRow",
+    "OutboxRow",
+    "Record",
+    "SessionRow",
+    "State",
+    "UplinkRow",
+]
+
+
+class SessionRow(NamedTuple):
+    """One activation of a device: table ``device_session``."""
+
+    session_id: int
+    dev_eui: bytes
+    dev_addr: int
+    nwk_s_key: bytes
+    app_s_key: bytes
+    app_nonce: int
+    confirmed: int
+    created_utc_ms: int
+
+
+class NonceRow(NamedTuple):
+    """A DevNonce that has been used: table ``dev_nonce``."""
+
+    dev_eui: bytes
+    dev_nonce: int
+    app_nonce: int
+    joined_utc_ms: int
+
+
+class UplinkRow(NamedTuple):
+    """An accepted uplink: table ``uplink`` without its key."""
+
+    received_utc_ms: int
+    dev_eui: bytes
+    session_id: int
+    f_cnt_up: int
+    f_port: int | None
+    frm_payload: bytes
+    undecodable: str | None
+    freq_hz: int
+    dr: int
+    receptions: str
+
+
+class OutboxRow(NamedTuple):
+    """A message to be published: table ``outbox``."""
+
+    outbox_id: int
+    kind: str
+    topic: str
+    payload: bytes
+    retain: int
+    created_utc_ms: int
+
+
+class LatestRow(NamedTuple):
+    """The state of an asset as JSON: table ``latest``."""
+
+    asset: str
+    state: str
+
+
+class GatewayRow(NamedTuple):
+    """When a gateway was last heard of, and what it said: table ``gateway``."""
+
+    gateway_eui: bytes
+    last_seen_utc_ms: int
+    stat: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One transaction's worth. ``counters`` are claims: (session_id, f_cnt_up, f_cnt_down).
+
+    A claim must move a session's counters forward: either a new ``f_cnt_up``, or the same one with
+    a larger ``f_cnt_down`` (a retransmission that is acknowledged again).
+    """
+
+    counters: tuple[tuple[int, int, int], ...] = ()
+    uplinks: tuple[UplinkRow, ...] = ()
+    latest: tuple[LatestRow, ...] = ()
+    outbox: tuple[OutboxRow, ...] = ()
+    sessions: tuple[SessionRow, ...] = ()
+    nonces: tuple[NonceRow, ...] = ()
+    confirmed_sessions: tuple[int, ...] = ()
+    ended_sessions: tuple[int, ...] = ()
+    gateways: tuple[GatewayRow, ...] = ()
+    published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the store held when it was opened."""
+
+    sessions: tuple[tuple[SessionRow, int, int], ...]  # row, f_cnt_up, f_cnt_down
+    nonces: tuple[NonceRow, ...]
+    latest: tuple[LatestRow, ...]
+    outbox: tuple[OutboxRow, ...]  # the oldest, at most ``OUTBOX_PAGE``
+    last_outbox_id: int
+    last_session_id: int
