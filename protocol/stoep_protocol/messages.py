@@ -8,30 +8,14 @@ docs/protocol.md and stoep.cddl describe the arrays, codec.js decodes them elsew
 
 from binascii import crc32
 
-from . import cbor, history
-from .errors import (
-    F_PORT,
-    LENGTH,
-    NOT_CANONICAL,
-    RANGE,
-    TYPE,
-    DecodeError,
-    EncodeError,
-)
+from .cbor import decode_array, encode_array
+from .errors import F_PORT, LENGTH, NOT_CANONICAL, RANGE, TYPE, DecodeError, EncodeError
+from .history import gap_code, pack
 from .schema import (
-    AGE_MAX_MIN,
-    ALARM_DISTANCE_MAX_CM,
-    ALARM_TEMPERATURE_MAX_C,
-    BATTERY_MAX_MV,
-    BAY_FLAGS_MAX,
-    BAY_THRESHOLD_MAX_NT,
-    BAY_THRESHOLD_STEP_NT,
-    CALIBRATION_MAX,
-    CHANGE_COUNT_MODULUS,
-    CHANGE_MAX_CM,
-    CHARGE_MAX_MAH,
-    CONFIRMED_EVERY_MAX,
-    DISTANCE_MAX_MM,
+    BAY,
+    BIN,
+    CONFIGURATION,
+    CONFIGURATION_ACK,
     ERRORS_MAX,
     F_PORT_BAY,
     F_PORT_BIN,
@@ -39,29 +23,13 @@ from .schema import (
     F_PORT_CONFIGURATION,
     F_PORT_CONFIGURATION_ACK,
     F_PORT_STATUS,
-    FIRMWARE_MAX,
-    FLAGS_MAX,
-    FLAPS_MAX,
-    HARDWARE_MAX,
     HISTORY_MAX,
-    INTERVAL_MAX_MIN,
-    LINK_MARGIN_MAX_DB,
-    LINK_MARGIN_MIN_DB,
-    MODE_BOTH,
-    QUALITY_MAX,
-    REFUSED_MAX,
-    RESET_REASON_MAX,
     SEQUENCE_MODULUS,
-    SETTLE_MAX_S,
-    TEMPERATURE_MAX_C,
-    TEMPERATURE_MIN_C,
+    STATUS,
     TEMPERATURE_OFFSET_C,
-    UNCERTAIN,
 )
 
 _ROOM = 255
-_TEMPERATURE_LO = TEMPERATURE_MIN_C - TEMPERATURE_OFFSET_C
-_TEMPERATURE_HI = TEMPERATURE_MAX_C - TEMPERATURE_OFFSET_C
 _NO_DURATION = 255
 
 
@@ -84,7 +52,7 @@ class BinReport(Message):
     """The newest reading of a container and earlier ones.
 
     `sequence` numbers the newest reading, 0 to 65535 and round again; it is sent modulo 1024, and
-    that is what a decoded report holds (see `history.full_sequence`). `distance_mm` None: no echo.
+    that is what a decoded report holds (see `reports.full_sequence`). `distance_mm` None: no echo.
     `quality` 0 to 4, `flags` a set of schema.ECHO_... bits. `temperature_c` and `flaps` (openings
     since the last report, 255: or more) None: not measured.
 
@@ -154,7 +122,7 @@ class Status(Message):
     """Health of a device; None: not said in this message, which happens when one is split.
 
     `firmware` (major, minor, patch), `hardware` the board's number, `reset_reason` and
-    `calibration` schema codes (given both or neither), `errors` a tuple of codes 0 to 255.
+    `calibration` schema codes, `errors` a tuple of at most 16 codes 0 to 255.
     """
 
     __slots__ = (
@@ -192,10 +160,11 @@ class Status(Message):
 class Configuration(Message):
     """How a device shall behave; None: as it is.
 
-    `interval_min` between reports (a bay: between heartbeats), `mode` MODE_REGULAR, MODE_ON_CHANGE
-    or MODE_BOTH, `confirmed_every` n-th uplink (0: none), `history` earlier readings per report.
-    Container: `change_cm` that counts as a change, `alarm_distance_cm` and `alarm_temperature_c`
-    at which to report at once. Bay: `bay_threshold_nt` (steps of 100) and `settle_s`.
+    `interval_min` between reports (a bay: heartbeats; a value of `history.gap_min`), `mode`
+    MODE_REGULAR, MODE_ON_CHANGE or MODE_BOTH, `confirmed_every` n-th uplink (0: none), `history`
+    earlier readings per report. Container: `change_cm` that counts as a change,
+    `alarm_distance_cm` (that or nearer) and `alarm_temperature_c` (that or warmer)
+    at which to report at once. Bay: `bay_threshold_nt` and `settle_s`.
     """
 
     __slots__ = (
@@ -243,89 +212,63 @@ class ConfigurationAck(Message):
         self.refused = refused
 
 
-# Every other message is its fields in order: (name, lowest, highest, step).
-_STATUS = (
-    ("charge_used_mah", 0, CHARGE_MAX_MAH, 1),
-    ("battery_mv", 0, BATTERY_MAX_MV, 1),
-    ("_state", 0, RESET_REASON_MAX << 2 | CALIBRATION_MAX, 1),
-    ("link_margin_db", LINK_MARGIN_MIN_DB, LINK_MARGIN_MAX_DB, 1),
-    ("_firmware", 0, 0xFFFF, 1),
-    ("hardware", 0, HARDWARE_MAX, 1),
-)
-_CONFIGURATION = (
-    ("interval_min", 1, INTERVAL_MAX_MIN, 1),
-    ("mode", 0, MODE_BOTH, 1),
-    ("confirmed_every", 0, CONFIRMED_EVERY_MAX, 1),
-    ("history", 0, HISTORY_MAX, 1),
-    ("change_cm", 0, CHANGE_MAX_CM, 1),
-    ("alarm_distance_cm", 0, ALARM_DISTANCE_MAX_CM, 1),
-    ("alarm_temperature_c", TEMPERATURE_MIN_C, ALARM_TEMPERATURE_MAX_C, 1),
-    ("bay_threshold_nt", 0, BAY_THRESHOLD_MAX_NT, BAY_THRESHOLD_STEP_NT),
-    ("settle_s", 0, SETTLE_MAX_S, 1),
-)
-
-
 def duration_code(seconds: int) -> int:
-    """Code a duration in 8 bits (0 to 254): steps of 4 s to 124 s, then of 3 to 6 %, saturating."""
+    """Code a duration as 0 to 254: steps of 4 s to 2 min, then of 3 to 6 %, to 22.7 days and more.
+
+    The code is a number of 4 s units with five significant bits: below 32 itself, from there on
+    16 * exponent + mantissa for (16 + mantissa) << exponent - 1. The nearest one is taken.
+    """
     units = (seconds + 2) // 4
-    exponent = 0
-    while units >> exponent > 31:
+    if units < 32:
+        return units
+    exponent = 1
+    while (seconds + (2 << exponent)) >> exponent + 2 > 31:
         exponent += 1
-    if exponent:
-        units = (seconds + (2 << exponent)) // (4 << exponent)
-        if units == 32:
-            units = 16
-            exponent += 1
-        units += 16 * exponent
-    return units if units < _NO_DURATION else _NO_DURATION - 1
+    return min(16 * exponent + ((seconds + (2 << exponent)) >> exponent + 2), _NO_DURATION - 1)
 
 
-def duration_s(code: int) -> int:
-    """Give the seconds that a duration code stands for."""
-    return 4 * code if code < 32 else 4 * (16 + code % 16) << code // 16 - 1
+def _refuse(name: str, value: object) -> None:
+    raise EncodeError(f"{name}: {value!r} is out of range")
 
 
-def _within(name: str, value: int, lowest: int, highest: int) -> int:
-    if not lowest <= value <= highest:
-        raise EncodeError(f"{name} {value} is not in {lowest}..{highest}")
-    return value
+def _check(message: Message, table: "tuple[tuple[str, int, int], ...]") -> None:
+    for name, lowest, highest in table:
+        value = getattr(message, name)
+        if value is not None and not lowest <= value <= highest:
+            _refuse(name, value)
 
 
-def _pack_bin(report: BinReport, max_bytes: int) -> "tuple[int, bytes, int]":
+def _array(items: "list[int | bytes | None]") -> bytes:
+    while items and items[-1] is None:
+        items.pop()
+    return encode_array(items)
+
+
+def _encode_bin(report: BinReport, max_bytes: int) -> "tuple[int, bytes, int]":
     """Encode with as much history as fits: fPort, bytes, number of earlier readings in them."""
-    _within("sequence", report.sequence, 0, 0xFFFF)
-    _within("quality", report.quality, 0, QUALITY_MAX)
-    _within("flags", report.flags, 0, FLAGS_MAX)
-    _within("age_min", report.age_min, 0, AGE_MAX_MIN)
-    _within("history", len(report.history), 0, HISTORY_MAX)
+    _check(report, BIN)
+    if len(report.history) > HISTORY_MAX:
+        _refuse("history", len(report.history))
     distance = report.distance_mm
-    if distance is not None:
-        _within("distance_mm", distance, 0, DISTANCE_MAX_MM)
-        if distance % 10 == 0:
-            distance = -1 - distance // 10
+    if distance is not None and distance % 10 == 0:
+        distance = -1 - distance // 10
     items: list[int | bytes | None] = [
         report.flags << 13 | report.quality << 10 | report.sequence % SEQUENCE_MODULUS,
         distance,
     ]
     temperature = report.temperature_c
-    flaps = report.flaps
     if report.age_min:
-        if temperature is not None or flaps is not None:
-            raise EncodeError("a report of earlier readings has no temperature and no flaps")
+        if temperature is not None or report.flaps is not None:
+            raise EncodeError("earlier readings have no temperature_c and no flaps")
         items.append(report.age_min)
     else:
-        if temperature is not None:
-            _within("temperature_c", temperature, TEMPERATURE_MIN_C, TEMPERATURE_MAX_C)
-            temperature -= TEMPERATURE_OFFSET_C
-        if flaps is not None:
-            _within("flaps", flaps, 0, FLAPS_MAX)
-        items.append(temperature)
-        items.append(flaps)
+        items.append(None if temperature is None else temperature - TEMPERATURE_OFFSET_C)
+        items.append(report.flaps)
     taken = 0
     if report.history:
-        # A byte string's head takes a second byte from 24 bytes on.
-        room = max_bytes - len(cbor.encode_array(items)) - 1
-        packed, taken = history.pack(
+        # From 24 bytes on the head of a byte string takes a second byte.
+        room = max_bytes - len(encode_array(items)) - 1
+        packed, taken = pack(
             report.age_min,
             report.distance_mm,
             report.quality,
@@ -334,217 +277,108 @@ def _pack_bin(report: BinReport, max_bytes: int) -> "tuple[int, bytes, int]":
         )
         if taken:
             items.append(packed)
-    return F_PORT_BIN_PAST if report.age_min else F_PORT_BIN, _trimmed(items), taken
+    return F_PORT_BIN_PAST if report.age_min else F_PORT_BIN, _array(items), taken
 
 
-def _trimmed(items: "list[int | bytes | None]") -> bytes:
-    while items and items[-1] is None:
-        items.pop()
-    return cbor.encode_array(items)
+def _encode_bay(report: BayReport) -> bytes:
+    _check(report, BAY)
+    previous = report.previous_duration_s
+    code = _NO_DURATION if previous is None else duration_code(previous)
+    head = report.change_count << 18 | report.state << 16 | code << 8 | duration_code(report.age_s)
+    return _array([head, report.flags or None])
+
+
+def _encode_status(status: Status) -> bytes:
+    firmware = status.firmware
+    packed = None
+    if firmware is not None:
+        major, minor, patch = firmware
+        if not (0 <= major <= 15 and 0 <= minor <= 63 and 0 <= patch <= 63):
+            _refuse("firmware", firmware)
+        packed = major << 12 | minor << 6 | patch
+    items: list[int | bytes | None] = []
+    for name, lowest, highest in STATUS:
+        value = packed if name == "firmware" else getattr(status, name)
+        if value is not None and not lowest <= value <= highest:
+            _refuse(name, value)
+        items.append(value)
+    if status.errors:
+        if len(status.errors) > ERRORS_MAX or min(status.errors) < 0 or max(status.errors) > 255:
+            _refuse("errors", status.errors)
+        items.append(bytes(status.errors))
+    return _array(items)
+
+
+def _encode_configuration(configuration: Configuration) -> bytes:
+    _check(configuration, CONFIGURATION)
+    interval = configuration.interval_min
+    if interval is not None and not gap_code(interval):
+        _refuse("interval_min", interval)
+    return _array([getattr(configuration, name) for name, _, _ in CONFIGURATION])
 
 
 def encode(message: Message) -> "tuple[int, bytes]":
     """Encode a message: its fPort and its bytes. EncodeError for a value out of its range."""
     if isinstance(message, BinReport):
-        f_port, data, taken = _pack_bin(message, _ROOM)
+        f_port, data, taken = _encode_bin(message, _ROOM)
         if taken < len(message.history):
-            raise EncodeError("history: ages that fall, or lie more than 3071 minutes apart")
+            raise EncodeError("history: ages fall, or lie more than 3071 minutes apart")
         return f_port, data
     if isinstance(message, BayReport):
-        _within("state", message.state, 0, UNCERTAIN)
-        _within("change_count", message.change_count, 0, CHANGE_COUNT_MODULUS - 1)
-        _within("flags", message.flags, 0, BAY_FLAGS_MAX)
-        previous = message.previous_duration_s
-        code = _NO_DURATION if previous is None else duration_code(_positive(previous))
-        return F_PORT_BAY, _trimmed(
-            [
-                message.change_count << 18
-                | message.state << 16
-                | code << 8
-                | duration_code(_positive(message.age_s)),
-                message.flags or None,
-            ]
-        )
+        return F_PORT_BAY, _encode_bay(message)
     if isinstance(message, Status):
         return F_PORT_STATUS, _encode_status(message)
     if isinstance(message, Configuration):
-        return F_PORT_CONFIGURATION, _trimmed(_fields(message, _CONFIGURATION))
+        return F_PORT_CONFIGURATION, _encode_configuration(message)
     if isinstance(message, ConfigurationAck):
-        _within("config_hash", message.config_hash, 0, 0xFFFF)
-        _within("refused", message.refused, 0, REFUSED_MAX)
-        return F_PORT_CONFIGURATION_ACK, _trimmed([message.config_hash, message.refused or None])
+        _check(message, CONFIGURATION_ACK)
+        return F_PORT_CONFIGURATION_ACK, _array([message.config_hash, message.refused or None])
     raise EncodeError(f"no message: {message!r}")
 
 
-def _positive(seconds: int) -> int:
-    return _within("duration", seconds, 0, 0x7FFFFFFF)
-
-
-def _fields(
-    message: object, table: "tuple[tuple[str, int, int, int], ...]"
-) -> "list[int | bytes | None]":
-    items: list[int | bytes | None] = []
-    for name, lowest, highest, step in table:
-        value = getattr(message, name, None)
-        if value is not None:
-            _within(name, value, lowest, highest)
-            if value % step:
-                raise EncodeError(f"{name} {value} is no multiple of {step}")
-            value //= step
-        items.append(value)
-    return items
-
-
-def _encode_status(status: Status) -> bytes:
-    items = _fields(status, _STATUS)
-    if (status.reset_reason is None) != (status.calibration is None):
-        raise EncodeError("reset_reason and calibration: both or neither")
-    if status.reset_reason is not None and status.calibration is not None:
-        _within("reset_reason", status.reset_reason, 0, RESET_REASON_MAX)
-        _within("calibration", status.calibration, 0, CALIBRATION_MAX)
-        items[2] = status.reset_reason << 2 | status.calibration
-    if status.firmware is not None:
-        major, minor, patch = status.firmware
-        _within("major", major, 0, FIRMWARE_MAX[0])
-        _within("minor", minor, 0, FIRMWARE_MAX[1])
-        _within("patch", patch, 0, FIRMWARE_MAX[2])
-        items[4] = major << 12 | minor << 6 | patch
-    if status.errors:
-        _within("errors", len(status.errors), 0, ERRORS_MAX)
-        for code in status.errors:
-            _within("error", code, 0, 255)
-        items.append(bytes(status.errors))
-    return _trimmed(items)
-
-
-def _integer(value: "int | bytes | None", lowest: int, highest: int) -> int:
-    if not isinstance(value, int):
-        raise DecodeError(TYPE)
-    if not lowest <= value <= highest:
-        raise DecodeError(RANGE)
-    return value
+def decode_fields(
+    message: Message,
+    table: "tuple[tuple[str, int, int], ...]",
+    items: "list[int | bytes | None]",
+) -> None:
+    """Set the fields of a table from the items of an array; null leaves one as it is."""
+    if len(items) > len(table):
+        raise DecodeError(LENGTH)
+    for index, item in enumerate(items):
+        if item is None:
+            continue
+        name, lowest, highest = table[index]
+        if not isinstance(item, int):
+            raise DecodeError(TYPE)
+        if not lowest <= item <= highest:
+            raise DecodeError(RANGE)
+        setattr(message, name, item)
 
 
 def decode(f_port: int, data: "bytes | bytearray") -> Message:
     """Decode the payload of an fPort; DecodeError for anything but a message's one encoding."""
     if not F_PORT_BIN <= f_port <= F_PORT_BIN_PAST:
         raise DecodeError(F_PORT)
-    items = cbor.decode_array(data)
-    count = len(items)
-    if count and items[-1] is None:
+    items = decode_array(data)
+    if items and items[-1] is None:
         raise DecodeError(NOT_CANONICAL)
-    if f_port in (F_PORT_STATUS, F_PORT_CONFIGURATION):
-        return _decode_fields(f_port, items)
-    if not count:
-        raise DecodeError(LENGTH)
-    if f_port == F_PORT_BAY:
-        return _decode_bay(items)
-    if f_port == F_PORT_CONFIGURATION_ACK:
-        config_hash = _integer(items[0], 0, 0xFFFF)
-        if count > 2:
-            raise DecodeError(LENGTH)
-        refused = _integer(items[1], 0, REFUSED_MAX) if count > 1 else 0
-        if count > 1 and not refused:
-            raise DecodeError(NOT_CANONICAL)
-        return ConfigurationAck(config_hash, refused)
-    return _decode_bin(f_port, items)
-
-
-def _decode_bin(f_port: int, items: "list[int | bytes | None]") -> BinReport:
-    count = len(items)
-    head = _integer(items[0], 0, 0xFFFF)
-    quality = head >> 10 & 7
-    if quality > QUALITY_MAX:
-        raise DecodeError(RANGE)
-    distance = items[1] if count > 1 else None
-    if distance is not None:
-        distance = _integer(distance, -1 - DISTANCE_MAX_MM // 10, DISTANCE_MAX_MM)
-        if distance < 0:
-            distance = 10 * (-1 - distance)
-        elif distance % 10 == 0:
-            raise DecodeError(NOT_CANONICAL)
-    temperature: int | None = None
-    flaps: int | None = None
-    age = 0
-    position = 3
-    if f_port == F_PORT_BIN_PAST:
-        age = _integer(items[2] if count > 2 else None, 1, AGE_MAX_MIN)
-    else:
-        position = 4
-        if count > 2 and items[2] is not None:
-            temperature = _integer(items[2], _TEMPERATURE_LO, _TEMPERATURE_HI)
-            temperature += TEMPERATURE_OFFSET_C
-        if count > 3 and items[3] is not None:
-            flaps = _integer(items[3], 0, FLAPS_MAX)
-    past: tuple[tuple[int, int | None, int], ...] = ()
-    if count > position:
-        if count > position + 1:
-            raise DecodeError(LENGTH)
-        packed = items[position]
-        if not isinstance(packed, bytes):
-            raise DecodeError(TYPE)
-        past = history.unpack(age, distance, quality, packed)
-    return BinReport(
-        head & SEQUENCE_MODULUS - 1, distance, quality, head >> 13, temperature, flaps, past, age
-    )
-
-
-def _decode_bay(items: "list[int | bytes | None]") -> BayReport:
-    head = _integer(items[0], 0, 0xFFFFFFFF)
-    if len(items) > 2:
-        raise DecodeError(LENGTH)
-    flags = 0
-    if len(items) > 1:
-        flags = _integer(items[1], 0, BAY_FLAGS_MAX)
-        if not flags:
-            raise DecodeError(NOT_CANONICAL)
-    state = head >> 16 & 3
-    previous = head >> 8 & 255
-    age = head & 255
-    if state > UNCERTAIN or age == _NO_DURATION:
-        raise DecodeError(RANGE)
-    return BayReport(
-        state,
-        head >> 18,
-        duration_s(age),
-        None if previous == _NO_DURATION else duration_s(previous),
-        flags,
-    )
-
-
-def _decode_fields(f_port: int, items: "list[int | bytes | None]") -> Message:
-    table = _STATUS if f_port == F_PORT_STATUS else _CONFIGURATION
-    message: Message = Status() if f_port == F_PORT_STATUS else Configuration()
-    if len(items) > len(table):
-        packed = items.pop()
-        if len(items) > len(table) or not isinstance(message, Status):
-            raise DecodeError(LENGTH)
-        if not isinstance(packed, bytes):
-            raise DecodeError(TYPE)
-        if not 0 < len(packed) <= ERRORS_MAX:
-            raise DecodeError(RANGE if packed else NOT_CANONICAL)
-        message.errors = tuple(packed)
-    for (name, lowest, highest, step), item in zip(table, items):  # noqa: B905 - MicroPython has no strict=
-        if item is None:
-            continue
-        # Both borders are steps or the step is 1, so the product decides.
-        value = _integer(item, -0x10000, 0x10000) * step
-        if not lowest <= value <= highest:
+    if f_port == F_PORT_CONFIGURATION:
+        configuration = Configuration()
+        decode_fields(configuration, CONFIGURATION, items)
+        interval = configuration.interval_min
+        if interval is not None and not gap_code(interval):
             raise DecodeError(RANGE)
-        if isinstance(message, Status) and name == "_state":
-            message.reset_reason = value >> 2
-            message.calibration = value & 3
-        elif isinstance(message, Status) and name == "_firmware":
-            message.firmware = (value >> 12, value >> 6 & 63, value & 63)
-        else:
-            setattr(message, name, value)
-    return message
+        return configuration
+    # A device decodes nothing but configurations; its heap need not hold the rest.
+    from .reports import decode_report  # noqa: PLC0415
+
+    return decode_report(f_port, items)
 
 
 def fit(message: Message, max_bytes: int) -> Message:
     """Give the message, or a bin report with as much of its history as fits; else EncodeError."""
     if isinstance(message, BinReport) and message.history:
-        data, taken = _pack_bin(message, max_bytes)[1:]
+        _, data, taken = _encode_bin(message, max_bytes)
         if taken < len(message.history):
             message = BinReport(
                 message.sequence,
@@ -564,7 +398,7 @@ def fit(message: Message, max_bytes: int) -> Message:
 
 
 def split(message: Message, max_bytes: int) -> "list[Message]":
-    """Give messages of at most `max_bytes` each (11 is enough for every report) that say it all."""
+    """Give messages of at most `max_bytes` each that say it all; 11 is enough for every report."""
     if isinstance(message, Status):
         return _split_status(message, max_bytes)
     first = fit(message, max_bytes)
@@ -592,7 +426,7 @@ def split(message: Message, max_bytes: int) -> "list[Message]":
 
 
 def _split_status(status: Status, max_bytes: int) -> "list[Message]":
-    if len(encode(status)[1]) <= max_bytes:
+    if len(_encode_status(status)) <= max_bytes:
         return [status]
     health = Status(
         None,
@@ -606,10 +440,10 @@ def _split_status(status: Status, max_bytes: int) -> "list[Message]":
     )
     identity = Status(status.firmware, status.hardware)
     parts = [fit(part, max_bytes) for part in (health, identity) if part != Status()]
-    codes = status.errors
-    room = max_bytes - len(_STATUS) - 2
-    if codes and room < 1:
+    room = max_bytes - len(STATUS) - 2
+    if status.errors and room < 1:
         raise EncodeError(f"no error code fits into {max_bytes} bytes")
+    codes = status.errors
     while codes:
         parts.append(Status(errors=codes[:room]))
         codes = codes[room:]
@@ -618,5 +452,5 @@ def _split_status(status: Status, max_bytes: int) -> "list[Message]":
 
 def config_hash(configuration: Configuration) -> int:
     """Give the 16-bit hash of a configuration in force: CRC-32 of its encoding, the low half."""
-    crc: int = crc32(encode(configuration)[1])
+    crc: int = crc32(_encode_configuration(configuration))
     return crc & 0xFFFF

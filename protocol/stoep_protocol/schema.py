@@ -1,49 +1,33 @@
-"""Schema v1: which fPort carries what, the ranges of every field, and the names of its codes.
+"""Schema v1: which fPort carries what, the range of every field, and the names of its codes.
 
 The fPort is the schema and its version: a change that an old decoder would misread takes new
-fPorts (20 and up are kept for version 2). docs/protocol.md explains the layout field by field.
+fPorts (20 and up are kept for version 2). docs/protocol.md explains the arrays field by field.
 """
 
-# fPorts of version 1; up: 10 11 12 14 15, down: 13.
-F_PORT_BIN = 10  # the newest reading of a container, and earlier ones
+F_PORT_BIN = 10  # newest reading of a container, and earlier ones
 F_PORT_BAY = 11  # state of a parking bay
 F_PORT_STATUS = 12  # health of the device
 F_PORT_CONFIGURATION = 13  # downlink: how the device shall behave
 F_PORT_CONFIGURATION_ACK = 14  # what is in force
-F_PORT_BIN_PAST = 15  # earlier readings of a container alone: a range that was asked for
+F_PORT_BIN_PAST = 15  # earlier readings of a container alone
 
-# Reading of a container.
-SEQUENCE_MODULUS = 1024  # what is sent of a sequence number; see history.full_sequence
-DISTANCE_MAX_MM = 10_000
-QUALITY_MAX = 4  # LwM2M object 3435, "measurement quality": 0 worst, 4 best
-FLAGS_MAX = 7
+# BinReport.flags
 ECHO_WEAK = 1  # few of the burst's pings came back
 ECHO_UNSTABLE = 2  # the pings disagree
 ECHO_BLOCKED = 4  # something in the dead zone, or a wet transducer
-TEMPERATURE_MIN_C = -40
-TEMPERATURE_MAX_C = 85
-TEMPERATURE_OFFSET_C = 10  # so that -14 to 33 °C take one byte
-FLAPS_MAX = 255  # and more
-AGE_MAX_MIN = 65_535
-HISTORY_MAX = 24
 
-# Bay.
+# BayReport.state
 FREE = 0
 OCCUPIED = 1
 UNCERTAIN = 2
-CHANGE_COUNT_MODULUS = 16_384
-BAY_FLAGS_MAX = 15
+
+# BayReport.flags
 FIELD_SATURATED = 1  # the magnetometer is at the end of its range
 BASELINE_DRIFTED = 2  # far from what was calibrated
 NOT_CALIBRATED = 4
-NEIGHBOUR_SUSPECTED = 8
+NEIGHBOUR_SUSPECTED = 8  # the change looks like a car in the next bay
 
-# Status.
-FIRMWARE_MAX = (15, 63, 63)  # major, minor, patch
-HARDWARE_MAX = 255
-CHARGE_MAX_MAH = 65_535
-BATTERY_MAX_MV = 65_535
-RESET_REASON_MAX = 15
+# Status.reset_reason
 RESET_NONE = 0  # none since the last status report
 RESET_POWER_ON = 1
 RESET_BROWN_OUT = 2
@@ -51,14 +35,14 @@ RESET_WATCHDOG = 3
 RESET_CRASH = 4
 RESET_SOFT = 5
 RESET_EXTERNAL = 6
-CALIBRATION_MAX = 3
+
+# Status.calibration
 CALIBRATION_NONE = 0
 CALIBRATION_RUNNING = 1
 CALIBRATION_DONE = 2
 CALIBRATION_DUE = 3
-LINK_MARGIN_MIN_DB = -128
-LINK_MARGIN_MAX_DB = 127
-ERRORS_MAX = 16  # codes in one status report, each 0 to 255
+
+# Status.errors
 ERROR_SENSOR_SILENT = 1
 ERROR_SENSOR_BUS = 2
 ERROR_RADIO = 3
@@ -70,23 +54,68 @@ ERROR_MEMORY = 8
 ERROR_SAFE_MODE = 9
 ERROR_OUTBOX_FULL = 10
 
-# Configuration.
-INTERVAL_MAX_MIN = 10_080
+# Configuration.mode
 MODE_REGULAR = 0
 MODE_ON_CHANGE = 1
 MODE_BOTH = 2
-CONFIRMED_EVERY_MAX = 255
-CHANGE_MAX_CM = 1000
-ALARM_DISTANCE_MAX_CM = 1000
-ALARM_TEMPERATURE_MAX_C = 125
-BAY_THRESHOLD_MAX_NT = 6_553_500  # in steps of 100 nT
-BAY_THRESHOLD_STEP_NT = 100
-SETTLE_MAX_S = 255
 
-# Why a configuration was refused; 0: it was not.
-REFUSED_NOT = 0
+# ConfigurationAck.refused
 REFUSED_MALFORMED = 1
 REFUSED_RANGE = 2
 REFUSED_UNSUPPORTED = 3
 REFUSED_STORAGE = 4
-REFUSED_MAX = 255
+
+# What is sent of a sequence number, and of a bay's count of changes.
+SEQUENCE_MODULUS = 1024
+CHANGE_COUNT_MODULUS = 16_384
+
+DISTANCE_MAX_MM = 10_000
+QUALITY_MAX = 4  # LwM2M object 3435, measurement quality: 0 worst, 4 best
+TEMPERATURE_MIN_C = -40
+TEMPERATURE_MAX_C = 85
+TEMPERATURE_OFFSET_C = 10  # so that -14 to 33 °C take one byte
+FLAPS_MAX = 255
+AGE_MAX_MIN = 65_535
+HISTORY_MAX = 24  # earlier readings in one report
+ERRORS_MAX = 16  # codes in one status report
+
+# Fields and their ranges, both ends included.
+BIN = (
+    ("sequence", 0, 0xFFFF),
+    ("distance_mm", 0, DISTANCE_MAX_MM),
+    ("quality", 0, QUALITY_MAX),
+    ("flags", 0, 7),
+    ("temperature_c", TEMPERATURE_MIN_C, TEMPERATURE_MAX_C),
+    ("flaps", 0, FLAPS_MAX),
+    ("age_min", 0, AGE_MAX_MIN),
+)
+BAY = (
+    ("state", 0, UNCERTAIN),
+    ("change_count", 0, CHANGE_COUNT_MODULUS - 1),
+    ("age_s", 0, 0x7FFF_FFFF),
+    ("previous_duration_s", 0, 0x7FFF_FFFF),
+    ("flags", 0, 15),
+)
+CONFIGURATION_ACK = (("config_hash", 0, 0xFFFF), ("refused", 0, 255))
+
+# These two tables are their arrays too, item by item.
+STATUS = (
+    ("charge_used_mah", 0, 0xFFFF),
+    ("battery_mv", 0, 0xFFFF),
+    ("reset_reason", 0, 15),
+    ("calibration", 0, CALIBRATION_DUE),
+    ("link_margin_db", -128, 127),
+    ("firmware", 0, 0xFFFF),  # major << 12 | minor << 6 | patch
+    ("hardware", 0, 255),
+)
+CONFIGURATION = (
+    ("interval_min", 1, 1920),  # and one that history.gap_min can name
+    ("mode", MODE_REGULAR, MODE_BOTH),
+    ("confirmed_every", 0, 255),
+    ("history", 0, HISTORY_MAX),
+    ("change_cm", 0, 1000),
+    ("alarm_distance_cm", 0, 1000),
+    ("alarm_temperature_c", TEMPERATURE_MIN_C, 125),
+    ("bay_threshold_nt", 0, 0xFFFF),
+    ("settle_s", 0, 255),
+)
