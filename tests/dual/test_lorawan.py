@@ -206,7 +206,8 @@ def test_longest_frame_and_one_more():
 def test_what_is_no_frame():
     assert code_of(frames.parse, b"") == errors.TRUNCATED
     assert code_of(frames.parse, b"\x40" + bytes(10)) == errors.TRUNCATED
-    assert code_of(frames.parse, b"\x41" + bytes(11)) == errors.VERSION
+    for major in (1, 2, 3):
+        assert code_of(frames.parse, bytes((0x40 | major,)) + bytes(11)) == errors.VERSION
     assert code_of(frames.parse, b"\x40\0\0\0\0\x01\0\0\0\0\0\0") == errors.TRUNCATED
     assert code_of(frames.parse, b"\x40\0\0\0\0\x01\0\0\x02\0\0\0\0") is None
     assert code_of(frames.parse, b"\x40\0\0\0\0\x01\0\0\x02\0\0\0\0\0") == errors.F_PORT
@@ -219,6 +220,13 @@ def test_what_is_no_frame():
     frame = frames.parse(b"\x5c" + bytes(11))
     assert frame.m_type == frames.UNCONFIRMED_UP
     assert frame.mic_message[0] == 0x5C
+
+
+def test_reserved_flags_mean_nothing():
+    up = frames.parse(b"\x40\0\0\0\0\x10\0\0\0\0\0\0")  # Class B in an uplink
+    down = frames.parse(b"\x60\0\0\0\0\x40\0\0\0\0\0\0")  # reserved in a downlink
+    for frame in (up, down):
+        assert not (frame.adr or frame.adr_ack_req or frame.ack or frame.f_pending)
 
 
 def test_what_a_frame_cannot_carry():
@@ -304,6 +312,14 @@ def test_join_accept_of_the_things_stack():
     assert (accept.app_nonce, accept.net_id, accept.dev_addr) == (66051, 0x010203, 0x01020304)
     assert (accept.rx1_dr_offset, accept.rx2_dr, accept.rx_delay_s) == (0, 0, 1)
     assert accept.cf_list == b""
+
+
+def test_reserved_bits_of_a_join_accept_are_ignored():
+    server = new_server_key(APP)
+    message = b"\x20" + bytes(10) + b"\xb5\xf7"  # DLSettings with OptNeg of 1.1, RxDelay
+    sealed = b"\x20" + server.decrypt(message[1:] + server.cmac(message)[:4])
+    accept = frames.decode_join_accept(sealed, new_key(APP))
+    assert (accept.rx1_dr_offset, accept.rx2_dr, accept.rx_delay_s) == (3, 5, 7)
 
 
 def test_join_accept_that_is_none():
