@@ -16,8 +16,8 @@ from .engine import US_PER_S
 from .world import FillCurve
 
 TIMEZONE = "Africa/Blantyre"
-# A Tuesday on which twelve of the 13 skips were visited, five of them at or over 80 %.
-DEMO_START = datetime(2021, 6, 22, 5, 30, tzinfo=ZoneInfo(TIMEZONE))
+# A Thursday on which twelve of the 13 skips were visited, and on which most of them filled.
+DEMO_START = datetime(2021, 6, 3, 5, 30, tzinfo=ZoneInfo(TIMEZONE))
 ATTRIBUTION = "Waste data: Copyright (c) Global Health Engineering ETH Zurich, CC BY 4.0"
 DISTANCES = "distance_km.csv"
 
