@@ -1,0 +1,113 @@
+"""What is remembered of each asset and device between uplinks, and its form in the store.
+
+Times are UTC milliseconds. A stored text is a JSON object; a key that this version does not know
+is ignored and one that is missing takes its default, so that versions may come and go.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from stoep_gateway.insight.filling import FillTrack
+
+__all__ = ["AssetState", "BayState", "ContainerState", "DeviceState", "dumps", "loads"]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """A container after its newest reading.
+
+    ``sequence`` is the reading's full number (stoep_protocol.history.full_sequence), ``missing``
+    the numbers below it that never arrived. ``distance_mm``, ``quality`` and ``reason`` are the
+    newest reading's, ``track`` is None until a reading had an echo.
+    """
+
+    sequence: int
+    measured_ms: int
+    interval_ms: int | None = None
+    missing: tuple[int, ...] = ()
+    distance_mm: int | None = None
+    quality: int = 0
+    reason: str | None = None
+    track: FillTrack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BayState:
+    """A bay after its newest report; ``state`` is FREE, OCCUPIED or UNCERTAIN of the protocol."""
+
+    state: int
+    since_ms: int
+    change_count: int
+    reported_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """What a device last said of itself; a split status is put together here."""
+
+    reported_ms: int
+    firmware: str | None = None
+    hardware: int | None = None
+    charge_used_mah: int | None = None
+    battery_mv: int | None = None
+    reset_reason: int | None = None
+    link_margin_db: int | None = None
+    calibration: int | None = None
+
+
+AssetState = ContainerState | BayState | DeviceState
+
+_ENCODE: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
+_TRACK_NAMES = tuple(field.name for field in fields(FillTrack))
+
+
+def dumps(state: AssetState) -> str:
+    """Return the text that is stored of a state."""
+    if isinstance(state, ContainerState):
+        track = state.track
+        return _ENCODE(
+            {
+                "sequence": state.sequence,
+                "measured_ms": state.measured_ms,
+                "interval_ms": state.interval_ms,
+                "missing": state.missing,
+                "distance_mm": state.distance_mm,
+                "quality": state.quality,
+                "reason": state.reason,
+                "track": track and {name: getattr(track, name) for name in _TRACK_NAMES},
+            }
+        )
+    return _ENCODE(asdict(state))
+
+
+def loads(key: str, text: str) -> AssetState:
+    """Return the state stored as ``text`` under ``key``: "container/…", "bay/…" or "device/…".
+
+    Raises ValueError for what is none.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict):
+        raise ValueError(f"the state of {key} is no JSON object")
+    try:
+        kind = key.partition("/")[0]
+        if kind == "container":
+            track = values.get("track")
+            values["track"] = None if track is None else FillTrack(**_known(FillTrack, track))
+            values["missing"] = tuple(values.get("missing", ()))
+            return ContainerState(**_known(ContainerState, values))
+        if kind == "bay":
+            return BayState(**_known(BayState, values))
+        if kind == "device":
+            return DeviceState(**_known(DeviceState, values))
+    except TypeError as error:
+        raise ValueError(f"the state of {key} is incomplete: {error}") from None
+    raise ValueError(f'"{key}" names no container, bay or device')
+
+
+def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {name: value for name, value in values.items() if name in names}

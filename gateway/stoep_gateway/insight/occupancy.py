@@ -1,0 +1,71 @@
+"""What a bay's report says about changes, those included whose own reports were lost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stoep_protocol.messages import BayReport
+from stoep_protocol.schema import (
+    BASELINE_DRIFTED,
+    CHANGE_COUNT_MODULUS,
+    FIELD_SATURATED,
+    NEIGHBOUR_SUSPECTED,
+    NOT_CALIBRATED,
+    UNCERTAIN,
+)
+
+from stoep_gateway.assets.states import BayState
+
+__all__ = ["Change", "judge", "take"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The bay changed at ``at_ms`` from ``previous`` (None: not known), ``missed`` times before."""
+
+    at_ms: int
+    previous: int | None
+    missed: int
+
+
+def judge(report: BayReport) -> tuple[int, str | None]:
+    """Return the quality of a bay's state, 0 to 4 as for a reading, and why it is not 4."""
+    flags = report.flags
+    if flags & NOT_CALIBRATED:
+        return 0, "not_calibrated"
+    if flags & FIELD_SATURATED:
+        return 1, "field_saturated"
+    if report.state == UNCERTAIN:
+        return 2, "neighbour_suspected" if flags & NEIGHBOUR_SUSPECTED else "uncertain"
+    if flags & NEIGHBOUR_SUSPECTED:
+        return 3, "neighbour_suspected"
+    if flags & BASELINE_DRIFTED:
+        return 3, "baseline_drifted"
+    return 4, None
+
+
+def take(
+    report: BayReport, received_ms: int, previous: BayState | None
+) -> tuple[BayState, Change | None]:
+    """Return the bay's state after a report, and the change it tells of, if any.
+
+    A heartbeat keeps the time of the change as first told, because ages grow coarse. A counter
+    that differs although the state has held since before the last report was set anew by a
+    restart: nothing changed.
+    """
+    since_ms = received_ms - 1000 * report.age_s
+    fresh = BayState(report.state, since_ms, report.change_count, received_ms)
+    if previous is None:
+        return fresh, None
+    steps = (report.change_count - previous.change_count) % CHANGE_COUNT_MODULUS
+    same_state = report.state == previous.state
+    if same_state and (steps == 0 or since_ms <= previous.reported_ms):
+        held = BayState(report.state, previous.since_ms, report.change_count, received_ms)
+        return held, None
+    if since_ms <= previous.since_ms:  # rounding of a coarse age must not turn time back
+        since_ms = previous.since_ms + 1
+        fresh = BayState(report.state, since_ms, report.change_count, received_ms)
+    # After a restart the counter says little: then only the one change that shows is told.
+    plausible = 0 < steps < CHANGE_COUNT_MODULUS // 2
+    missed = steps - 1 if plausible else 0
+    return fresh, Change(since_ms, previous.state if missed == 0 else None, missed)

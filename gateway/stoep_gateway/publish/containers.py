@@ -1,0 +1,171 @@
+"""What a container's report causes: its state, what was emptied, readings that came late. Pure."""
+
+from __future__ import annotations
+
+from stoep_protocol.messages import BinReport
+
+from stoep_gateway.assets.geometry import fill_pct
+from stoep_gateway.assets.registry import Container, Device
+from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.insight import filling, readings
+from stoep_gateway.insight.filling import Emptying, FillTrack
+from stoep_gateway.insight.readings import Reading
+from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
+
+__all__ = ["outputs"]
+
+_HOUR_MS = 3_600_000
+
+
+def outputs(
+    device: Device,
+    container: Container,
+    report: BinReport,
+    meta: UplinkMeta,
+    previous: ContainerState | None,
+) -> Outputs:
+    """Return the messages of a bin report, late readings and emptyings before the state.
+
+    The state is None, and nothing published, when every reading of the report is known already.
+    """
+    news = readings.news(report, meta.received_utc_ms, container.depth_mm, previous)
+    if news is None:
+        return Outputs((), None, "repeated_reading")
+    track = None if previous is None else previous.track
+    messages: list[OutboxMessage] = []
+    newest = news.readings[-1]
+    for reading in news.readings:
+        if reading is not newest or report.age_min:
+            messages.append(_late_reading(device, container, reading, meta))
+        if reading.newer and reading.distance_mm is not None and reading.quality != 1:
+            track, emptying = _advance(track, reading, container)
+            if emptying is not None:
+                messages.append(_emptied(device, container, emptying, meta))
+    if previous is not None and not newest.newer:
+        # Only earlier readings, now no longer missing: the state is still that of the newest.
+        state = ContainerState(
+            previous.sequence,
+            previous.measured_ms,
+            previous.interval_ms,
+            news.missing,
+            previous.distance_mm,
+            previous.quality,
+            previous.reason,
+            previous.track,
+        )
+        return Outputs(tuple(messages), state)
+    state = ContainerState(
+        news.sequence,
+        news.measured_ms,
+        news.interval_ms,
+        news.missing,
+        newest.distance_mm,
+        newest.quality,
+        newest.reason,
+        track,
+    )
+    messages.append(_state(device, container, report, meta, state))
+    return Outputs(tuple(messages), state)
+
+
+def _advance(
+    track: FillTrack | None, reading: Reading, container: Container
+) -> tuple[FillTrack, Emptying | None]:
+    assert reading.distance_mm is not None
+    level = fill_pct(reading.distance_mm, container.depth_mm, container.full_mm)
+    if track is None:
+        return filling.start(reading.at_ms, level), None
+    return filling.advance(track, reading.at_ms, level)
+
+
+def _state(
+    device: Device,
+    container: Container,
+    report: BinReport,
+    meta: UplinkMeta,
+    state: ContainerState,
+) -> OutboxMessage:
+    now_ms = meta.received_utc_ms
+    event_id = f"{meta.event_id}:state"
+    values: dict[str, object] = {
+        "event_id": event_id,
+        "time_utc": utc(now_ms),
+        **container.fixed,
+        "fill_pct": None,
+        "fill_utc": None,
+        "measured_utc": utc(state.measured_ms),
+        "distance_mm": state.distance_mm,
+        "quality": state.quality,
+        "reason": state.reason,
+        "temperature_c": report.temperature_c,
+        "flaps": report.flaps,
+        "rate_pct_per_day": None,
+        "threshold_pct": container.threshold_pct,
+        "hours_to_threshold": None,
+        "emptied_utc": None,
+        "hours_since_emptied": None,
+        "sequence": state.sequence,
+        "missing_readings": len(state.missing),
+        "dev_eui": device.dev_eui_hex,
+        "radio": radio(meta),
+    }
+    track = state.track
+    if track is not None:
+        values["fill_pct"] = track.fill_pct
+        values["fill_utc"] = utc(track.at_ms)
+        rate = filling.rate_pct_per_h(track)
+        if rate is not None:
+            values["rate_pct_per_day"] = round(24 * rate, 2)
+        hours = filling.hours_to(track, container.threshold_pct)
+        if hours is not None:
+            since_ms = now_ms - track.at_ms
+            values["hours_to_threshold"] = round(max(0.0, hours - since_ms / _HOUR_MS), 1)
+        if track.emptied_ms is not None:
+            values["emptied_utc"] = utc(track.emptied_ms)
+            values["hours_since_emptied"] = round((now_ms - track.emptied_ms) / _HOUR_MS, 1)
+    return OutboxMessage(container.state_topic, encode(values), True, "container_state", event_id)
+
+
+def _late_reading(
+    device: Device, container: Container, reading: Reading, meta: UplinkMeta
+) -> OutboxMessage:
+    event_id = f"{meta.event_id}:reading:{reading.number}"
+    distance = reading.distance_mm
+    level = None if distance is None else fill_pct(distance, container.depth_mm, container.full_mm)
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(reading.at_ms),
+            "received_utc": utc(meta.received_utc_ms),
+            "event": "reading",
+            "container": container.id,
+            "sequence": reading.number,
+            "fill_pct": level,
+            "distance_mm": distance,
+            "quality": reading.quality,
+            "reason": reading.reason,
+            "dev_eui": device.dev_eui_hex,
+        }
+    )
+    return OutboxMessage(container.event_topic, payload, False, "container_reading", event_id)
+
+
+def _emptied(
+    device: Device, container: Container, emptying: Emptying, meta: UplinkMeta
+) -> OutboxMessage:
+    event_id = f"{meta.event_id}:emptied"
+    cycle_ms = emptying.cycle_ms
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(emptying.at_ms),
+            "received_utc": utc(meta.received_utc_ms),
+            "event": "emptied",
+            "container": container.id,
+            "from_pct": emptying.from_pct,
+            "to_pct": emptying.to_pct,
+            "hours_since_emptied": None if cycle_ms is None else round(cycle_ms / _HOUR_MS, 1),
+            "dev_eui": device.dev_eui_hex,
+        }
+    )
+    return OutboxMessage(container.event_topic, payload, False, "container_emptied", event_id)

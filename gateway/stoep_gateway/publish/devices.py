@@ -1,0 +1,130 @@
+"""What is published of the boards themselves: health, joining, configuration. Pure."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from stoep_protocol import schema
+from stoep_protocol.messages import ConfigurationAck, Status
+
+from stoep_gateway.assets.registry import Device
+from stoep_gateway.assets.states import DeviceState
+from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
+
+__all__ = ["configuration_outputs", "joined", "status_outputs"]
+
+_RESET_REASONS = {
+    schema.RESET_NONE: "none",
+    schema.RESET_POWER_ON: "power_on",
+    schema.RESET_BROWN_OUT: "brown_out",
+    schema.RESET_WATCHDOG: "watchdog",
+    schema.RESET_CRASH: "crash",
+    schema.RESET_SOFT: "soft",
+    schema.RESET_EXTERNAL: "external",
+}
+_CALIBRATIONS = {
+    schema.CALIBRATION_NONE: "none",
+    schema.CALIBRATION_RUNNING: "running",
+    schema.CALIBRATION_DONE: "done",
+    schema.CALIBRATION_DUE: "due",
+}
+_ERRORS = {
+    schema.ERROR_SENSOR_SILENT: "sensor_silent",
+    schema.ERROR_SENSOR_BUS: "sensor_bus",
+    schema.ERROR_RADIO: "radio",
+    schema.ERROR_STORAGE: "storage",
+    schema.ERROR_CLOCK: "clock",
+    schema.ERROR_WATCHDOG: "watchdog",
+    schema.ERROR_BATTERY_LOW: "battery_low",
+    schema.ERROR_MEMORY: "memory",
+    schema.ERROR_SAFE_MODE: "safe_mode",
+    schema.ERROR_OUTBOX_FULL: "outbox_full",
+}
+_REFUSALS = {
+    schema.REFUSED_MALFORMED: "malformed",
+    schema.REFUSED_RANGE: "range",
+    schema.REFUSED_UNSUPPORTED: "unsupported",
+    schema.REFUSED_STORAGE: "storage",
+}
+
+_Value = TypeVar("_Value")
+
+
+def status_outputs(
+    device: Device, status: Status, meta: UplinkMeta, previous: DeviceState | None
+) -> Outputs:
+    """Return a device's health, what this part of a split report leaves unsaid taken from before.
+
+    Errors are those of this report alone.
+    """
+    firmware = None if status.firmware is None else "{}.{}.{}".format(*status.firmware)
+    before = previous or DeviceState(meta.received_utc_ms)
+    state = DeviceState(
+        meta.received_utc_ms,
+        _either(firmware, before.firmware),
+        _either(status.hardware, before.hardware),
+        _either(status.charge_used_mah, before.charge_used_mah),
+        _either(status.battery_mv, before.battery_mv),
+        _either(status.reset_reason, before.reset_reason),
+        _either(status.link_margin_db, before.link_margin_db),
+        _either(status.calibration, before.calibration),
+    )
+    event_id = f"{meta.event_id}:status"
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(meta.received_utc_ms),
+            **device.fixed,
+            "firmware": state.firmware,
+            "hardware": state.hardware,
+            "charge_used_mah": state.charge_used_mah,
+            "battery_mv": state.battery_mv,
+            "reset_reason": _named(_RESET_REASONS, state.reset_reason),
+            "errors": [_named(_ERRORS, code) for code in status.errors],
+            "link_margin_db": state.link_margin_db,
+            "calibration": _named(_CALIBRATIONS, state.calibration),
+            "radio": radio(meta),
+        }
+    )
+    message = OutboxMessage(device.status_topic, payload, True, "device_status", event_id)
+    return Outputs((message,), state)
+
+
+def configuration_outputs(device: Device, ack: ConfigurationAck, meta: UplinkMeta) -> Outputs:
+    """Return the event of a device that says which configuration is in force."""
+    event_id = f"{meta.event_id}:configuration"
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(meta.received_utc_ms),
+            "event": "configuration_refused" if ack.refused else "configuration_accepted",
+            **device.fixed,
+            "config_hash": f"{ack.config_hash:04x}",
+            "refused": _named(_REFUSALS, ack.refused or None),
+        }
+    )
+    message = OutboxMessage(device.event_topic, payload, False, "device_configuration", event_id)
+    return Outputs((message,), None)
+
+
+def joined(device: Device, event_id: str, joined_utc_ms: int, dev_addr: int) -> OutboxMessage:
+    """Return the event of a device that has joined the network."""
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(joined_utc_ms),
+            "event": "joined",
+            **device.fixed,
+            "dev_addr": f"{dev_addr:08x}",
+        }
+    )
+    return OutboxMessage(device.event_topic, payload, False, "device_joined", event_id)
+
+
+def _either(said: _Value | None, before: _Value | None) -> _Value | None:
+    return before if said is None else said
+
+
+def _named(names: dict[int, str], code: int | None) -> str | None:
+    """Return the name of a code, or ``code_N`` for one that this version does not know."""
+    return None if code is None else names.get(code, f"code_{code}")
