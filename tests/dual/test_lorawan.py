@@ -483,7 +483,7 @@ def test_channel_masks_of_eu868():
     assert EU868.apply_ch_mask(0b111, 0xFF, 0, 0b10101) == 0b10101
     assert EU868.apply_ch_mask(0b001, 0xFF, 6, 0) == 0xFF
     assert code_of(EU868.apply_ch_mask, 0b111, 0b111, 0, 0b1000) == errors.RANGE
-    assert code_of(EU868.apply_ch_mask, 0b111, 0b111, 0, 0) == errors.RANGE
+    assert EU868.apply_ch_mask(0b111, 0b111, 0, 0) == 0
     for reserved in (1, 2, 3, 4, 5, 7):
         assert code_of(EU868.apply_ch_mask, 0b111, 0b111, reserved, 1) == errors.RESERVED
 
@@ -524,7 +524,10 @@ def test_channel_masks_of_us915():
     assert US915.apply_ch_mask(second, every, 6, 0x00FF) == every
     assert US915.apply_ch_mask(second, every, 4, 0x0001) == 1 << 64 | 0xFF00
     assert code_of(US915.apply_ch_mask, second, every, 4, 0x0100) == errors.RANGE
-    assert code_of(US915.apply_ch_mask, second, every, 7, 0) == errors.RANGE
+    # Down to the first bank: all off, then eight of them on, as one block.
+    none = US915.apply_ch_mask(every, every, 7, 0)
+    assert none == 0
+    assert US915.apply_ch_mask(none, every, 0, 0x00FF) == 0xFF
     assert code_of(US915.apply_ch_mask, second, every, 5, 0) == errors.RESERVED
 
 

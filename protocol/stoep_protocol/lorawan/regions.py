@@ -1,16 +1,16 @@
 """Regional parameters: EU868 in full, US915 as data.
 
-Source: LoRaWAN Regional Parameters 1.0.2 rev B (sections 2.2 EU863-870, 2.3 US902-928) unless a
-line names another. `N` (`max_payload`) is the largest FRMPayload with empty FOpts, FOpts count
-against it, and no repeater is assumed. Power is EIRP. Duty cycle and power per sub-band of EU868:
-ERC Recommendation 70-03, annex 1 (ERP + 2.15 dB = EIRP, rounded down to whole dBm).
+Source: LoRaWAN 1.0.3 Regional Parameters rev A, sections 2.2 (EU863-870) and 2.3 (US902-928).
+`N` (`max_payload`) is the largest FRMPayload with empty FOpts; FOpts count against it, and no
+repeater is assumed. Power is EIRP. Duty cycle and power per sub-band of EU868: ERC Recommendation
+70-03, annex 1 (ERP + 2.15 dB = EIRP, rounded down to whole dBm).
 """
 
 import struct
 
 from stoep_protocol.errors import LENGTH, RANGE, RESERVED, DecodeError, EncodeError
 
-# Defaults common to all regions (2.1.x of each region; 1.0.3 names them in section 6).
+# Defaults common to these regions (2.2.9, 2.3.8).
 RECEIVE_DELAY1_S = 1
 RECEIVE_DELAY2_S = 2
 JOIN_ACCEPT_DELAY1_S = 5
@@ -185,14 +185,15 @@ class Region:
     def apply_ch_mask(self, enabled: int, defined: int, ch_mask_cntl: int, ch_mask: int) -> int:
         """Return the channels in use after one LinkADRReq, as a bitmap (bit 0 is channel 0).
 
-        `enabled` is the bitmap before it, `defined` that of the channels that exist. Raises
-        `DecodeError`: `reserved` (ChMaskCntl), `range` (a channel that does not exist, or none
-        left); the device answers either by refusing the mask.
+        `enabled` is the bitmap before it, `defined` that of the channels that exist. A block of
+        LinkADRReq may pass through 0 (US915 first switches all off); one that ends at 0 is to be
+        refused as a whole. Raises `DecodeError`: `reserved` (ChMaskCntl), `range` (a channel that
+        does not exist); the device answers either by refusing the mask.
         """
         raise NotImplementedError
 
     def _check(self, channels: int, defined: int) -> int:
-        if not channels or channels & ~defined:
+        if channels & ~defined:
             raise DecodeError(RANGE, "channel mask %x of %x" % (channels, defined))
         return channels
 
@@ -210,7 +211,7 @@ class _Eu868(Region):
         if ch_mask_cntl == 0:
             return self._check(ch_mask, defined)
         if ch_mask_cntl == 6:  # all defined channels, whatever the mask says
-            return self._check(defined, defined)
+            return defined
         raise DecodeError(RESERVED, "ChMaskCntl %d" % ch_mask_cntl)
 
 
@@ -283,7 +284,7 @@ EU868 = _Eu868(
     extra_channels_hz=(867100000, 867300000, 867500000, 867700000, 867900000),
     channels=16,
     band_hz=(863000000, 870000000),
-    rx2=(869525000, 0),  # 2.2.8
+    rx2=(869525000, 0),  # 2.2.7
     max_rx1_dr_offset=5,  # 2.2.7
     max_eirp_dbm=16,
     max_tx_power=7,  # 2.2.3
@@ -325,10 +326,10 @@ US915 = _Us915(
     extra_channels_hz=(),
     channels=72,
     band_hz=(902000000, 928000000),
-    rx2=(923300000, 8),  # 2.3.8
+    rx2=(923300000, 8),  # 2.3.7
     max_rx1_dr_offset=3,
     max_eirp_dbm=30,
     max_tx_power=10,  # 2.3.3
-    cf_list_type=_CF_LIST_MASKS,  # Regional Parameters 1.0.3, 2.3.4
+    cf_list_type=_CF_LIST_MASKS,  # 2.3.4
     sub_bands=(),
 )
