@@ -1,0 +1,144 @@
+"""Drives the MAC machine with a radio and a clock; every wait is a yield of `(mode, until_ms)`."""
+
+from stoep_protocol.lorawan.airtime import time_on_air_us
+
+from stoep_firmware import mac as m
+from stoep_firmware.board import LIGHT
+from stoep_firmware.radio.sx126x import RX_DONE, TX_DONE, RadioError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stoep_firmware._types import Any, Wait
+    from stoep_firmware.board import Board
+    from stoep_firmware.mac import Event, Mac
+    from stoep_firmware.meter import Meter
+    from stoep_firmware.radio.sx126x import Sx126x
+
+PENDING = 10  # a result beside those of mac.py: the MAC goes on by itself at `value`, in ms
+
+_LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from deep sleep costs too
+_SLACK_MS = 100  # how long after its due time an interrupt is still awaited
+_HEADER_SYMBOLS = 25  # preamble and header, after which the chip's own timer need not watch
+
+
+class Link:
+    """The radio link of one wake.
+
+    `save(durable)` keeps the session, `fault(code)` is told what the radio failed in. Downlinks
+    gather in `inbox` as (f_port, payload). `antenna_dbi` is taken off the power the MAC asks for.
+    """
+
+    def __init__(
+        self,
+        board: "Board",
+        mac: "Mac",
+        radio: "Sx126x",
+        save: "Callable[[bool], None]",
+        fault: "Callable[[int], None]",
+        meter: "Meter",
+    ) -> None:
+        self._board = board
+        self._mac = mac
+        self._radio = radio
+        self._save = save
+        self._fault = fault
+        self._meter = meter
+        self._started = False
+        self.inbox: list[tuple[int, bytes]] = []
+
+    def perform(self, event: "Event") -> "Wait[tuple[int, int]]":
+        """Feed a JOIN, SEND or TIMER to the MAC and do what follows; return (result, value)."""
+        mac = self._mac
+        now_ms = self._board.clock.now_ms
+        at_ms = now_ms()
+        while True:
+            following: Event | None = None
+            for action in mac.handle(event, at_ms):
+                kind = action[0]
+                if kind == m.SAVE:
+                    self._save(action[1])
+                elif kind == m.DELIVER:
+                    self.inbox.append((action[1], action[2]))
+                elif kind == m.DONE:
+                    return action[1], action[2]
+                else:
+                    following, at_ms = yield from self._on_air(action)
+            if following is not None:
+                event = following
+                continue
+            until_ms = mac.next_deadline()
+            if until_ms is None or until_ms - now_ms() > _LONGEST_LIGHT_MS:
+                return PENDING, until_ms or now_ms()
+            yield from self.pause(until_ms)
+            event = (m.TIMER,)
+            at_ms = now_ms()
+
+    def pause(self, until_ms: int) -> "Wait[None]":
+        """Sleep lightly until then."""
+        while self._board.clock.now_ms() < until_ms:
+            yield LIGHT, until_ms
+
+    def close(self) -> None:
+        """Put the radio into its deepest sleep: every wake starts it anew."""
+        if self._started:
+            try:
+                self._radio.sleep(False)
+            except RadioError as problem:
+                self._fault(problem.code)
+
+    def _on_air(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
+        """Perform TRANSMIT or RECEIVE; return the event it ends in, and when."""
+        try:
+            if not self._started:
+                self._radio.start(action[1])
+                self._started = True
+            if action[0] == m.TRANSMIT:
+                return (yield from self._transmit(action))
+            return (yield from self._receive(action))
+        except RadioError as problem:
+            self._started = False
+            self._fault(problem.code)
+            return (m.FAULT,), self._board.clock.now_ms()
+
+    def _transmit(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
+        _, freq_hz, sf, bw_hz, eirp_dbm, phy_payload, airtime_ms = action
+        radio = self._radio
+        power_dbm = eirp_dbm - self._board.wiring["radio"].get("antenna_dbi", 2)
+        radio.transmit(freq_hz, sf, bw_hz, power_dbm, phy_payload, airtime_ms + _SLACK_MS)
+        self._meter.add("tx", airtime_ms)
+        at_ms = yield from self._interrupt(airtime_ms + 2 * _SLACK_MS)
+        done = radio.outcome() == TX_DONE
+        radio.sleep(True)
+        return ((m.TX_DONE,) if done else (m.FAULT,)), at_ms
+
+    def _receive(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
+        _, freq_hz, sf, bw_hz, at_ms, symbols = action
+        radio = self._radio
+        yield from self.pause(at_ms)
+        timeout_ms = ((symbols + _HEADER_SYMBOLS) << sf) * 1000 // bw_hz + 1
+        radio.receive(freq_hz, sf, bw_hz, symbols, timeout_ms)
+        begun_ms = self._board.clock.now_ms()
+        longest_ms = timeout_ms + time_on_air_us(255, sf, bw_hz) // 1000
+        at_ms = yield from self._interrupt(longest_ms + _SLACK_MS)
+        self._meter.add("rx", at_ms - begun_ms)
+        event: Event = (m.RX_TIMEOUT,)
+        if radio.outcome() == RX_DONE:
+            phy_payload, _, snr_db = radio.frame()
+            event = (m.RECEIVED, phy_payload, snr_db)
+        radio.sleep(True)
+        return event, at_ms
+
+    def _interrupt(self, within_ms: int) -> "Wait[int]":
+        """Sleep until DIO1 rises; return when. Raises `RadioError` if it does not."""
+        now_ms = self._board.clock.now_ms
+        until_ms = now_ms() + within_ms
+        while not self._radio.interrupted():
+            if now_ms() >= until_ms:
+                raise RadioError(SILENT)
+            yield LIGHT, until_ms
+        return now_ms()
+
+
+SILENT = 66  # an error code beside those of radio/sx126x.py: no interrupt came

@@ -1,0 +1,233 @@
+"""What has to survive: the LoRaWAN session, and how it is kept through sleep, reset and power loss.
+
+RTC memory holds everything, written before every frame leaves; it survives deep sleep and most
+resets. Storage holds what a device needs after a power loss, in two records written in turn, so
+that a cut in the middle of a write leaves the older one. Every record carries a CRC.
+
+Counters in storage are upper bounds: a record says where FCntUp may go on after a power loss, and
+is renewed before the counter reaches that value, so storage is written once in RESERVE uplinks and
+still no value is used twice. RTC memory is written before storage: after a reset between the two
+it is ahead, never behind.
+
+    record   = magic, generation : u32, section*, CRC-32 of all before it : u32
+    section  = length : u16, octets
+"""
+
+import struct
+from binascii import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stoep_firmware._types import Storage
+
+RESERVE = 32  # uplinks between two writes to storage
+
+NO_MARGIN = -128
+
+_MAGIC = b"SW1"
+_NAMES = ("session.0", "session.1")
+
+# The session as octets: these attributes in this format, then the channels, then volatile parts.
+_FIELDS = (
+    "dev_nonce",
+    "joined",
+    "app_nonce",
+    "dev_addr",
+    "nwk_s_key",
+    "app_s_key",
+    "f_cnt_up",
+    "f_cnt_limit",
+    "f_cnt_down",
+    "rx1_dr_offset",
+    "rx2_dr",
+    "rx2_hz",
+    "rx_delay_s",
+    "dr",
+    "tx_power",
+    "nb_trans",
+    "max_duty_cycle",
+)
+_FORMAT = "<IBII16s16sIIIBBIBBBBB"
+_MASK_BYTES = 9  # 72 channels in US915
+_CHANNEL = "<IIB"
+# Only in RTC memory: times on the board's clock, what waits for the next uplink, a kept frame.
+_VOLATILE_FIELDS = (
+    "join_since_ms",
+    "join_until_ms",
+    "join_attempts",
+    "duty_until_ms",
+    "adr_ack_cnt",
+    "ack_due",
+    "answer_due",
+    "tries",
+    "retry_at_ms",
+    "retry_confirmed",
+    "margin_db",
+)
+_VOLATILE_FORMAT = "<qqHqHBBBqBb"
+
+
+class Session:
+    """The state of the LoRaWAN MAC. Times are on the board's clock, in milliseconds.
+
+    `channels` holds (uplink Hz, downlink Hz, DR range as max << 4 | min), 0 Hz for an unused place;
+    `ch_mask` is the bitmap of channels in use. `answers` are MAC commands for the next uplink,
+    `sticky` those repeated until a downlink comes. `answer_due`: the network awaits an uplink.
+    `app_nonce` and `margin_db` (of the last downlink) begin as values that no network sends.
+    """
+
+    def __init__(self) -> None:
+        self.dev_nonce = 0
+        self.joined = 0
+        self.app_nonce = 0xFFFFFFFF
+        self.dev_addr = 0
+        self.nwk_s_key = bytes(16)
+        self.app_s_key = bytes(16)
+        self.f_cnt_up = 0
+        self.f_cnt_limit = 0
+        self.f_cnt_down = 0
+        self.rx1_dr_offset = 0
+        self.rx2_dr = 0
+        self.rx2_hz = 0
+        self.rx_delay_s = 1
+        self.dr = 0
+        self.tx_power = 0
+        self.nb_trans = 1
+        self.max_duty_cycle = 0
+        self.ch_mask = 0
+        self.channels: list[tuple[int, int, int]] = []
+        self.join_since_ms = 0
+        self.join_until_ms = 0
+        self.join_attempts = 0
+        self.duty_until_ms = 0
+        self.adr_ack_cnt = 0
+        self.ack_due = 0
+        self.answer_due = 0
+        self.tries = 0
+        self.retry_at_ms = 0
+        self.retry_confirmed = 0
+        self.margin_db = NO_MARGIN
+        self.band_until_ms: list[int] = []
+        self.answers = b""
+        self.sticky = b""
+        self.kept = b""  # the frame that may have to be sent again
+
+    def pack(self) -> bytes:
+        """Return what storage keeps; after a power loss FCntUp goes on at its upper bound."""
+        out = struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS])
+        out += self.ch_mask.to_bytes(_MASK_BYTES, "little")
+        for channel in self.channels:
+            out += struct.pack(_CHANNEL, *channel)
+        return out
+
+    def unpack(self, data: bytes) -> None:
+        """Take back what `pack` gave."""
+        self._take(_FIELDS, _FORMAT, data)
+        mask_at = struct.calcsize(_FORMAT)
+        first = mask_at + _MASK_BYTES
+        self.ch_mask = int.from_bytes(data[mask_at:first], "little")
+        self.channels = []
+        for at in range(first, len(data), struct.calcsize(_CHANNEL)):
+            freq_hz, down_hz, dr_range = struct.unpack_from(_CHANNEL, data, at)
+            self.channels.append((freq_hz, down_hz, dr_range))
+
+    def pack_volatile(self) -> "list[bytes]":
+        """Return what only RTC memory keeps, as sections."""
+        return [
+            struct.pack(_VOLATILE_FORMAT, *[getattr(self, name) for name in _VOLATILE_FIELDS]),
+            struct.pack("<%dq" % len(self.band_until_ms), *self.band_until_ms),
+            self.answers,
+            self.sticky,
+            self.kept,
+        ]
+
+    def unpack_volatile(self, sections: "list[bytes]") -> None:
+        """Take back what `pack_volatile` gave."""
+        fields, bands, self.answers, self.sticky, self.kept = sections
+        self._take(_VOLATILE_FIELDS, _VOLATILE_FORMAT, fields)
+        self.band_until_ms = list(struct.unpack("<%dq" % (len(bands) // 8), bands))
+
+    def skip_ahead(self) -> None:
+        """After a power loss: no counter below the stored bound is surely unused."""
+        self.f_cnt_up = self.f_cnt_limit
+
+    def _take(self, names: "tuple[str, ...]", form: str, data: bytes) -> None:
+        values = struct.unpack_from(form, data, 0)
+        for at in range(len(names)):
+            setattr(self, names[at], values[at])
+
+
+class Store:
+    """Keeps lists of byte strings in RTC memory and, durably, in storage.
+
+    The generation counts writes to storage; its lowest bit says which of the two records.
+    """
+
+    def __init__(self, rtc_memory: "Callable[..., bytes]", storage: "Storage") -> None:
+        self._rtc_memory = rtc_memory
+        self._storage = storage
+        self._generation = 0
+
+    def load_rtc(self) -> "list[bytes] | None":
+        """Return the sections of RTC memory, None after a power loss."""
+        record = bytes(self._rtc_memory())
+        sections = parse_record(record)
+        if sections is not None:
+            self._generation = _generation(record)
+        return sections
+
+    def load_storage(self) -> "list[bytes] | None":
+        """Return the newest sound record of storage, None if there is none."""
+        newest = None
+        for name in _NAMES:
+            record = self._storage.read(name) or b""
+            sections = parse_record(record)
+            if sections is not None and (newest is None or _generation(record) > self._generation):
+                newest = sections
+                self._generation = _generation(record)
+        return newest
+
+    def save_rtc(self, sections: "list[bytes]") -> None:
+        """Write RTC memory: no wear, microseconds."""
+        self._rtc_memory(make_record(self._generation, sections))
+
+    def save_storage(self, sections: "list[bytes]") -> None:
+        """Write the older of the two records; it is durable when this returns.
+
+        Write RTC memory before, so that it never lags behind, and after, for the generation.
+        Raises `OSError` as storage does; the newer record is untouched then.
+        """
+        generation = self._generation + 1
+        self._storage.write(_NAMES[generation & 1], make_record(generation, sections))
+        self._generation = generation
+
+
+def _generation(record: bytes) -> int:
+    generation: int = struct.unpack_from("<I", record, len(_MAGIC))[0]
+    return generation
+
+
+def make_record(generation: int, sections: "list[bytes]") -> bytes:
+    """Return one record."""
+    out = _MAGIC + struct.pack("<I", generation)
+    for section in sections:
+        out += struct.pack("<H", len(section)) + section
+    return out + struct.pack("<I", crc32(out))
+
+
+def parse_record(record: bytes) -> "list[bytes] | None":
+    """Return the sections of a record, None if it is damaged, absent or of another version."""
+    end = len(record) - 4
+    at = len(_MAGIC) + 4
+    if end < at or record[: len(_MAGIC)] != _MAGIC:
+        return None
+    if struct.unpack_from("<I", record, end)[0] != crc32(record[:end]):
+        return None
+    sections = []
+    while at < end:
+        length = record[at] | record[at + 1] << 8
+        sections.append(record[at + 2 : at + 2 + length])
+        at += 2 + length
+    return sections
