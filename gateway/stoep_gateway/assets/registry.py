@@ -5,9 +5,9 @@ Topics and the fields that never change are built once per asset here. Pure.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from stoep_gateway.config import BayConfig, Config, ContainerConfig, DeviceConfig
 
@@ -18,7 +18,8 @@ TOPIC_ROOT = "stoep/v1"
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A bin; ``key`` is "container/ID", ``fixed`` what every message of it says first."""
+    """A bin; ``key`` is "container/ID", ``fixed_json`` the JSON members
+    that every message of it ends with."""
 
     id: str
     key: str
@@ -30,7 +31,7 @@ class Container:
     threshold_pct: float
     state_topic: str
     event_topic: str
-    fixed: Mapping[str, Any]
+    fixed_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Bay:
     key: str
     state_topic: str
     event_topic: str
-    fixed: Mapping[str, Any]
+    fixed_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Device:
     asset: Container | Bay | None
     status_topic: str
     event_topic: str
-    fixed: Mapping[str, Any]
+    fixed_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Gateway:
     id: str
     eui: bytes
     state_topic: str
-    fixed: Mapping[str, Any]
+    fixed_json: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +100,24 @@ def build(config: Config) -> Registry:
                 gateway.id,
                 gateway.eui,
                 f"{root}/gateway/{gateway.id}/state",
-                {
-                    "gateway": gateway.id,
-                    "gateway_eui": gateway.eui.hex(),
-                    "lat": gateway.lat,
-                    "lon": gateway.lon,
-                },
+                _members(
+                    {
+                        "gateway": gateway.id,
+                        "gateway_eui": gateway.eui.hex(),
+                        "lat": gateway.lat,
+                        "lon": gateway.lon,
+                    }
+                ),
             )
             for gateway in config.gateways
         },
         assets,
     )
+
+
+def _members(values: Mapping[str, object]) -> str:
+    """Write the inside of a JSON object."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))[1:-1]
 
 
 def _container(root: str, container: ContainerConfig, threshold_pct: float) -> Container:
@@ -125,15 +133,17 @@ def _container(root: str, container: ContainerConfig, threshold_pct: float) -> C
         threshold_pct=threshold_pct,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",
-        fixed={
-            "container": container.id,
-            "name": container.name or container.id,
-            "kind": container.kind,
-            "fraction": container.fraction,
-            "lat": container.lat,
-            "lon": container.lon,
-            "capacity_l": container.capacity_l,
-        },
+        fixed_json=_members(
+            {
+                "container": container.id,
+                "name": container.name or container.id,
+                "kind": container.kind,
+                "fraction": container.fraction,
+                "lat": container.lat,
+                "lon": container.lon,
+                "capacity_l": container.capacity_l,
+            }
+        ),
     )
 
 
@@ -144,13 +154,15 @@ def _bay(root: str, bay: BayConfig) -> Bay:
         key=key,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",
-        fixed={
-            "bay": bay.id,
-            "name": bay.name or bay.id,
-            "street": bay.street,
-            "lat": bay.lat,
-            "lon": bay.lon,
-        },
+        fixed_json=_members(
+            {
+                "bay": bay.id,
+                "name": bay.name or bay.id,
+                "street": bay.street,
+                "lat": bay.lat,
+                "lon": bay.lon,
+            }
+        ),
     )
 
 
@@ -165,5 +177,7 @@ def _device(root: str, device: DeviceConfig, assets: Mapping[str, Container | Ba
         asset=None if device.asset is None else assets[device.asset],
         status_topic=f"{root}/device/{dev_eui}/status",
         event_topic=f"{root}/device/{dev_eui}/event",
-        fixed={"dev_eui": dev_eui, "name": device.name or dev_eui, "asset": device.asset},
+        fixed_json=_members(
+            {"dev_eui": dev_eui, "name": device.name or dev_eui, "asset": device.asset}
+        ),
     )

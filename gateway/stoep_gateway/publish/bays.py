@@ -48,7 +48,6 @@ def outputs(
         {
             "event_id": event_id,
             "time_utc": utc(now_ms),
-            **bay.fixed,
             "state": _STATES[report.state],
             "since_utc": utc(state.since_ms),
             "previous_duration_s": report.previous_duration_s,
@@ -57,7 +56,8 @@ def outputs(
             "reason": reason,
             "dev_eui": device.dev_eui_hex,
             "radio": radio(meta),
-        }
+        },
+        bay.fixed_json,
     )
     messages.append(OutboxMessage(bay.state_topic, payload, True, "bay_state", event_id))
     return Outputs(tuple(messages), state)

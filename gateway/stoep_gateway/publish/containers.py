@@ -90,7 +90,6 @@ def _state(
     values: dict[str, object] = {
         "event_id": event_id,
         "time_utc": utc(now_ms),
-        **container.fixed,
         "fill_pct": None,
         "fill_utc": None,
         "measured_utc": utc(state.measured_ms),
@@ -123,7 +122,8 @@ def _state(
         if track.emptied_ms is not None:
             values["emptied_utc"] = utc(track.emptied_ms)
             values["hours_since_emptied"] = round((now_ms - track.emptied_ms) / _HOUR_MS, 1)
-    return OutboxMessage(container.state_topic, encode(values), True, "container_state", event_id)
+    payload = encode(values, container.fixed_json)
+    return OutboxMessage(container.state_topic, payload, True, "container_state", event_id)
 
 
 def _late_reading(

@@ -74,7 +74,6 @@ def status_outputs(
         {
             "event_id": event_id,
             "time_utc": utc(meta.received_utc_ms),
-            **device.fixed,
             "firmware": state.firmware,
             "hardware": state.hardware,
             "charge_used_mah": state.charge_used_mah,
@@ -84,7 +83,8 @@ def status_outputs(
             "link_margin_db": state.link_margin_db,
             "calibration": _named(_CALIBRATIONS, state.calibration),
             "radio": radio(meta),
-        }
+        },
+        device.fixed_json,
     )
     message = OutboxMessage(device.status_topic, payload, True, "device_status", event_id)
     return Outputs((message,), state)
@@ -98,10 +98,10 @@ def configuration_outputs(device: Device, ack: ConfigurationAck, meta: UplinkMet
             "event_id": event_id,
             "time_utc": utc(meta.received_utc_ms),
             "event": "configuration_refused" if ack.refused else "configuration_accepted",
-            **device.fixed,
             "config_hash": f"{ack.config_hash:04x}",
             "refused": _named(_REFUSALS, ack.refused or None),
-        }
+        },
+        device.fixed_json,
     )
     message = OutboxMessage(device.event_topic, payload, False, "device_configuration", event_id)
     return Outputs((message,), None)
@@ -114,9 +114,9 @@ def joined(device: Device, event_id: str, joined_utc_ms: int, dev_addr: int) -> 
             "event_id": event_id,
             "time_utc": utc(joined_utc_ms),
             "event": "joined",
-            **device.fixed,
             "dev_addr": f"{dev_addr:08x}",
-        }
+        },
+        device.fixed_json,
     )
     return OutboxMessage(device.event_topic, payload, False, "device_joined", event_id)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from stoep_gateway.assets.states import AssetState
 __all__ = ["OutboxMessage", "Outputs", "UplinkMeta", "encode", "radio", "utc"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 86_400_000
 _ENCODE: Callable[[object], str] = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False
 ).encode
@@ -53,14 +55,23 @@ class Outputs:
     problem: str | None = None
 
 
-def encode(values: dict[str, object]) -> bytes:
-    """Write compact JSON in UTF-8."""
-    return _ENCODE(values).encode()
+def encode(values: dict[str, object], fixed_json: str = "") -> bytes:
+    """Write compact JSON in UTF-8, followed by the members in ``fixed_json``."""
+    text = _ENCODE(values)
+    return (f"{text[:-1]},{fixed_json}}}" if fixed_json else text).encode()
 
 
 def utc(utc_ms: int) -> str:
     """Write UTC milliseconds as RFC 3339, ``2026-01-31T05:30:00.000Z``."""
-    return (_EPOCH + timedelta(milliseconds=utc_ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    day, in_day_ms = divmod(utc_ms, _DAY_MS)
+    in_day_s, ms = divmod(in_day_ms, 1000)
+    in_day_min, s = divmod(in_day_s, 60)
+    return f"{_date(day)}T{in_day_min // 60:02}:{in_day_min % 60:02}:{s:02}.{ms:03}Z"
+
+
+@functools.lru_cache(maxsize=64)
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
 
 
 def radio(meta: UplinkMeta) -> dict[str, object]:

@@ -100,7 +100,6 @@ def gateway_outputs(
         {
             "event_id": event_id,
             "time_utc": utc(now_utc_ms),
-            **gateway.fixed,
             "online": status.online,
             "last_seen_utc": None if seen is None else utc(seen),
             "rx_received": status.rx_received,
@@ -112,6 +111,7 @@ def gateway_outputs(
             "uplinks_accepted": status.uplinks_accepted,
             "downlinks_sent": status.downlinks_sent,
             "rejected": dict(status.rejected or {}),
-        }
+        },
+        gateway.fixed_json,
     )
     return (OutboxMessage(gateway.state_topic, payload, True, "gateway_state", event_id),)
