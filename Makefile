@@ -15,7 +15,7 @@ demo: .venv/demo
 	$(BIN)/stoep demo $(ARGS)
 
 test: .venv/test .venv/oracles .venv/wheelhouse/ready
-	@tools/needs.sh mosquitto
+	@tools/needs.sh mosquitto strace
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/test .stubs/installed
