@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stoep_gateway.errors import Mistake
 
-__all__ = ["DistanceTable", "read_table", "straight_line_km"]
+__all__ = ["DistanceTable", "Point", "matrix_m", "read_table", "straight_line_km"]
 
 HEADER = ("FROM_ID", "TO_ID", "DIST_KM")
 _EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
@@ -100,3 +100,46 @@ def _shortened(mistakes: list[Mistake], file: str) -> list[Mistake]:
         return mistakes
     more = Mistake(file, 0, f"and {len(mistakes) - _SHOWN} more mistakes like these")
     return [*mistakes[:_SHOWN], more]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in degrees; ``index`` is its id in the table, None if it has none."""
+
+    lat: float
+    lon: float
+    index: int | None = None
+
+
+def matrix_m(
+    points: Sequence[Point], table: DistanceTable | None, detour_factor: float
+) -> tuple[list[list[int]], str]:
+    """Return the distances in metres from every point to every other, and where they come from.
+
+    The source is "table", "estimate" (straight line times ``detour_factor``), or "mixed" when the
+    table lacks some of the points.
+    """
+    rows = []
+    sources = set()
+    for start in points:
+        row = []
+        for end in points:
+            kilometres = _table_km(start, end, table)
+            if kilometres is None:
+                straight = straight_line_km(start.lat, start.lon, end.lat, end.lon)
+                kilometres = detour_factor * straight
+                if start != end:
+                    sources.add("estimate")
+            elif start != end:
+                sources.add("table")
+            row.append(round(1000 * kilometres))
+        rows.append(row)
+    if len(sources) > 1:
+        return rows, "mixed"
+    return rows, sources.pop() if sources else "estimate"
+
+
+def _table_km(start: Point, end: Point, table: DistanceTable | None) -> float | None:
+    if table is None or start.index is None or end.index is None:
+        return None
+    return table.km.get(start.index, {}).get(end.index)
