@@ -18,6 +18,8 @@ from stoep_firmware.clock import Clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stoep_firmware._types import Any, Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
 
 LIGHT = 0  # RAM kept, the radio's DIO1 wakes too
@@ -38,6 +40,10 @@ def build(
     return Board(machine, esp32, time, urandom, new_aes, storage, config)
 
 
+def _ignore(problem: BaseException) -> None:
+    pass
+
+
 class RadioPins:
     """The radio's lines beside SPI."""
 
@@ -49,7 +55,10 @@ class RadioPins:
 
 
 class Board:
-    """What one run of the firmware may use. Buses and pins are made when first asked for."""
+    """What one run of the firmware may use. Buses and pins are made when first asked for.
+
+    `on_problem` is told of an exception that ended a wake early; whoever runs the board sets it.
+    """
 
     def __init__(
         self,
@@ -74,6 +83,7 @@ class Board:
         self.unique_id = machine.unique_id()
         self.delay_ms = time.sleep_ms
         self.delay_us = time.sleep_us
+        self.on_problem: Callable[[BaseException], object] = _ignore
         self._radio_pins: RadioPins | None = None
         self._sensor_int = self._pin("sensor_int", machine.Pin.IN)
 
@@ -168,8 +178,8 @@ class Board:
         return "watchdog" if cause == machine.WDT_RESET else "reset"
 
     def random(self, below: int) -> int:
-        """A random number from 0 to below - 1, for back-off and channels; below at most 65536."""
-        return int.from_bytes(self._urandom(4), "little") % below
+        """A random number from 0 to below - 1, for back-off and channels; 0 for none."""
+        return int.from_bytes(self._urandom(4), "little") % below if below > 0 else 0
 
     def arm(self, mode: int) -> None:
         """Set the pin that ends a sleep of this mode; before deep sleep also hold NSS high."""

@@ -26,8 +26,9 @@ _HEADER_SYMBOLS = 25  # preamble and header, after which the chip's own timer ne
 class Link:
     """The radio link of one wake.
 
-    `save(durable)` keeps the session, `fault(code)` is told what the radio failed in. Downlinks
-    gather in `inbox` as (f_port, payload). `antenna_dbi` is taken off the power the MAC asks for.
+    `save(durable)` keeps the session and says whether it is kept, `fault(code)` is told what the
+    radio failed in. Downlinks gather in `inbox` as (f_port, payload). `radio_awake`: it has to be
+    put to sleep, as it has to after a reset even if it has not been used.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Link:
         board: "Board",
         mac: "Mac",
         radio: "Sx126x",
-        save: "Callable[[bool], None]",
+        save: "Callable[[bool], bool]",
         fault: "Callable[[int], None]",
         meter: "Meter",
     ) -> None:
@@ -46,6 +47,7 @@ class Link:
         self._fault = fault
         self._meter = meter
         self._started = False
+        self.radio_awake = False
         self.inbox: list[tuple[int, bytes]] = []
 
     def perform(self, event: "Event") -> "Wait[tuple[int, int]]":
@@ -58,7 +60,10 @@ class Link:
             for action in mac.handle(event, at_ms):
                 kind = action[0]
                 if kind == m.SAVE:
-                    self._save(action[1])
+                    if not self._save(action[1]) and mac.state == m.TX:
+                        # A counter or DevNonce that is not durable must not be on the air.
+                        following, at_ms = (m.FAULT,), now_ms()
+                        break
                 elif kind == m.DELIVER:
                     self.inbox.append((action[1], action[2]))
                 elif kind == m.DONE:
@@ -82,7 +87,8 @@ class Link:
 
     def close(self) -> None:
         """Put the radio into its deepest sleep: every wake starts it anew."""
-        if self._started:
+        if self.radio_awake:
+            self.radio_awake = False
             try:
                 self._radio.sleep(False)
             except RadioError as problem:
@@ -92,6 +98,7 @@ class Link:
         """Perform TRANSMIT or RECEIVE; return the event it ends in, and when."""
         try:
             if not self._started:
+                self.radio_awake = True
                 self._radio.start(action[1])
                 self._started = True
             if action[0] == m.TRANSMIT:
@@ -105,6 +112,7 @@ class Link:
     def _transmit(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
         _, freq_hz, sf, bw_hz, eirp_dbm, phy_payload, airtime_ms = action
         radio = self._radio
+        # What the antenna adds is taken off the EIRP that the MAC asks for.
         power_dbm = eirp_dbm - self._board.wiring["radio"].get("antenna_dbi", 2)
         radio.transmit(freq_hz, sf, bw_hz, power_dbm, phy_payload, airtime_ms + _SLACK_MS)
         self._meter.add("tx", airtime_ms)

@@ -10,8 +10,8 @@ milliseconds on the board's clock.
                           \\--------TIMER-------------------------------------------------/
 
 A RECEIVED frame that is not for us counts as RX_TIMEOUT, for Class A still owes the second window.
-FAULT (the radio failed) ends TX, RX1 and RX2 as if nothing had been heard. An event that a state
-does not know raises ValueError and changes nothing.
+FAULT (the radio or a SAVE failed) ends TX, RX1 and RX2 as if nothing had been heard. An event that
+a state does not know raises ValueError and changes nothing.
 
 The state survives deep sleep in the session: WAIT is a session with a kept frame, anything else
 IDLE. A SAVE action comes before whatever relies on it: before a TRANSMIT the counter or DevNonce
@@ -88,7 +88,7 @@ DONE = const(4)  # (DONE, result, value)
 # Results of JOIN and SEND.
 JOINED = const(0)
 SENT = const(1)  # and acknowledged, where that was asked for
-NO_ANSWER = const(2)  # no join-accept, or no acknowledgement after the last try
+NO_ANSWER = const(2)  # no join-accept, no acknowledgement after the last try, or never sent
 BUSY = const(3)  # not allowed on the air before `value`, in ms; nothing was used up
 TOO_LONG = const(4)  # the payload is over `value`, the room at this data rate
 EXHAUSTED = const(5)  # every DevNonce has been used: the device needs new keys
@@ -475,8 +475,11 @@ class Mac:
         return self._nothing(timeout, now_ms)
 
     def _nothing(self, event: "Event", now_ms: int) -> "Actions":
-        """No answer in either window, or the radio failed: again, or done."""
+        """No answer in either window, or the radio or storage failed: again, or done."""
         session = self.session
+        unsent = self.state == TX
+        if unsent:
+            session.f_cnt_limit = min(session.f_cnt_limit, session.f_cnt_up)  # claim anew
         self.state = IDLE
         if self._joining:
             return (SAVE, False), (DONE, NO_ANSWER, session.join_until_ms)
@@ -489,7 +492,7 @@ class Mac:
                 session.retry_at_ms += low_ms + self._random(regions.ACK_TIMEOUT_MAX_MS - low_ms)
             return ((SAVE, False),)
         session.kept = b""
-        result = NO_ANSWER if session.retry_confirmed else SENT
+        result = NO_ANSWER if session.retry_confirmed or unsent else SENT
         return (SAVE, False), (DONE, result, 0)
 
     def _session_keys(self) -> "tuple[Key, Key]":

@@ -16,6 +16,11 @@ KEPT = 24
 _HEAD = "<HHB"
 _READING = "<qHB"  # time, distance or _NO_ECHO, quality
 _NO_ECHO = 0xFFFF
+_FRESH_MIN = 5
+
+
+def _minutes(ms: int) -> int:
+    return (ms + 30000) // 60000
 
 
 class Outbox:
@@ -40,21 +45,33 @@ class Outbox:
     def report(self, now_ms: int, history: int, flags: int) -> BinReport:
         """Return the report of the newest reading with at least `history` earlier ones.
 
-        If the newest reading has become old while waiting, the earlier ones' ages count from it
-        being new; the report says when it was received, and minutes matter little to a bin.
+        A newest reading that has waited for minutes is reported with its age, as an earlier one.
         """
         readings = self._readings
         newest_ms, distance_mm, quality = readings[0]
+        age_min = _minutes(now_ms - newest_ms)
+        if age_min < _FRESH_MIN:
+            age_min = 0
         count = max(history, self._unsent - 1)
         past = []
         for at_ms, past_mm, past_quality in readings[1 : 1 + count]:
-            past.append(((newest_ms - at_ms + 30000) // 60000, past_mm, past_quality))
+            past.append((age_min + _minutes(newest_ms - at_ms), past_mm, past_quality))
         return BinReport(
-            self.sequence, distance_mm, quality=quality, flags=flags, history=tuple(past)
+            self.sequence,
+            distance_mm,
+            quality=quality,
+            flags=flags,
+            history=tuple(past),
+            age_min=age_min,
         )
 
     def sent(self) -> None:
         """Note that a report with everything in it has gone out."""
+        self._unsent = 0
+
+    def forget(self) -> None:
+        """Drop readings whose times mean nothing any more."""
+        self._readings = []
         self._unsent = 0
 
     def restart(self, limit: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 
 import cryptolib
@@ -44,6 +45,7 @@ def main() -> None:
     with open("config.json") as file:
         config = json.load(file)
     board = build(machine, esp32, time, os.urandom, new_aes, Files(), config)
+    board.on_problem = sys.print_exception
     for mode, until_ms in app.run(board):
         board.sleep(mode, until_ms)
 

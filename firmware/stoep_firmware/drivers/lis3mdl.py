@@ -77,10 +77,7 @@ class Lis3mdl:
     def saturated(self) -> bool:
         """Whether the newest measurement lies at the end of an axis."""
         out = self._read(_OUT, 6)
-        for at in (0, 2, 4):
-            if abs(_signed(out, at)) >= SATURATED:
-                return True
-        return False
+        return max([abs(_signed(out, at)) for at in (0, 2, 4)]) >= SATURATED
 
     def watch(self, field: "Field", threshold: int) -> None:
         """Raise INT when an axis differs from `field` by over `threshold` counts.
@@ -89,8 +86,8 @@ class Lis3mdl:
         """
         offset = b""
         for value in field:
-            value = min(32767, max(-32768, value)) & 0xFFFF
-            offset += bytes((value & 0xFF, value >> 8))
+            low = min(32767, max(-32768, value))
+            offset += bytes((low & 0xFF, low >> 8 & 0xFF))
         threshold = min(threshold, 0x7FFF)
         self._write(_OFFSET, offset)
         self._write(_INT_THS, bytes((threshold & 0xFF, threshold >> 8)))
@@ -100,10 +97,6 @@ class Lis3mdl:
         """Let go of what INT latched, and go on at 0.625 Hz in low power."""
         self._read(_INT_SRC, 1)
         self._setup(True)
-
-    def power_down(self) -> None:
-        """Stop measuring."""
-        self._write(_CTRL_REG1 + 2, b"\x03")
 
     def _setup(self, low_power: bool) -> None:
         # CTRL_REG1..5 (DS 7.2 to 7.6): medium x and y at 10 Hz; 4 gauss; continuous, perhaps low

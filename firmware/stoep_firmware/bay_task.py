@@ -1,0 +1,129 @@
+"""What a bay's sensor does in a wake: let the field settle, decide, watch for the next change."""
+
+from stoep_protocol.messages import BayReport
+from stoep_protocol.schema import ERROR_SENSOR_BUS, ERROR_SENSOR_SILENT, FIELD_SATURATED
+
+from stoep_firmware.board import LIGHT
+from stoep_firmware.drivers.lis3mdl import CONVERSION_MS, Lis3mdl, SensorError
+from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stoep_protocol.messages import Message
+
+    from stoep_firmware._types import Wait
+    from stoep_firmware.board import Board
+    from stoep_firmware.meter import Meter
+    from stoep_firmware.settings import Settings
+
+_FIELDS = 6
+_PATIENCE_MS = 10_000  # for a car that manoeuvres
+_RECHECK_MS = 60_000
+_MARGIN_MS = 20  # the sensor's rate is its own, to some percent
+_COUNTS_PER_MT = 68420  # at 4 gauss
+
+
+class BayTask:
+    """The state of one bay. `store_due` asks for a write to storage."""
+
+    def __init__(
+        self,
+        board: "Board",
+        settings: "Settings",
+        fault: "Callable[[int], None]",
+        meter: "Meter",
+    ) -> None:
+        self._board = board
+        self._settings = settings
+        self._fault = fault
+        self._bay = Bay()
+        self._flags = 0
+        self._recheck_ms = -1
+        self.store_due = False
+
+    def sense(self, by_pin: bool) -> "Wait[bool]":
+        """Look at the field; True if the state has changed or, without `by_pin`, in any case."""
+        clock = self._board.clock
+        changed = False
+        self._recheck_ms = -1
+        threshold = self._settings.bay_threshold_nt() * _COUNTS_PER_MT // 1_000_000
+        try:
+            sensor = Lis3mdl(self._board.i2c())
+            sensor.measure()
+            if by_pin:
+                # The first change is a bonnet; what stays is a car, or the lane's traffic is gone.
+                yield LIGHT, clock.now_ms() + self._settings.settle_s() * 1000
+            fields: list[tuple[int, int, int]] = []
+            until_ms = clock.now_ms() + _PATIENCE_MS
+            still = None
+            while still is None and clock.now_ms() < until_ms:
+                yield LIGHT, clock.now_ms() + CONVERSION_MS
+                if sensor.fresh():
+                    fields = fields[1 - _FIELDS :] + [sensor.field()]
+                    if len(fields) == _FIELDS:
+                        still = settled(fields, threshold)
+            if not fields:
+                self._fault(ERROR_SENSOR_SILENT)
+                return not by_pin
+            self._flags = FIELD_SATURATED if sensor.saturated() else 0
+            if still is None:
+                self._recheck_ms = clock.now_ms() + _RECHECK_MS
+                still = fields[-1]
+            else:
+                changed = self._bay.update(still, clock.now_ms(), threshold)
+            sensor.watch(still, axis_threshold(threshold))
+            yield LIGHT, clock.now_ms() + CONVERSION_MS + _MARGIN_MS
+            sensor.settle()
+            if self._board.sensor_int():
+                # It would wake us at once, again and again: wait with open eyes instead.
+                sensor.measure()
+                self._recheck_ms = clock.now_ms() + _RECHECK_MS
+        except (OSError, SensorError):
+            self._fault(ERROR_SENSOR_BUS)
+        return changed or not by_pin
+
+    def recheck_ms(self) -> "int | None":
+        """When the sensor wants to be looked at before its slot."""
+        return self._recheck_ms if self._recheck_ms >= 0 else None
+
+    def report(self, now_ms: int) -> "Message":
+        """Return what there is to say."""
+        bay = self._bay
+        return BayReport(
+            bay.state,
+            bay.change_count,
+            (now_ms - bay.since_ms) // 1000,
+            bay.previous_ms // 1000 if bay.previous_ms >= 0 else None,
+            self._flags,
+        )
+
+    def sent(self) -> None:
+        """Note that the report has gone out."""
+
+    def calibration(self) -> int:
+        """Return the schema's calibration code."""
+        return self._bay.calibration()
+
+    def pack(self) -> bytes:
+        """Return the state for RTC memory."""
+        return bytes((self._flags,)) + self._bay.pack()
+
+    def unpack(self, data: bytes) -> None:
+        """Take back what `pack` gave."""
+        self._flags = data[0]
+        self._bay.unpack(data[1:])
+
+    def pack_durable(self) -> bytes:
+        """Return what a power loss must not undo: the baseline and the count of changes."""
+        return self.pack()
+
+    def restart(self, data: bytes) -> None:
+        """Go on after a power loss."""
+        self.unpack(data)
+        self._bay.forget_times(self._board.clock.now_ms())
+
+    def clock_restarted(self, now_ms: int) -> None:
+        """Forget what was timed by a clock that has begun anew."""
+        self._bay.forget_times(now_ms)
