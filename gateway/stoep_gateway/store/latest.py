@@ -1,0 +1,32 @@
+"""A look at the stored states of a gateway's assets, also while it is running."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from stoep_gateway.errors import FatalError, StoreCorrupt
+from stoep_gateway.store.records import LatestRow
+
+__all__ = ["read_latest"]
+
+
+def read_latest(path: Path) -> tuple[LatestRow, ...]:
+    """Read the table ``latest`` without writing anything.
+
+    Raises `FatalError` if there is no database, `StoreCorrupt` if it is not one of ours.
+    """
+    if not path.exists():
+        raise FatalError(f"{path}: no such database; has the gateway run with this configuration?")
+    try:
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        ) as connection:
+            connection.execute("PRAGMA busy_timeout = 5000")
+            rows = connection.execute("SELECT asset, state FROM latest").fetchall()
+    except sqlite3.OperationalError as error:
+        raise FatalError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreCorrupt(f"{path}: {error}") from error
+    return tuple(LatestRow(*row) for row in rows)
