@@ -56,6 +56,19 @@ _WITH_EUI = 12
 _CRC_OK, _CRC_NONE = 1, 0
 _NO_TX_ACK = "NO_TX_ACK"
 _NOT_CONNECTED = "NOT_CONNECTED"
+_UNKNOWN = "UNKNOWN"
+# What forwarders say of a PULL_RESP; any other word becomes UNKNOWN, for it ends up as a label.
+_TX_ERRORS = frozenset(
+    {
+        "COLLISION_BEACON",
+        "COLLISION_PACKET",
+        "GPS_UNLOCKED",
+        "TOO_EARLY",
+        "TOO_LATE",
+        "TX_FREQ",
+        "TX_POWER",
+    }
+)
 _ANSWERS = {PUSH_DATA: PUSH_ACK, PULL_DATA: PULL_ACK}
 _LORA_RATES = {f"SF{sf}BW{bw}": (sf, bw * 1000) for sf in range(5, 13) for bw in (125, 250, 500)}
 
@@ -161,7 +174,7 @@ class GwmpServer:
         link.allowance_at_ms = now
         if allowance < 1:
             link.allowance = allowance
-            return [Rejected("gateway_rate_limit", eui.hex())]
+            return [Rejected("gateway_rate_limit", eui.hex(), eui)]
         link.allowance = (allowance if allowance < self._burst else self._burst) - 1
         link.last_seen_ms = now
         if kind == TX_ACK:
@@ -188,15 +201,15 @@ class GwmpServer:
         try:
             body = self._decode_json(data[_WITH_EUI:].decode())
         except (ValueError, RecursionError) as error:
-            actions.append(Rejected("gwmp_json", str(error)[:80]))
+            actions.append(Rejected("gwmp_json", str(error)[:80], eui))
             return
         if type(body) is not dict:
-            actions.append(Rejected("gwmp_json", "not an object"))
+            actions.append(Rejected("gwmp_json", "not an object", eui))
             return
         receptions = body.get("rxpk")
         if receptions is not None:
             if type(receptions) is not list or len(receptions) > MAX_RECEPTIONS:
-                actions.append(Rejected("gwmp_rxpk", "no list, or too long"))
+                actions.append(Rejected("gwmp_rxpk", "no list, or too long", eui))
             else:
                 for rxpk in receptions:
                     actions.append(_uplink_frame(rxpk, eui, now))  # noqa: PERF401 (hot path)
@@ -206,7 +219,7 @@ class GwmpServer:
             if type(stat) is dict:
                 actions.append(GatewayStat(eui, stat))
             else:
-                actions.append(Rejected("gwmp_stat", "not an object"))
+                actions.append(Rejected("gwmp_stat", "not an object", eui))
 
     def _transmit(self, order: Transmit, now: int) -> list[Action]:
         link = self.links.get(order.gateway_eui)
@@ -223,11 +236,11 @@ class GwmpServer:
     def _tx_ack(self, data: bytes, eui: bytes, link: Link) -> Action:
         awaited = self._awaited.pop((eui, data[1:3]), None)
         if awaited is None:
-            return Rejected("gwmp_tx_ack_unasked", eui.hex())
+            return Rejected("gwmp_tx_ack_unasked", eui.hex(), eui)
         try:
             error, warning = parse_tx_ack(data)
         except ValueError:
-            error, warning = "TX_ACK_UNREADABLE", ""
+            error, warning = _UNKNOWN, ""
         if error:
             link.refused_downlinks += 1
         return Transmitted(awaited[0], eui, error, warning)
@@ -275,17 +288,23 @@ def parse_tx_ack(data: bytes) -> tuple[str, str]:
         error, warning = str(told.get("error", "NONE")), str(told.get("warn", ""))
     except (KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise ValueError("no txpk_ack") from problem
-    return ("" if error == "NONE" else error[:40]), warning[:40]
+    return _known(error), _known(warning)
+
+
+def _known(word: str) -> str:
+    if word in ("", "NONE"):
+        return ""
+    return word if word in _TX_ERRORS else _UNKNOWN
 
 
 def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
     try:
         status = rxpk.get("stat", _CRC_OK)
         if status != _CRC_OK:
-            return Rejected("rxpk_no_crc" if status == _CRC_NONE else "rxpk_crc")
+            return Rejected("rxpk_no_crc" if status == _CRC_NONE else "rxpk_crc", "", eui)
         rate = _LORA_RATES.get(rxpk["datr"])
         if rate is None or rxpk.get("modu", "LORA") != "LORA":
-            return Rejected("rxpk_modulation", str(rxpk["datr"])[:20])
+            return Rejected("rxpk_modulation", str(rxpk["datr"])[:20], eui)
         text = rxpk["data"]
         phy_payload = a2b_base64(text + "===="[len(text) % 4 or 4 :], strict_mode=True)
         freq_hz = round(rxpk["freq"] * 1_000_000)
@@ -293,9 +312,9 @@ def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
         rssi_dbm = float(rxpk["rssi"])
         snr_db = float(rxpk["lsnr"])
     except (Base64Error, ValueError):
-        return Rejected("rxpk_base64")
+        return Rejected("rxpk_base64", "", eui)
     except (AttributeError, KeyError, TypeError, OverflowError):
-        return Rejected("rxpk_fields")
+        return Rejected("rxpk_fields", "", eui)
     if (
         type(tmst_us) is not int
         or not 0 <= tmst_us <= 0xFFFFFFFF
@@ -303,9 +322,9 @@ def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
         or not -250 < rssi_dbm < 50
         or not -50 < snr_db < 50
     ):
-        return Rejected("rxpk_range")
+        return Rejected("rxpk_range", "", eui)
     if not phy_payload or len(phy_payload) > MAX_PHY_PAYLOAD:
-        return Rejected("rxpk_size")
+        return Rejected("rxpk_size", "", eui)
     return UplinkFrame(phy_payload, eui, tmst_us, freq_hz, rate[0], rate[1], rssi_dbm, snr_db, now)
 
 

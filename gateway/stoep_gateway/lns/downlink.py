@@ -39,9 +39,7 @@ def join_windows(uplink: UplinkFrame, settings: ReceiveSettings) -> tuple[Window
     return _windows(uplink, unjoined, JOIN_ACCEPT_DELAY1_S, JOIN_ACCEPT_DELAY2_S)
 
 
-def answer(
-    session: Session, f_cnt_down: int, *, ack: bool, adr: bool, f_opts: bytes = b""
-) -> bytes:
+def answer(session: Session, f_cnt_down: int, *, ack: bool, f_opts: bytes = b"") -> bytes:
     """Return the PHYPayload of an unconfirmed downlink without FRMPayload.
 
     The caller has taken ``f_cnt_down`` durably. Raises ``EncodeError`` for more than 15 octets of
@@ -53,7 +51,6 @@ def answer(
         f_cnt_down,
         session.nwk_s_key,
         session.app_s_key,
-        adr=adr,
         ack=ack,
         f_opts=f_opts,
     )

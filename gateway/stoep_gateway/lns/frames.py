@@ -46,10 +46,14 @@ class UplinkFrameSet:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An expected end of a frame or datagram; ``reason`` is the label under which it is counted."""
+    """An expected end of a frame or datagram; ``reason`` is the label under which it is counted.
+
+    ``gateway_eui`` is empty where no registered gateway can be named.
+    """
 
     reason: str
     detail: str = ""
+    gateway_eui: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

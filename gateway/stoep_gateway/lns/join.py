@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
-from stoep_protocol.lorawan.crypto import Key, derive_session_keys
+from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.lorawan.frames import JoinRequest, encode_join_accept, verify_join_request
 
+from stoep_gateway.lns.crypto import new_key
 from stoep_gateway.lns.downlink import ReceiveSettings
 from stoep_gateway.lns.frames import Rejected
 
@@ -38,7 +39,7 @@ class Device:
 
     dev_eui: bytes
     join_eui: bytes
-    app_key: Key
+    app_key: bytes = field(repr=False)
     nonce_rule: NonceRule = NonceRule.NEVER_AGAIN
 
 
@@ -101,7 +102,8 @@ def activate(
     device = devices.get(request.dev_eui)
     if device is None:
         return Rejected("unknown_dev_eui", who)
-    if not verify_join_request(phy_payload, device.app_key):
+    app_key = new_key(device.app_key)
+    if not verify_join_request(phy_payload, app_key):
         return Rejected("join_mic", who)
     if request.join_eui != device.join_eui:
         return Rejected("join_eui", f"{who} asks for {request.join_eui.hex()}")
@@ -111,10 +113,10 @@ def activate(
     if app_nonce > _MAX_APP_NONCE:
         return Rejected("app_nonce_exhausted", who)
     dev_addr = dev_addr_of(net_id, request.dev_eui, app_nonce)
-    nwk_s_key, app_s_key = derive_session_keys(device.app_key, app_nonce, net_id, request.dev_nonce)
+    nwk_s_key, app_s_key = derive_session_keys(app_key, app_nonce, net_id, request.dev_nonce)
     region = settings.region
     join_accept = encode_join_accept(
-        device.app_key,
+        app_key,
         app_nonce,
         net_id,
         dev_addr,

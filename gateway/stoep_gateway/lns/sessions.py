@@ -116,9 +116,20 @@ class Sessions:
         return tuple(self._by_dev_eui.get(dev_eui, ()))
 
     def add(self, session: Session) -> None:
-        """Take a new session beside those that there are."""
+        """Take a session that was stored."""
         self._by_dev_addr.setdefault(session.dev_addr, []).append(session)
         self._by_dev_eui.setdefault(session.dev_eui, []).append(session)
+
+    def begin(self, session: Session) -> tuple[Session, ...]:
+        """Take the session of a join beside the confirmed one; return those that it replaces.
+
+        What was not confirmed is forgotten: a device that joins again has not got that accept.
+        """
+        replaced = tuple(old for old in self.of_device(session.dev_eui) if not old.confirmed)
+        for old in replaced:
+            self.remove(old)
+        self.add(session)
+        return replaced
 
     def remove(self, session: Session) -> None:
         """Forget a session."""

@@ -1,0 +1,220 @@
+"""The composition root: builds the parts from the configuration, runs them, and ends them in order.
+
+Nothing is decided here. The one place, with the drivers, that knows asyncio's loop and the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from stoep_protocol.lorawan.regions import EU868
+
+from stoep_gateway import clock as clocks
+from stoep_gateway.assets import registry as registries
+from stoep_gateway.assets import states
+from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
+from stoep_gateway.config import Config, mqtt_password
+from stoep_gateway.errors import FatalError
+from stoep_gateway.forwarders.gwmp import GwmpServer
+from stoep_gateway.forwarders.udp import UdpForwarders
+from stoep_gateway.gateways import GatewayMonitor
+from stoep_gateway.lns.downlink import ReceiveSettings
+from stoep_gateway.lns.join import DevNonces
+from stoep_gateway.lns.sessions import Session, Sessions
+from stoep_gateway.metrics import Metrics
+from stoep_gateway.pipeline import Memory, Network, Pipeline
+from stoep_gateway.publish.mqtt import Broker, Publisher
+from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.store.records import OutboxRow, Record, State
+from stoep_gateway.store.store import Store
+
+__all__ = ["run"]
+
+_REGIONS = {"EU868": EU868}
+_DRAIN_S = 3.0
+
+_log = logging.getLogger(__name__)
+
+
+async def run(config: Config, *, simulated: bool = False, ready_file: Path | None = None) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code. Raises ``FatalError``."""
+    clock: Clock = SimulatedClock() if simulated else SystemClock()
+    store = Store(config.store.path)
+    state = await store.open()
+    try:
+        await _Gateway(config, clock, store, state).run(ready_file)
+    finally:
+        await store.close()
+    return 0
+
+
+class _Gateway:
+    def __init__(self, config: Config, clock: Clock, store: Store, state: State) -> None:
+        self._config = config
+        self._clock = clock
+        self._store = store
+        self._metrics = Metrics()
+        self._registry = registries.build(config)
+        machine = GwmpServer(self._registry.gateways)
+        self._forwarders = UdpForwarders(
+            machine,
+            clock,
+            lambda action: self._pipeline.receive(action),  # noqa: PLW0108 (made later)
+        )
+        self._outbox = Outbox(state.outbox, state.last_outbox_id)
+        self._publisher = Publisher(
+            Broker(
+                config.mqtt.host,
+                config.mqtt.port,
+                config.mqtt.client_id or f"stoep-{config.site}",
+                config.mqtt.username,
+                mqtt_password(config.mqtt),
+                config.mqtt.keepalive_s,
+            ),
+            self._outbox,
+            self._metrics,
+            read_page=self._read_outbox_page,
+            delete=lambda ranges: store.submit(Record(published=ranges)),
+        )
+        self._pipeline = Pipeline(
+            Network(
+                int.from_bytes(config.lorawan.net_id, "big"),
+                config.lorawan.dedup_window_ms,
+                ReceiveSettings(_REGIONS[config.lorawan.region], config.lorawan.rx1_delay_s),
+            ),
+            self._registry,
+            _memory(state),
+            GatewayMonitor(self._registry.gateways, machine.links),
+            self._metrics,
+            clock,
+            submit=store.submit,
+            publish=self._publish,
+            transmit=self._forwarders.handle,
+        )
+        self._stop = asyncio.Event()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, ready_file: Path | None) -> None:
+        """Run until told to stop. Raises ``FatalError``."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_exception)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        bind = self._config.gwmp
+        try:
+            self._forwarders.open(bind.bind, bind.port)
+        except OSError as error:
+            raise FatalError(f"UDP {bind.bind}:{bind.port}: {error.strerror}") from error
+        channel = None
+        if isinstance(self._clock, SimulatedClock):
+            channel = await clocks.serve(self._clock, self._forwarders)
+        self._say_ready(ready_file, channel)
+        publishing = asyncio.create_task(self._publisher.run(), name="publisher")
+        publishing.add_done_callback(self._on_end_of_task)
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            ends: list[asyncio.Future[Any]] = [self._failure, self._store.failure, stopped]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for end in ends:
+                if end.done():
+                    end.result()
+            await self._drain()
+        finally:
+            if channel is not None:
+                channel.close()
+            self._forwarders.close()
+            for task in (stopped, publishing):
+                task.cancel()
+            await asyncio.gather(stopped, publishing, return_exceptions=True)
+            _log.info("stopped; %s", self._metrics)
+
+    async def _drain(self) -> None:
+        _log.info("stopping")
+        self._forwarders.close()
+        self._pipeline.finish()
+        recorded = asyncio.Event()
+        self._store.submit(Record(), recorded.set)
+        await recorded.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S if self._publisher.connected else 0):
+                await self._publisher.drained()
+
+    # The wires between the parts.
+
+    def _publish(self, rows: tuple[OutboxRow, ...]) -> None:
+        self._outbox.add(rows)
+        self._publisher.wake()
+
+    def _read_outbox_page(self) -> None:
+        self._store.read_outbox(self._outbox.loaded_id, self._add_outbox_page)
+
+    def _add_outbox_page(self, rows: list[OutboxRow]) -> None:
+        self._outbox.add_page(rows)
+        self._publisher.wake()
+
+    # Beginning and end.
+
+    def _say_ready(self, ready_file: Path | None, channel: asyncio.Server | None) -> None:
+        ready = {
+            "gwmp_udp": self._forwarders.port,
+            "clock_tcp": None if channel is None else channel.sockets[0].getsockname()[1],
+            "pid": os.getpid(),
+        }
+        line = json.dumps(ready)
+        _log.info("ready: %s", line)
+        if ready_file is not None:
+            partial = ready_file.with_name(ready_file.name + ".partial")
+            partial.write_text(line + "\n", encoding="utf-8")
+            partial.replace(ready_file)
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A callback of ours has failed: memory may be ahead of the disk, so this is the end.
+        loop.default_exception_handler(context)
+        self._fail(FatalError(f"internal error: {context.get('exception') or context['message']}"))
+
+    def _on_end_of_task(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s has failed", task.get_name(), exc_info=error)
+            self._fail(FatalError(f"internal error: {error!r}"))
+
+    def _fail(self, error: FatalError) -> None:
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+
+def _memory(state: State) -> Memory:
+    kept = {}
+    for row in state.latest:
+        try:
+            kept[row.asset] = states.loads(row.asset, row.state)
+        except ValueError as error:
+            _log.warning(
+                "what was known of %s is unreadable and starts afresh: %s", row.asset, error
+            )
+    return Memory(
+        Sessions(
+            Session(
+                row.session_id,
+                row.dev_eui,
+                row.dev_addr,
+                row.nwk_s_key,
+                row.app_s_key,
+                row.app_nonce,
+                confirmed=bool(row.confirmed),
+                f_cnt_up=f_cnt_up,
+                f_cnt_down=f_cnt_down,
+            )
+            for row, f_cnt_up, f_cnt_down in state.sessions
+        ),
+        DevNonces((row.dev_eui, row.dev_nonce, row.app_nonce) for row in state.nonces),
+        kept,
+        state.last_outbox_id,
+        state.last_session_id,
+    )

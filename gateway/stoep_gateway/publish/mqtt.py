@@ -1,0 +1,234 @@
+"""Publishes the outbox over MQTT at QoS 1: the driver of ``Outbox``, over aiomqtt.
+
+One task connects, and connects again with growing pauses when the connection is lost. Messages go
+out in batches without a task or a future each: ``aiomqtt.Client.publish`` costs several times what
+the message does, so rows are handed to its paho client directly and its acknowledgement callback
+feeds the outbox. MQTT 5 is tried first, then 3.1.1, and what worked is remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiomqtt
+from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt import client as paho
+
+from stoep_gateway.errors import BrokerUnavailable
+from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish.outbox import Outbox
+
+__all__ = ["Broker", "Publisher"]
+
+MAX_IN_FLIGHT = 1000
+_BATCH = 200
+_COLLECT_AT = 256  # acknowledgements; sooner by the clock below
+_COLLECT_AFTER_S = 1.0
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 15.0
+_CONNECT_TIMEOUT_S = 5.0
+_REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
+_QUOTA_EXCEEDED = 0x97
+_VERSIONS = (aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311)
+
+_log = logging.getLogger(__name__)
+_paho_log = logging.getLogger(f"{__name__}.paho")
+_paho_log.setLevel(logging.CRITICAL)  # what it has to say is said here, once per outage
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are to it."""
+
+    host: str
+    port: int
+    client_id: str
+    username: str | None = None
+    password: str | None = None
+    keepalive_s: int = 60
+
+
+class Publisher:
+    """Sends the outbox's rows while ``run`` runs; ``delete`` gets what the broker has."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        outbox: Outbox,
+        metrics: Metrics,
+        *,
+        read_page: Callable[[], None],
+        delete: Callable[[tuple[tuple[int, int], ...]], None],
+    ) -> None:
+        self._broker = broker
+        self._outbox = outbox
+        self._metrics = metrics
+        self._read_page = read_page
+        self._delete = delete
+        self._paho: paho.Client | None = None
+        self._rows: dict[int, int] = {}  # MQTT message id to outbox id
+        self._version = 0
+        self._collector: asyncio.TimerHandle | None = None
+        self._pumping = False
+        self._broken: asyncio.Future[None] | None = None
+        self._drained = asyncio.Event()
+        self._outage_since: float | None = None
+        self._was_connected = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can go out now."""
+        return self._paho is not None
+
+    def wake(self) -> None:
+        """Send what the outbox has; call after rows were added to it."""
+        if self._paho is not None and not self._pumping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+        elif self._outbox.wants_page():
+            self._read_page()
+
+    async def drained(self) -> None:
+        """Wait until the broker has acknowledged everything."""
+        while len(self._outbox):
+            self._drained.clear()
+            await self._drained.wait()
+
+    async def run(self) -> None:
+        """Keep connected and publish, until cancelled."""
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while True:
+                try:
+                    await self._converse()
+                except BrokerUnavailable as error:
+                    self._lost(error)
+                if self._was_connected:
+                    pause_s = _FIRST_PAUSE_S
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        finally:
+            self.collect()
+
+    def collect(self) -> None:
+        """Have all acknowledged rows deleted."""
+        if self._collector is not None:
+            self._collector.cancel()
+            self._collector = None
+        if self._outbox.acknowledged:
+            self._delete(self._outbox.collect())
+
+    async def _converse(self) -> None:
+        """Hold one connection from its beginning to its end. Raises ``BrokerUnavailable``."""
+        broker = self._broker
+        self._was_connected = False
+        self._broken = asyncio.get_running_loop().create_future()
+        client = aiomqtt.Client(
+            broker.host,
+            broker.port,
+            username=broker.username,
+            password=broker.password,
+            identifier=broker.client_id,
+            protocol=_VERSIONS[self._version],
+            clean_session=None if _VERSIONS[self._version] is aiomqtt.ProtocolVersion.V5 else True,
+            timeout=_CONNECT_TIMEOUT_S,
+            keepalive=broker.keepalive_s,
+            max_inflight_messages=0,  # MAX_IN_FLIGHT is ours; paho's would search all each time
+            max_queued_outgoing_messages=0,
+            logger=_paho_log,
+        )
+        try:
+            async with client:
+                self._found(client)
+                lost = client._disconnected
+                await asyncio.wait({self._broken, lost}, return_when=asyncio.FIRST_COMPLETED)
+                if lost.done():
+                    raise BrokerUnavailable(str(lost.exception() or "it closed the connection"))
+        except MqttConnectError as error:
+            self._version = 1 - self._version
+            raise BrokerUnavailable(str(error)) from error
+        except aiomqtt.MqttError as error:
+            if not self._was_connected and "timed out" in str(error):
+                self._version = 1 - self._version  # some answer an unknown version by silence
+            raise BrokerUnavailable(str(error)) from error
+        finally:
+            self._paho = None
+            self._rows.clear()
+            self._outbox.disconnected()
+            if client._client.socket() is not None:
+                client._client._sock_close()  # aiomqtt leaves it open when CONNACK does not come
+        raise BrokerUnavailable("it takes no more messages")
+
+    def _found(self, client: aiomqtt.Client) -> None:
+        self._was_connected = True
+        self._metrics.count("broker_connections")
+        if self._outage_since is not None:
+            _log.info(
+                "broker %s is back after %.0f s, %d messages to send",
+                self._name(),
+                asyncio.get_running_loop().time() - self._outage_since,
+                len(self._outbox),
+            )
+            self._outage_since = None
+        else:
+            _log.info("broker %s connected, %s", self._name(), _VERSIONS[self._version].name)
+        self._paho = client._client
+        self._paho.on_publish = self._acknowledged
+        self._pump()
+
+    def _lost(self, error: BrokerUnavailable) -> None:
+        if self._outage_since is None:
+            self._outage_since = asyncio.get_running_loop().time()
+            _log.warning("broker %s is away: %s; messages are kept", self._name(), error)
+
+    def _name(self) -> str:
+        return f"{self._broker.host}:{self._broker.port}"
+
+    def _pump(self) -> None:
+        self._pumping = False
+        client, outbox = self._paho, self._outbox
+        if client is None:
+            return
+        room = MAX_IN_FLIGHT - outbox.in_flight
+        for row in outbox.take(min(room, _BATCH)):
+            info = client.publish(row.topic, row.payload, 1, bool(row.retain))
+            self._rows[info.mid] = row.outbox_id
+            if info.rc != paho.MQTT_ERR_SUCCESS:
+                self._break()
+                return
+        if outbox.wants_page():
+            self._read_page()
+
+    def _break(self) -> None:
+        if self._broken is not None and not self._broken.done():
+            self._broken.set_result(None)
+
+    def _acknowledged(
+        self, _client: Any, _userdata: Any, mid: int, reason_code: Any, _properties: Any = None
+    ) -> None:
+        outbox_id = self._rows.pop(mid, None)
+        if outbox_id is None:
+            return
+        code = reason_code.value
+        if code >= _REFUSED:
+            self._metrics.count("publish_refused")
+            _log.error("broker %s refuses a message: %s", self._name(), reason_code)
+            if code == _QUOTA_EXCEEDED:
+                self._break()
+                return
+        else:
+            self._metrics.count("published")
+        outbox = self._outbox
+        outbox.acknowledge(outbox_id)
+        if not len(outbox):
+            self._drained.set()
+        if outbox.acknowledged >= _COLLECT_AT:
+            self.collect()
+        elif self._collector is None:
+            loop = asyncio.get_running_loop()
+            self._collector = loop.call_later(_COLLECT_AFTER_S, self.collect)
+        self.wake()
