@@ -12,6 +12,7 @@ left to the receiver.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -185,6 +186,7 @@ class Air:
         self._listening: dict[int, _Station] = {}
         self._sendings: list[_Sending] = []
         self._loss_db: dict[tuple[int, int], float] = {}
+        self._observers: list[Callable[[Radio, Frame], None]] = []
         self.counts = {"sent": 0, "heard": 0, "damaged": 0, "drowned": 0, "busy": 0}
 
     def add(self, radio: Radio, *, demodulators: int = 1) -> None:
@@ -192,6 +194,10 @@ class Air:
         station = _Station(radio, len(self._by_number), demodulators)
         self._stations[id(radio)] = station
         self._by_number.append(station)
+
+    def observe(self, callback: Callable[[Radio, Frame], None]) -> None:
+        """Have `callback(radio, frame)` called for every frame that is sent: a spectrum's log."""
+        self._observers.append(callback)
 
     def listen(self, radio: Radio, listens: tuple[Listen, ...]) -> None:
         """Make a radio listen from now on; what it listened to before, it loses."""
@@ -214,6 +220,8 @@ class Air:
             raise ValueError(f"a frame starts now ({engine.now_us} us) and lasts: {frame}")
         sender = self._stations[id(radio)]
         self.counts["sent"] += 1
+        for observer in self._observers:
+            observer(radio, frame)
         self._forget_ended()
         sending = _Sending(sender.number, frame)
         self._sendings.append(sending)

@@ -66,25 +66,27 @@ class ClockChannel:
         self._sockets: list[socket.socket] = []
         self._poll = select.poll()
         self._by_descriptor: dict[int, int] = {}
-        try:
-            self._tcp = socket.create_connection(
-                ("127.0.0.1", clock_port), timeout=_ANSWER_TIMEOUT_S
-            )
-            self._tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._lines = self._tcp.makefile("rb")
-            for index in range(2 * forwarders):
-                udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-                udp.connect(("127.0.0.1", gwmp_port))
-                udp.setblocking(False)
-                self._sockets.append(udp)
-                self._by_descriptor[udp.fileno()] = index
-                self._poll.register(udp, select.POLLIN)
-        except OSError as error:
-            raise self._gone(f"cannot be reached: {error}") from error
-        answer = self._ask({"utc_start_ms": utc_start_ms})
-        if answer.get("ready") is not True:
-            raise self._gone(f"is not ready: {answer}")
+        with contextlib.ExitStack() as opened:
+            try:
+                self._tcp = opened.enter_context(
+                    socket.create_connection(("127.0.0.1", clock_port), timeout=_ANSWER_TIMEOUT_S)
+                )
+                self._tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._lines = opened.enter_context(self._tcp.makefile("rb"))
+                for index in range(2 * forwarders):
+                    udp = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+                    udp.connect(("127.0.0.1", gwmp_port))
+                    udp.setblocking(False)
+                    self._sockets.append(udp)
+                    self._by_descriptor[udp.fileno()] = index
+                    self._poll.register(udp, select.POLLIN)
+            except OSError as error:
+                raise self._gone(f"cannot be reached: {error}") from error
+            answer = self._ask({"utc_start_ms": utc_start_ms})
+            if answer.get("ready") is not True:
+                raise self._gone(f"is not ready: {answer}")
+            self._opened = opened.pop_all()
 
     def send(self, forwarder: int, upstream: bool, datagram: bytes) -> None:
         """Send a datagram from one of a forwarder's two sockets."""
@@ -111,11 +113,7 @@ class ClockChannel:
 
     def close(self) -> None:
         """Close all sockets."""
-        for udp in self._sockets:
-            udp.close()
-        with contextlib.suppress(OSError):
-            self._lines.close()
-        self._tcp.close()
+        self._opened.close()
 
     def _ask(self, question: dict[str, int]) -> dict[str, object]:
         try:
