@@ -58,9 +58,13 @@ def pack(
         minutes = age - age_min
         if not 0 <= minutes <= GAP_MAX_MIN or age > AGE_MAX_MIN:
             break
-        cm = -1 if distance is None else (distance + 5) // 10
-        if not (-1 <= cm <= DISTANCE_MAX_MM // 10 and 0 <= its_quality <= QUALITY_MAX):
-            raise EncodeError("history: distance or quality out of range")
+        cm = -1
+        if distance is not None:
+            if not 0 <= distance <= DISTANCE_MAX_MM:
+                raise EncodeError(f"history: {distance} mm")
+            cm = (distance + 5) // 10
+        if not 0 <= its_quality <= QUALITY_MAX:
+            raise EncodeError(f"history: quality {its_quality}")
         # At most 34 bits: the gap code, a gap, the reading.
         value = width = 0
         if gap < 0:

@@ -84,7 +84,8 @@ def unpack(
             token = value >> left & 0x1FFF
             if token >= GAP:
                 token -= GAP
-                if gap_alone or token == gap or (gap < 0 and gap_code(token)):
+                # Before the first reading only where the gap code could not say it.
+                if gap_alone or token == gap or (gap_code(token) if gap < 0 else not past):
                     raise DecodeError(NOT_CANONICAL)
                 gap = token
                 gap_alone = True
