@@ -23,6 +23,7 @@ from stoep_gateway.errors import Mistake
 Model = TypeVar("Model", bound=BaseModel)
 
 _AT_LINE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
+_DECLARED_TWICE = re.compile(r"Cannot declare \((.*?),?\) twice")
 _KINDS = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -101,8 +102,8 @@ class Reader:
         except tomllib.TOMLDecodeError as error:
             message = str(error)
             match = _AT_LINE.search(message)
-            line = int(match[1]) if match and match[1] else text.count("\n") + 1
-            message = _AT_LINE.sub("", message)
+            line = int(match[1]) if match and match[1] else text.rstrip().count("\n") + 1
+            message = _DECLARED_TWICE.sub(_declared_twice, _AT_LINE.sub("", message))
             self.mistakes.append(Mistake(name, line, f"this is not TOML: {message}"))
             return None
         return Document(path, name, values, toml_lines.TomlLines(text))
@@ -208,6 +209,11 @@ class Reader:
             if key in model.model_fields:
                 return f" (it belongs in [{name}])"
         return ""
+
+
+def _declared_twice(match: re.Match[str]) -> str:
+    name = ".".join(part.strip(" '\"") for part in match[1].split(","))
+    return f"[{name}] is declared twice (a list is written [[{name}]])"
 
 
 def _number(value: object) -> str:

@@ -1,0 +1,429 @@
+"""Every mistake in a configuration is reported at once, at its line, with the right name."""
+
+import datetime
+from pathlib import Path
+
+import pytest
+import stoep_gateway
+from stoep_gateway import config
+from stoep_gateway.errors import ConfigError
+
+EXAMPLE = Path(stoep_gateway.__file__).with_name("example.toml")
+
+GOOD = """\
+site = "town"
+
+[[container]]
+id = "a"
+lat = -15.8
+lon = 35.0
+capacity_l = 1100
+depth_mm = 1200
+
+[[device]]
+dev_eui = "70b3d57ed0000001"
+app_key = "00112233445566778899aabbccddeeff"
+asset = "container/a"
+"""
+
+
+def load(folder: Path, **files: str) -> config.Config:
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    return config.load(folder / "stoep.toml")
+
+
+def mistakes(folder: Path, **files: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        load(folder, **files)
+    assert raised.value.exit_code == 2
+    assert str(raised.value).splitlines() == [str(it) for it in raised.value.mistakes]
+    return [str(it).replace(f"{folder}/", "") for it in raised.value.mistakes]
+
+
+def test_the_example_is_right_and_says_the_defaults(tmp_path: Path) -> None:
+    example = config.load(EXAMPLE)
+    assert example.site == "example"
+    assert example.store.path == EXAMPLE.with_name("stoep.db")
+    assert example.planning.at == datetime.time(6, 0)
+    assert example.timezone.key == "Africa/Blantyre"
+    assert [container.id for container in example.containers] == [
+        "market-organic-1",
+        "market-paper-1",
+    ]
+    assert example.devices[0].dev_eui == bytes.fromhex("70b3d57ed0000001")
+    bare = load(tmp_path, stoep='site = "example"\n[planning]\nenabled = false\n')
+    for section in ("mqtt", "gwmp", "lorawan"):
+        said = getattr(example, section).model_dump(exclude={"client_id"})
+        assert said == getattr(bare, section).model_dump(exclude={"client_id"})
+    assert example.planning.model_dump(exclude={"enabled"}) == bare.planning.model_dump(
+        exclude={"enabled"}
+    )
+
+
+def test_a_minimal_configuration(tmp_path: Path) -> None:
+    loaded = load(tmp_path, stoep=GOOD)
+    assert loaded.timezone.key == "UTC"
+    assert not loaded.planning.enabled
+    assert loaded.store.path == tmp_path / "stoep.db"
+    assert loaded.mqtt.port == 1883
+    assert loaded.devices[0].join_eui == bytes(8)
+    assert loaded.containers[0].name is None
+
+
+def test_values_cannot_be_changed(tmp_path: Path) -> None:
+    loaded = load(tmp_path, stoep=GOOD)
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.mqtt.port = 1  # type: ignore[misc]
+
+
+def test_assets_in_files_of_their_own(tmp_path: Path) -> None:
+    street = GOOD.split("\n", 1)[1]
+    loaded = load(tmp_path, stoep='site = "town"\nassets = ["street.toml"]\n', street=street)
+    assert loaded.devices[0].asset == "container/a"
+
+
+SECTIONS = [
+    ("[mqtt]\nprot = 1", 'stoep.toml:16: unknown key "prot" in [mqtt] (did you mean "port"?)'),
+    ("[mqtt]\nport = 0", "stoep.toml:16: port must be at least 1, not 0"),
+    ("[mqtt]\nport = 65536", "stoep.toml:16: port must be at most 65535, not 65536"),
+    ('[mqtt]\nport = "1883"', "stoep.toml:16: port must be a whole number"),
+    ("[mqtt]\nport = 1883.5", "stoep.toml:16: port must be a whole number"),
+    ("[mqtt]\nport = true", "stoep.toml:16: port must be a whole number"),
+    ("[mqtt]\nhost = 127", "stoep.toml:16: host must be a string"),
+    ('[mqtt]\nhost = ""', "stoep.toml:16: host must not be empty"),
+    (
+        '[mqtt]\npassword_file = "nowhere"',
+        "stoep.toml:16: password_file cannot be read: No such file or directory",
+    ),
+    ("[[mqtt]]\nport = 1", "stoep.toml:15: write [mqtt], in single brackets"),
+    ("[mqqt]", 'stoep.toml:15: unknown key "mqqt" (did you mean "mqtt"?)'),
+    ("[lora]", 'stoep.toml:15: unknown key "lora" (did you mean "lorawan"?)'),
+    ("[zzz]", 'stoep.toml:15: unknown key "zzz"'),
+    (
+        "[mqtt]\nthreshold_pct = 3",
+        'stoep.toml:16: unknown key "threshold_pct" in [mqtt] (it belongs in [planning])',
+    ),
+    (
+        '[lorawan]\nregion = "EU869"',
+        'stoep.toml:16: region must be "EU868" (did you mean "EU868"?)',
+    ),
+    ('[lorawan]\nregion = "AS923"', 'stoep.toml:16: region must be "EU868"'),
+    (
+        '[lorawan]\nnet_id = "13"',
+        "stoep.toml:16: net_id: a NetID is a string of 6 hexadecimal digits",
+    ),
+    (
+        "[lorawan]\ndedup_window_ms = -1",
+        "stoep.toml:16: dedup_window_ms must be at least 0, not -1",
+    ),
+    ("[planning]", "stoep.toml:15: a round needs at least one [[truck]]"),
+    (
+        '[planning]\nenabled = false\nat = "6:00"',
+        'stoep.toml:17: at: a time of day is written "HH:MM"',
+    ),
+    (
+        '[planning]\nenabled = false\nat = "24:00"',
+        'stoep.toml:17: at: a time of day is written "HH:MM"',
+    ),
+    (
+        "[planning]\nenabled = false\nat = 06:00:00",
+        'stoep.toml:17: at: a time of day is written "HH:MM"',
+    ),
+    (
+        "[planning]\nenabled = false\nthreshold_pct = 100.5",
+        "stoep.toml:17: threshold_pct must be at most 100, not 100.5",
+    ),
+    (
+        "[planning]\nenabled = false\nthreshold_pct = nan",
+        "stoep.toml:17: threshold_pct must be at most 100, not nan",
+    ),
+    (
+        '[planning]\nenabled = "yes"',
+        "stoep.toml:16: enabled must be true or false",
+    ),
+    (
+        '[planning]\nenabled = false\ndistances = "nowhere.csv"',
+        "stoep.toml:17: distances cannot be read: No such file or directory",
+    ),
+    ('[store]\npath = ""', "stoep.toml:16: path: a path is a non-empty string"),
+    (
+        "[container]",
+        "stoep.toml:15: this is not TOML: Cannot overwrite a value",
+    ),
+    ("[bay]", "stoep.toml:15: write [[bay]], in double brackets"),
+    (
+        "[[bay]]\nid = 'b'\nlat = 1\nlon = 2",
+        'stoep.toml:15: [[bay]] needs "street"',
+    ),
+    (
+        "[[bay]]\nid = 'b'\nlat = 91\nlon = 2.0\nstreet = 'S'",
+        "stoep.toml:17: lat must be at most 90, not 91",
+    ),
+    (
+        "[[bay]]\nid = 'b 1/2'\nlat = 1\nlon = 2\nstreet = 'S'",
+        (
+            "stoep.toml:16: id: an id is 1 to 64 letters, digits, '.', '_' or '-'"
+            ' (did you mean "b-1-2"?)'
+        ),
+    ),
+    (
+        "[[place]]\nid = 'p'\nlat = 1\nlon = 2\nkind = 'depott'",
+        'stoep.toml:19: kind must be "depot" or "disposal" (did you mean "depot"?)',
+    ),
+    (
+        "[[container]]\nid = 'a'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 1",
+        'stoep.toml:16: id "a" is already used by the container at stoep.toml:4',
+    ),
+    (
+        "[[container]]\nid = 'c'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 9\nfull_mm = 9",
+        "stoep.toml:21: full_mm (9) must be less than depth_mm (9): the sensor measures downward",
+    ),
+    (
+        (
+            "[[device]]\ndev_eui = '70b3d57ed0000002'\n"
+            "app_key = '00112233445566778899aabbccddeef0'\nasset = 'container/b'"
+        ),
+        'stoep.toml:18: asset "container/b" is not an asset (did you mean "container/a"?)',
+    ),
+    (
+        (
+            "[[device]]\ndev_eui = '70b3d57ed0000002'\n"
+            "app_key = '00112233445566778899aabbccddeef0'\nasset = 'bin/a'"
+        ),
+        'stoep.toml:18: asset: an asset is "container/ID" or "bay/ID"',
+    ),
+    (
+        "[[device]]\ndev_eui = '70B3-D57E-D000-0001'\napp_key = '00112233445566778899aabbccddeef0'",
+        'stoep.toml:16: dev_eui "70b3d57ed0000001" is already used by the device at stoep.toml:11',
+    ),
+    (
+        (
+            "[[device]]\ndev_eui = '70b3d57ed0000002'\n"
+            "app_key = '00112233445566778899aabbccddeef0'\nasset = 'container/a'"
+        ),
+        'stoep.toml:18: asset "container/a" is already used by the device at stoep.toml:13',
+    ),
+    (
+        "[[device]]\ndev_eui = 70\napp_key = '00112233445566778899aabbccddeef0'",
+        "stoep.toml:16: dev_eui: an EUI is a string of 16 hexadecimal digits",
+    ),
+    (
+        (
+            "[[truck]]\nid = 't'\ncapacity_l = 1\ndepot = 'yard'\ndisposal = 'yard'\n"
+            "[[place]]\nid = 'yard'\nkind = 'depot'\nlat = 1\nlon = 1"
+        ),
+        'stoep.toml:19: disposal "yard" is not a [[place]] of kind "disposal"',
+    ),
+    ("x = [1, 2", "stoep.toml:15: this is not TOML: Unclosed array"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), SECTIONS)
+def test_one_mistake(tmp_path: Path, text: str, message: str) -> None:
+    found = mistakes(tmp_path, stoep=f"{GOOD}\n{text}\n")
+    assert found == [message]
+
+
+HEADS = [
+    ("", 'stoep.toml:1: the file needs "site", the name under which everything is published'),
+    ("site = 3", "stoep.toml:1: site must be a string"),
+    (
+        'site = "Blan tyre"',
+        (
+            "stoep.toml:1: site: an id is 1 to 64 letters, digits, '.', '_' or '-'"
+            ' (did you mean "Blan-tyre"?)'
+        ),
+    ),
+    (
+        'site = "t"\n\ntimezone = "Afrika/Blantyre"',
+        'stoep.toml:3: timezone "Afrika/Blantyre" is not known (did you mean "Africa/Blantyre"?)',
+    ),
+    ('site = "t"\ntimezone = "../../etc/passwd"', None),
+    ('site = "t"\ntimezone = 2', "stoep.toml:2: timezone must be a string"),
+    (
+        'site = "t"\nassets = "street.toml"',
+        'stoep.toml:2: assets must be a list of file names, ["street.toml"]',
+    ),
+    (
+        'site = "t"\nassets = [\n  "nope.toml", # no such file\n]',
+        'stoep.toml:3: "nope.toml" cannot be read: No such file or directory',
+    ),
+    ('site = "t"\nsiet = 1', 'stoep.toml:2: unknown key "siet" (did you mean "site"?)'),
+    (
+        'site = "t"\nthreshold_pct = 70',
+        'stoep.toml:2: unknown key "threshold_pct" (it belongs in [planning])',
+    ),
+    ("site = ", "stoep.toml:1: this is not TOML: Invalid value"),
+    ('site = "t"\nsite = "u"', "stoep.toml:2: this is not TOML: Cannot overwrite a value"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), HEADS)
+def test_one_mistake_at_the_top(tmp_path: Path, text: str, message: str | None) -> None:
+    found = mistakes(tmp_path, stoep=text)
+    assert len(found) == 1
+    assert message is None or found == [message]
+
+
+def test_all_mistakes_of_all_files_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    street = """\
+        # a comment, and a text with brackets: [[device]]
+        [[container]]
+        id = "a"
+        name = '''
+        [[bay]]
+        '''
+        lat = 1
+        lon = 2
+        capacity_l = 0
+        depth_mm = 1000
+
+        [mqtt]
+        port = 1
+
+        [[device]]
+        dev_eui = "0011"
+        app_key = "geheim"
+        aset = "container/a"
+        """
+    stoep = """\
+        site = "t"
+        assets = ["street.toml", "street.toml"]
+        [gwmp]
+        port = 70000
+        bnid = "0.0.0.0"
+        [[device]]
+        dev_eui = "70b3d57ed0000001"
+        asset = "container/b"
+        """
+    found = mistakes(
+        tmp_path,
+        stoep="\n".join(line.strip() for line in stoep.splitlines()),
+        street="\n".join(line.strip() for line in street.splitlines()),
+    )
+    assert found == [
+        'stoep.toml:2: "street.toml" is listed twice',
+        "stoep.toml:4: port must be at most 65535, not 70000",
+        'stoep.toml:5: unknown key "bnid" in [gwmp] (did you mean "bind"?)',
+        'stoep.toml:6: [[device]] needs "app_key"',
+        'stoep.toml:8: asset "container/b" is not an asset (did you mean "container/a"?)',
+        "street.toml:9: capacity_l must be greater than 0, not 0",
+        'street.toml:12: "mqtt" belongs in the main file',
+        "street.toml:16: dev_eui: an EUI is a string of 16 hexadecimal digits",
+        "street.toml:17: app_key: a key is a string of 32 hexadecimal digits",
+        'street.toml:18: unknown key "aset" in [[device]] (did you mean "asset"?)',
+    ]
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load(tmp_path / "stoep.toml")
+    (tmp_path / "stoep.toml").write_bytes(b'site = "a"\nx = "\xff"\n')
+    with pytest.raises(ConfigError, match=r"stoep\.toml:2: is not UTF-8 text"):
+        config.load(tmp_path / "stoep.toml")
+
+
+SECRET = "5ec2e75ec2e75ec2e75ec2e75ec2e7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'site = "a"\n[[device]]\ndev_eui = "70b3d57ed0000001"\napp_key = "{SECRET}"',
+        f'site = "a"\n[[device]]\ndev_eui = "{SECRET}"\napp_key = "{SECRET}00"',
+        f'site = "a"\n[[device]]\ndev_eui = "70b3d57ed0000001"\nappkey = "{SECRET}"',
+        f'site = "a"\n[mqtt]\npassword = "{SECRET}"',
+        f'site = "a"\n[mqtt]\nport = "{SECRET}"',
+        f'site = "a"\n[[device]]\ndev_eui = "70b3d57ed0000001"\napp_key = ["{SECRET}"]',
+        f'site = "a"\n[[device]]\ndev_eui = "70b3d57ed0000001"\napp_key = {{ x = "{SECRET}" }}',
+        f'site = "a"\n[[device]]\ndev_eui = "70b3d57ed0000001"\napp_key = "{SECRET}',
+    ],
+)
+def test_a_secret_is_never_repeated(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(tmp_path, stoep=text)
+    assert SECRET not in str(raised.value)
+    assert SECRET not in repr(raised.value)
+
+
+def test_keys_are_not_in_the_repr(tmp_path: Path) -> None:
+    loaded = load(tmp_path, stoep=GOOD)
+    assert loaded.devices[0].app_key == bytes.fromhex("00112233445566778899aabbccddeeff")
+    for text in (repr(loaded), str(loaded)):
+        assert "00112233" not in text
+        assert repr(loaded.devices[0].app_key) not in text
+
+
+def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("p\u00e4ss wort\nand more\n", encoding="utf-8")
+    loaded = load(tmp_path, stoep='site = "a"\n[mqtt]\npassword_file = "secret"\n')
+    assert config.mqtt_password(loaded.mqtt) == "p\u00e4ss wort"
+    (tmp_path / "secret").unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.mqtt_password(loaded.mqtt)
+    assert config.mqtt_password(config.MqttConfig()) is None
+
+
+PLANNED = """\
+site = "t"
+[planning]
+distances = "distances.csv"
+[[truck]]
+id = "t"
+capacity_l = 1
+depot = "yard"
+disposal = "dump"
+[[place]]
+id = "yard"
+kind = "depot"
+lat = 1
+lon = 1
+distance_index = 1
+[[place]]
+id = "dump"
+kind = "disposal"
+lat = 1
+lon = 1
+distance_index = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (
+            "FROM_ID,TO_ID,DIST_KM\n1,2,3\n2,1,4\n",
+            ["stoep.toml:20: distance_index 3 is not in distances.csv"],
+        ),
+        ("FROM,TO\n", ["distances.csv:1: the first line must be FROM_ID,TO_ID,DIST_KM"]),
+        (
+            "FROM_ID,TO_ID,DIST_KM\n1,3,3\n",
+            ["distances.csv: the distance from 3 to 1 is missing"],
+        ),
+        (
+            "FROM_ID,TO_ID,DIST_KM\n1,3,x\n1,a,2\n\n1,2\n3,1,-1\n1,3,inf\n1,3,1\n1,3,1\n3,1,1\n",
+            [
+                "distances.csv:2: DIST_KM must be a number",
+                "distances.csv:3: FROM_ID and TO_ID must be whole numbers",
+                "distances.csv:5: a row has 3 values, this one 2",
+                "distances.csv:6: DIST_KM must be between 0 and 20000",
+                "distances.csv:7: DIST_KM must be between 0 and 20000",
+                "distances.csv:9: 1 to 3 is given twice",
+            ],
+        ),
+    ],
+)
+def test_mistakes_in_the_table_of_distances(
+    tmp_path: Path, table: str, expected: list[str]
+) -> None:
+    (tmp_path / "distances.csv").write_text(table, encoding="utf-8")
+    assert mistakes(tmp_path, stoep=PLANNED) == expected
+
+
+def test_a_table_of_distances(tmp_path: Path) -> None:
+    table = "\ufeffFROM_ID,TO_ID,DIST_KM\n1,3,2.5\n3,1,4\n"
+    (tmp_path / "distances.csv").write_text(table, encoding="utf-8")
+    distances = load(tmp_path, stoep=PLANNED).distances
+    assert distances is not None
+    assert distances.km == {1: {3: 2.5, 1: 0.0}, 3: {1: 4.0, 3: 0.0}}
