@@ -32,6 +32,7 @@ from stoep_gateway.metrics import Metrics
 from stoep_gateway.pipeline import Memory, Network, Pipeline
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.rounds import DailyRounds
 from stoep_gateway.store.records import OutboxRow, Record, State
 from stoep_gateway.store.store import Store
 
@@ -83,6 +84,7 @@ class _Gateway:
             read_page=self._read_outbox_page,
             delete=lambda ranges: store.submit(Record(published=ranges)),
         )
+        memory = _memory(state)
         self._pipeline = Pipeline(
             Network(
                 int.from_bytes(config.lorawan.net_id, "big"),
@@ -90,13 +92,18 @@ class _Gateway:
                 ReceiveSettings(_REGIONS[config.lorawan.region], config.lorawan.rx1_delay_s),
             ),
             self._registry,
-            _memory(state),
+            memory,
             GatewayMonitor(self._registry.gateways, machine.links),
             self._metrics,
             clock,
             submit=store.submit,
             publish=self._publish,
             transmit=self._forwarders.handle,
+        )
+        self._rounds = (
+            DailyRounds(config, memory.states, clock, self._metrics, self._pipeline.record_messages)
+            if config.planning.enabled and config.trucks
+            else None
         )
         self._stop = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -115,6 +122,8 @@ class _Gateway:
         channel = None
         if isinstance(self._clock, SimulatedClock):
             channel = await clocks.serve(self._clock, self._forwarders)
+        if self._rounds is not None:
+            self._clock.when_started(self._rounds.start)
         self._say_ready(ready_file, channel)
         publishing = asyncio.create_task(self._publisher.run(), name="publisher")
         publishing.add_done_callback(self._on_end_of_task)
@@ -137,6 +146,8 @@ class _Gateway:
 
     async def _drain(self) -> None:
         _log.info("stopping")
+        if self._rounds is not None:
+            self._rounds.stop()
         self._forwarders.close()
         self._pipeline.finish()
         recorded = asyncio.Event()

@@ -52,6 +52,9 @@ class Clock(Protocol):
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` once ``now_ms() >= when_ms``, never before this call returns."""
 
+    def when_started(self, callback: Callable[[], None]) -> None:
+        """Call once UTC is known: at once, where time is real."""
+
     def begin(self) -> None:
         """Say that work is under way (a commit, a solver's run) that ``end`` will close."""
 
@@ -77,6 +80,10 @@ class SystemClock:
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Timer:
         """Call at or a little after ``when_ms``."""
         return self._loop.call_at(when_ms / 1000, callback)
+
+    def when_started(self, callback: Callable[[], None]) -> None:
+        """Call at once: real time has always begun."""
+        callback()
 
     def begin(self) -> None:
         """Nobody asks whether a real gateway is idle."""
@@ -106,7 +113,7 @@ class SimulatedClock:
         self._pending = 0
         self._settled = asyncio.Event()
         self._settled.set()
-        self._started = asyncio.Event()
+        self._on_start: list[Callable[[], None]] = []
 
     def now_ms(self) -> int:
         """Return simulated milliseconds since the simulation began."""
@@ -134,14 +141,16 @@ class SimulatedClock:
         if not self._pending:
             self._settled.set()
 
-    async def started(self) -> None:
-        """Wait until the UTC of time 0 is known."""
-        await self._started.wait()
+    def when_started(self, callback: Callable[[], None]) -> None:
+        """Call once the UTC of time 0 is known."""
+        self._on_start.append(callback)
 
     def start(self, utc_start_ms: int) -> None:
         """Set the UTC of simulated time 0."""
         self._utc_start_ms = utc_start_ms
-        self._started.set()
+        callbacks, self._on_start = self._on_start, []
+        for callback in callbacks:
+            callback()
 
     async def settle(self) -> None:
         """Wait until no work is under way."""
