@@ -1,0 +1,50 @@
+"""The stoep command finds its subcommands and imports no more than it needs."""
+
+import subprocess
+import sys
+
+import pytest
+from stoep_tools import cli
+
+
+def test_help_names_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("gateway", "demo", "plan"))
+
+
+def test_no_arguments_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "usage: stoep COMMAND" in capsys.readouterr().out
+
+
+def test_unknown_command_names_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["gatway"]) == 2
+    assert "no command 'gatway'; there are: demo, gateway, plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["gateway", "demo", "plan"])
+def test_every_subcommand_explains_itself(name: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "stoep_tools.cli", name, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert f"stoep {name}" in run.stdout
+
+
+def test_the_gateway_starts_without_the_solver_or_the_simulator() -> None:
+    """Start-up stays fast: the planner's solver loads when a plan is made."""
+    program = (
+        "import sys, stoep_tools.cli as cli\n"
+        "try: cli.main(['gateway', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'pyvrp', 'stoep_hardware', 'rich'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stderr.strip().endswith("[]"), run.stderr
