@@ -149,7 +149,10 @@ SECTIONS = [
     ('[store]\npath = ""', "stoep.toml:16: path: a path is a non-empty string"),
     (
         "[container]",
-        "stoep.toml:15: this is not TOML: Cannot overwrite a value",
+        (
+            "stoep.toml:15: this is not TOML: [container] is declared twice"
+            " (a list is written [[container]])"
+        ),
     ),
     ("[bay]", "stoep.toml:15: write [[bay]], in double brackets"),
     (
