@@ -1,0 +1,77 @@
+"""Boards as data: pins, radio, flash offsets and currents from `boards/*.toml`."""
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class BoardData:
+    """One board. Tables that are passed on as they are keep the names of the file."""
+
+    name: str
+    title: str
+    id: int
+    chip: str
+    flash: dict[str, int]
+    spi: dict[str, int]
+    radio: dict[str, Any]
+    uart: dict[str, int]
+    i2c: dict[str, int]
+    pins: dict[str, int]
+    nss_pull_up: bool
+    currents_ua: dict[str, int]
+    boot_us: int
+    light_wake_us: int
+
+    def wiring(self) -> dict[str, Any]:
+        """Return what config.json says under `board`."""
+        pins = (
+            "sensor_int",
+            "sensor_power",
+            "sensor_power_on",
+            "battery_adc",
+            "battery_enable",
+            "battery_permille",
+        )
+        return {
+            "id": self.id,
+            "spi": dict(self.spi),
+            "radio": dict(self.radio),
+            "uart": dict(self.uart),
+            "i2c": dict(self.i2c),
+            **{name: self.pins[name] for name in pins if name in self.pins},
+        }
+
+
+def names() -> list[str]:
+    """List the boards there are."""
+    folder = resources.files("stoep_hardware") / "boards"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load(name: str) -> BoardData:
+    """Read one board; raises FileNotFoundError when there is no such file."""
+    text = (resources.files("stoep_hardware") / "boards" / f"{name}.toml").read_text("utf-8")
+    data = tomllib.loads(text)
+    return BoardData(
+        name=data["name"],
+        title=data["title"],
+        id=data["id"],
+        chip=data["chip"],
+        flash=data["flash"],
+        spi=data["spi"],
+        radio=data["radio"],
+        uart=data["uart"],
+        i2c=data["i2c"],
+        pins=data["pins"],
+        nss_pull_up=data["electric"]["nss_pull_up"],
+        currents_ua=data["currents_ua"],
+        boot_us=data["boot"]["ms"] * 1000,
+        light_wake_us=data["boot"]["light_wake_us"],
+    )

@@ -1,0 +1,521 @@
+"""The microcontroller as firmware sees it: pins, buses, clocks, sleep, RTC memory.
+
+One runtime-neutral model serves the objects of CPython (cpython_machine.py) and the wire to a real
+MicroPython (micropython_device.py). Every call takes time: `t_us` is the device's own now, ahead
+of the engine's by what its processor has done since it woke.
+
+    power on ─► boot ─► awake ─── lightsleep ──► light ──┐ timer, armed pin
+                 ▲        ▲ └──── long sleep_ms ► idle ──┤
+                 │        └──────────── on_resume ───────┘
+                 └── timer, armed pin ── deep ◄── deepsleep      (on_boot)
+
+Times of single calls are estimates for MicroPython at 80 MHz; the wire times follow the bus speed.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .board_data import BoardData
+from .chips.state_log import StateLog
+from .engine import US_PER_MS, US_PER_S, Engine, Handle
+
+PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
+UNDEFINED_WAKE, EXT0_WAKE, EXT1_WAKE, TIMER_WAKE = 0, 2, 3, 4
+PIN_IN, PIN_OUT, PIN_OPEN_DRAIN = 1, 3, 7
+PULL_DOWN, PULL_UP = 1, 2
+
+RTC_MEMORY_BYTES = 2048
+RTC_PINS = range(22)  # ESP32-S3: GPIO 0 to 21 can wake it
+UART_BUFFER_BYTES = 256
+ENODEV = 19
+# A stable level that only a write of the firmware's own can change.
+STABLE = 0xFFFF_FFFF
+
+PIN_US = 10
+CALL_US = 20
+SPI_CALL_US = 60
+I2C_CALL_US = 120
+ADC_US = 100
+SLEEP_CALL_US = 10
+SLEEP_ENTRY_US = 300
+# From here on a busy wait hands over to the engine.
+IDLE_FROM_US = 20 * US_PER_MS
+
+_LONGEST_RUN_US = 60 * US_PER_S
+_LONGEST_RADIO_POLL_US = 100 * US_PER_MS
+
+
+class SimulationError(Exception):
+    """The simulation cannot go on: the firmware did what the model has no answer to."""
+
+
+class SpiSlave(Protocol):
+    """A chip behind chip select."""
+
+    def configure_bus(self, baudrate: int, polarity: int, phase: int, t_us: int) -> None:
+        """Take notice of the bus."""
+        ...
+
+    def transfer(self, out: bytes, t_us: int) -> bytes:
+        """Exchange bytes."""
+        ...
+
+
+class I2cSlave(Protocol):
+    """A chip with registers."""
+
+    def read(self, sub_address: int, count: int, t_us: int) -> bytes | None:
+        """Read registers; None is a NAK."""
+        ...
+
+    def write(self, sub_address: int, data: bytes, t_us: int) -> bool:
+        """Write registers; False is a NAK."""
+        ...
+
+
+class UartSource(Protocol):
+    """A chip that talks."""
+
+    def sent(self, after_us: int, until_us: int) -> bytes:
+        """Return what came between two times."""
+        ...
+
+
+@dataclass(slots=True)
+class Input:
+    """A line that a chip drives.
+
+    `stable_until_us(t_us)` tells until when it keeps its level unless the firmware acts, None for
+    ever; without it nothing is promised. A line `from_air` changes by what the engine brings.
+    """
+
+    level: Callable[[int], bool]
+    stable_until_us: Callable[[int], int | None] | None = None
+    from_air: bool = False
+
+
+@dataclass(slots=True)
+class Output:
+    """A line that the microcontroller drives, and the level it has when nobody does."""
+
+    drive: Callable[[bool, int], None]
+    idle: bool
+
+
+@dataclass(slots=True)
+class _Pin:
+    mode: int = PIN_IN
+    pull: int = 0
+    level: bool = False
+    held: bool = False
+
+
+class Esp32:
+    """One microcontroller. `on_boot` and `on_resume` are called by the engine when code may run."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        data: BoardData,
+        *,
+        unique_id: bytes,
+        entropy: random.Random,
+        rtc_ppm: float = 0.0,
+        battery_mv: Callable[[int], int] = lambda _t_us: 3_600,
+        keep_states: bool = False,
+    ) -> None:
+        self.unique_id = unique_id
+        self.log = StateLog(keep=keep_states)
+        self.inputs: dict[int, Input] = {}
+        self.outputs: dict[int, Output] = {}
+        self.spi_slave: SpiSlave | None = None
+        self.i2c_slaves: dict[int, I2cSlave] = {}
+        self.uart_source: UartSource | None = None
+        self.uart_baudrate = 9_600
+        self.on_boot: Callable[[], None] = lambda: None
+        self.on_resume: Callable[[], None] = lambda: None
+        self.wakes = 0
+        self.t_us = engine.now_us
+        self.reset_cause = PWRON_RESET
+        self.wake_reason = UNDEFINED_WAKE
+        self.rtc_memory = b""
+        self._engine = engine
+        self._data = data
+        self._entropy = entropy
+        self._rtc_rate = 1 + rtc_ppm * 1e-6
+        self._battery_mv = battery_mv
+        self._pins: dict[int, _Pin] = {}
+        self._handles: list[Handle] = []
+        self._asleep = ""  # "light", "deep", "idle" or awake
+        self._asleep_since_us = 0
+        self._armed: tuple[frozenset[int], bool] = (frozenset(), True)
+        self._ext0: tuple[frozenset[int], bool] = (frozenset(), True)
+        self._rtc_us = 0  # at _rtc_at_us
+        self._rtc_at_us = engine.now_us
+        self._booted_us = engine.now_us
+        self._spi: tuple[int, bool] | None = None
+        self._i2c: tuple[int, bool] | None = None
+        self._uart_timeout_us: int | None = None
+        self._is_uart_heard = False
+        self._uart_since_us = 0
+        self._uart_buffer = bytearray()
+        self.freq_hz = 160_000_000
+
+    # ---- power and sleep ------------------------------------------------------------------------
+
+    @property
+    def is_awake(self) -> bool:
+        """Tell whether code runs: not asleep, not booting, not off."""
+        return self._asleep == ""
+
+    def power_on(self) -> None:
+        """Start, now, with everything lost but the file system."""
+        self.rtc_memory = b""
+        self.t_us = self._rtc_at_us = self._engine.now_us
+        self._rtc_us = 0
+        self._forget_pins(keep_held=False)
+        self._boot(PWRON_RESET, UNDEFINED_WAKE)
+
+    def power_off(self) -> None:
+        """Lose everything but the file system, now."""
+        self._cancel()
+        self._asleep = "off"
+        self.t_us = self._engine.now_us
+        self._forget_pins(keep_held=False)
+        self.log.enter(self.t_us, "off", 0.0)
+
+    def reset(self, cause: int) -> None:
+        """Start anew, now; RTC memory and clock go on (a watchdog, machine.reset())."""
+        now_us = self._engine.now_us
+        if self._asleep in ("light", "deep"):
+            self._end_sleep(now_us)
+        self.t_us = max(self.t_us, now_us)
+        self._forget_pins(keep_held=True)
+        self._boot(cause, UNDEFINED_WAKE)
+
+    def begin_light(self, ms: int) -> None:
+        """Light sleep for `ms` of the RTC (0: for ever) or until an armed pin; then on_resume."""
+        self._begin("light", ms)
+
+    def begin_deep(self, ms: int) -> None:
+        """Deep sleep; then on_boot. Outputs that are not held float."""
+        self._forget_pins(keep_held=True)
+        self._begin("deep", ms)
+
+    def begin_idle(self, us: int) -> None:
+        """Stay awake for so long and let the world go on; then on_resume."""
+        self._asleep = "idle"
+        until_us = self.t_us + us + SLEEP_CALL_US
+        self._handles = [self._engine.at(until_us, lambda: self._resume(until_us))]
+
+    def line_changed(self, number: int, level: bool, t_us: int) -> None:
+        """Take notice that a chip has changed a line; an armed one ends sleep."""
+        if self._asleep not in ("light", "deep"):
+            return
+        cause = self._cause_of(number, level)
+        if cause:
+            self._wake_at(max(t_us, self._asleep_since_us), cause)
+
+    def _begin(self, kind: str, ms: int) -> None:
+        self.advance(SLEEP_ENTRY_US)
+        self._asleep, self._asleep_since_us = kind, self.t_us
+        self.log.enter(self.t_us, kind, self._data.currents_ua[kind])
+        self._rtc_us, self._rtc_at_us = self.rtc_us(), self.t_us
+        for number, line in self.inputs.items():
+            cause = self._cause_of(number, line.level(self.t_us))
+            if cause:
+                self._wake_at(self.t_us, cause)
+                return
+        if ms > 0:
+            due_us = self.t_us + round(ms * US_PER_MS / self._rtc_rate)
+            self._handles.append(self._engine.at(due_us, lambda: self._wake(TIMER_WAKE)))
+
+    def _cause_of(self, number: int, level: bool) -> int:
+        for (pins, wanted), cause in ((self._armed, EXT1_WAKE), (self._ext0, EXT0_WAKE)):
+            if number in pins and level == wanted:
+                return cause
+        return 0
+
+    def _wake_at(self, t_us: int, cause: int) -> None:
+        self._handles.append(
+            self._engine.at(max(t_us, self._engine.now_us), lambda: self._wake(cause))
+        )
+
+    def _wake(self, cause: int) -> None:
+        now_us = self._engine.now_us
+        kind = self._asleep
+        self._end_sleep(now_us)
+        if kind == "deep":
+            self._boot(DEEPSLEEP_RESET, cause)
+            return
+        self.wake_reason = cause
+        self.log.enter(now_us, "awake", self._awake_ua())
+        self._asleep = "idle"
+        self._uart_since_us = now_us  # without a clock in light sleep, the UART lost what came
+        until_us = now_us + self._data.light_wake_us
+        self._handles = [self._engine.at(until_us, lambda: self._resume(until_us))]
+
+    def _end_sleep(self, now_us: int) -> None:
+        self._cancel()
+        slept_us = now_us - self._rtc_at_us
+        self._rtc_us += round(slept_us * self._rtc_rate)
+        self._rtc_at_us = now_us
+        self._asleep = ""
+        self.t_us = now_us
+
+    def _resume(self, t_us: int) -> None:
+        self._asleep = ""
+        self.t_us = t_us
+        self.on_resume()
+
+    def _boot(self, cause: int, wake_reason: int) -> None:
+        self._cancel()
+        self._asleep = "boot"
+        self.reset_cause, self.wake_reason = cause, wake_reason
+        self._armed = self._ext0 = (frozenset(), True)
+        self._spi = self._i2c = self._uart_timeout_us = None
+        self._uart_buffer.clear()
+        self.freq_hz = 160_000_000
+        self._booted_us = max(self._engine.now_us, self.t_us)
+        self.log.enter(self._booted_us, "boot", self._data.currents_ua["boot"])
+        until_us = self._booted_us + self._data.boot_us
+        self._handles = [self._engine.at(until_us, lambda: self._start(until_us))]
+
+    def _start(self, t_us: int) -> None:
+        self._asleep = ""
+        self.t_us = t_us
+        self.wakes += 1
+        self.log.enter(t_us, "awake", self._awake_ua())
+        self.on_boot()
+
+    def _awake_ua(self) -> int:
+        currents = self._data.currents_ua
+        slow, fast = currents["awake"], currents["awake_240mhz"]
+        return round(slow + (fast - slow) * (self.freq_hz - 80_000_000) / 160_000_000)
+
+    def _cancel(self) -> None:
+        for handle in self._handles:
+            handle.cancel()
+        self._handles.clear()
+
+    # ---- time -----------------------------------------------------------------------------------
+
+    def advance(self, us: int) -> None:
+        """Let the processor spend time. Raises SimulationError when it never comes to sleep."""
+        self.t_us += us
+        if self.t_us - self._engine.now_us > _LONGEST_RUN_US:
+            raise SimulationError("the firmware has been awake for a minute without sleeping")
+
+    def rtc_us(self) -> int:
+        """Return the RTC: microseconds since power-on, by a clock that drifts in sleep."""
+        return self._rtc_us + self.t_us - self._rtc_at_us
+
+    def time_ns(self) -> int:
+        """time.time_ns()."""
+        self.advance(CALL_US)
+        return self.rtc_us() * 1000
+
+    def ticks_us(self) -> int:
+        """time.ticks_us() before it wraps: since this start."""
+        self.advance(CALL_US)
+        return self.t_us - self._booted_us
+
+    def set_freq(self, freq_hz: int) -> None:
+        """machine.freq(): the current follows, the speed of code does not."""
+        self.freq_hz = freq_hz
+        self.log.enter(self.t_us, "awake", self._awake_ua())
+
+    def entropy(self, count: int) -> bytes:
+        """os.urandom(), reproducible."""
+        self.advance(CALL_US)
+        return self._entropy.randbytes(count)
+
+    # ---- pins -----------------------------------------------------------------------------------
+
+    def pin_init(
+        self, number: int, mode: int, pull: int, value: int | None, hold: int | None
+    ) -> None:
+        """machine.Pin(): mode 0, value None and hold None leave what is."""
+        self.advance(CALL_US)
+        pin = self._pins.setdefault(number, _Pin())
+        if hold is not None:
+            pin.held = bool(hold) and pin.held
+        if mode:
+            pin.mode, pin.pull = mode, pull
+        if value is not None:
+            pin.level = bool(value)
+        if mode or value is not None:
+            self._drive(number, pin)
+        if hold:
+            pin.held = True
+
+    def pin_read(self, number: int) -> tuple[bool, int]:
+        """Return the level and for how many microseconds it is sure to stay (STABLE: for ever)."""
+        self.advance(PIN_US)
+        line = self.inputs.get(number)
+        if line is None:
+            pin = self._pins.get(number)
+            if pin is None:
+                return False, 0
+            return (pin.level if pin.mode != PIN_IN else pin.pull == PULL_UP), 0
+        if line.from_air and self.t_us - self._engine.now_us > _LONGEST_RADIO_POLL_US:
+            raise SimulationError(f"the firmware polls pin {number} in place of sleeping")
+        level = line.level(self.t_us)
+        if line.stable_until_us is None:
+            return level, 0
+        until_us = line.stable_until_us(self.t_us)
+        return level, STABLE if until_us is None else until_us - self.t_us
+
+    def pin_write(self, number: int, level: int) -> None:
+        """pin(level)."""
+        self.advance(PIN_US)
+        pin = self._pins.setdefault(number, _Pin())
+        pin.level = bool(level)
+        self._drive(number, pin)
+
+    def _drive(self, number: int, pin: _Pin) -> None:
+        line = self.outputs.get(number)
+        if line is not None and not pin.held:
+            line.drive(pin.level if pin.mode != PIN_IN else line.idle, self.t_us)
+
+    def _forget_pins(self, *, keep_held: bool) -> None:
+        """Let every output go that is not held."""
+        for number, pin in self._pins.items():
+            if pin.held and keep_held:
+                continue
+            pin.mode, pin.held = PIN_IN, False
+            self._drive(number, pin)
+        self._pins = {number: pin for number, pin in self._pins.items() if pin.held}
+
+    def adc_read_uv(self, number: int) -> int:
+        """machine.ADC(pin).read_uv(): the battery behind its divider, when that is connected."""
+        self.advance(ADC_US)
+        pins = self._data.pins
+        if number != pins.get("battery_adc"):
+            return 0
+        enable = pins.get("battery_enable")
+        if enable is not None:
+            pin = self._pins.get(enable)
+            if pin is None or pin.mode == PIN_IN or pin.level:
+                return 0
+        return self._battery_mv(self.t_us) * 1_000_000 // pins["battery_permille"]
+
+    # ---- buses ----------------------------------------------------------------------------------
+
+    def spi_init(
+        self, baudrate: int, polarity: int, phase: int, sck: int, mosi: int, miso: int
+    ) -> None:
+        """machine.SPI(); on other pins than the board's nobody answers."""
+        self.advance(CALL_US)
+        wired = self._data.spi
+        is_wired = (sck, mosi, miso) == (wired["sck"], wired["mosi"], wired["miso"])
+        self._spi = (baudrate, is_wired)
+        if is_wired and self.spi_slave is not None:
+            self.spi_slave.configure_bus(baudrate, polarity, phase, self.t_us)
+
+    def spi_transfer(self, out: bytes) -> bytes:
+        """Exchange bytes with whoever is selected."""
+        if self._spi is None:
+            raise SimulationError("SPI is used before it is made")
+        baudrate, is_wired = self._spi
+        self.advance(SPI_CALL_US + len(out) * 8_000_000 // baudrate)
+        if not is_wired or self.spi_slave is None:
+            return b"\xff" * len(out)
+        return self.spi_slave.transfer(out, self.t_us)
+
+    def i2c_init(self, freq: int, scl: int, sda: int) -> None:
+        """machine.I2C()."""
+        self.advance(CALL_US)
+        wired = self._data.i2c
+        self._i2c = (freq, (scl, sda) == (wired["scl"], wired["sda"]))
+
+    def i2c_read(self, address: int, register: int, count: int) -> bytes | None:
+        """readfrom_mem(); None for OSError(ENODEV)."""
+        slave = self._i2c_slave(address, count + 3)
+        return None if slave is None else slave.read(register, count, self.t_us)
+
+    def i2c_write(self, address: int, register: int, data: bytes) -> bool:
+        """writeto_mem(); False for OSError(ENODEV)."""
+        slave = self._i2c_slave(address, len(data) + 2)
+        return slave is not None and slave.write(register, data, self.t_us)
+
+    def i2c_scan(self) -> list[int]:
+        """i2c.scan()."""
+        self.advance(112 * I2C_CALL_US)
+        return sorted(self.i2c_slaves) if self._i2c is not None and self._i2c[1] else []
+
+    def _i2c_slave(self, address: int, octets: int) -> I2cSlave | None:
+        if self._i2c is None:
+            raise SimulationError("I2C is used before it is made")
+        freq, is_wired = self._i2c
+        self.advance(I2C_CALL_US + octets * 9_000_000 // freq)
+        return self.i2c_slaves.get(address) if is_wired else None
+
+    def uart_init(self, baudrate: int, tx: int, rx: int, timeout_ms: int) -> None:
+        """machine.UART()."""
+        self.advance(CALL_US)
+        is_wired = rx == self._data.uart["rx"] and tx == self._data.uart["tx"]
+        self._is_uart_heard = is_wired and baudrate == self.uart_baudrate
+        self._uart_timeout_us = timeout_ms * US_PER_MS
+        self._uart_since_us = self.t_us
+        self._uart_buffer.clear()
+
+    def uart_any(self) -> int:
+        """uart.any()."""
+        self.advance(CALL_US)
+        self._fill_uart()
+        return len(self._uart_buffer)
+
+    def uart_read(self, count: int) -> bytes:
+        """uart.read(count): what is there, waiting up to the timeout for more; b"" for None."""
+        self.advance(CALL_US)
+        self._fill_uart()
+        if len(self._uart_buffer) < count and self._uart_timeout_us:
+            until_us = self.t_us + self._uart_timeout_us
+            while len(self._uart_buffer) < count and self.t_us < until_us:
+                self.advance(min(1_000, until_us - self.t_us))
+                self._fill_uart()
+        data = bytes(self._uart_buffer[:count])
+        del self._uart_buffer[:count]
+        return data
+
+    def _fill_uart(self) -> None:
+        if self._uart_timeout_us is None:
+            raise SimulationError("UART is used before it is made")
+        if self.uart_source is not None and self._is_uart_heard:
+            self._uart_buffer += self.uart_source.sent(self._uart_since_us, self.t_us)
+            del self._uart_buffer[UART_BUFFER_BYTES:]  # a full buffer takes no more
+        self._uart_since_us = self.t_us
+
+    # ---- RTC memory and waking ------------------------------------------------------------------
+
+    def get_rtc_memory(self) -> bytes:
+        """RTC().memory()."""
+        self.advance(CALL_US)
+        return self.rtc_memory
+
+    def set_rtc_memory(self, data: bytes) -> None:
+        """RTC().memory(data); raises ValueError when it does not fit."""
+        self.advance(CALL_US)
+        if len(data) > RTC_MEMORY_BYTES:
+            raise ValueError("buffer too long")
+        self.rtc_memory = bytes(data)
+
+    def wake_on_ext0(self, number: int | None, level: bool) -> None:
+        """esp32.wake_on_ext0(); raises ValueError for a pin that cannot wake."""
+        self.advance(CALL_US)
+        self._ext0 = (self._wake_pins(() if number is None else (number,)), level)
+
+    def wake_on_ext1(self, numbers: tuple[int, ...], level: bool) -> None:
+        """esp32.wake_on_ext1(); no pins disarm. Raises ValueError for a pin that cannot wake."""
+        self.advance(CALL_US)
+        self._armed = (self._wake_pins(numbers), level)
+
+    @staticmethod
+    def _wake_pins(numbers: tuple[int, ...]) -> frozenset[int]:
+        for number in numbers:
+            if number not in RTC_PINS:
+                raise ValueError("invalid pin")
+        return frozenset(numbers)

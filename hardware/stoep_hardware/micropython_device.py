@@ -1,0 +1,307 @@
+"""A device whose firmware runs under the real MicroPython, in a process of its own per wake.
+
+The process asks over a socket for every pin, bus and clock (micropython/_link.py is its end of the
+wire) and waits for the answer, so simulated time passes only here. Deep sleep ends it with exit
+code 75; the next wake starts another. RTC memory is kept here, files in the device's folder.
+"""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import esp32 as soc
+from .devices import Device, DeviceCrashedError
+from .engine import Engine
+from .esp32 import SimulationError
+from .micropython_runtime import MicroPythonRuntime, Program, shared_by
+from .sim_board import SimBoard
+
+_EXIT_ASLEEP = 75
+_HEAD = struct.Struct("<BIH")
+_RECEIVE_BYTES = 65_536
+# Real seconds without a message after which the firmware counts as hung.
+_PATIENCE_S = 30.0
+_CONSOLE_BYTES = 20_000
+
+_IDLE, _LIGHT, _DEEP = 19, 20, 21
+
+
+class MicroPythonDevice(Device):
+    """One device under MicroPython; its files live in a folder of the runtime's.
+
+    Without a `runtime` it shares one with the other devices of its engine.
+    """
+
+    runtime = "micropython"
+
+    def __init__(
+        self,
+        engine: Engine,
+        board: SimBoard,
+        config: dict[str, Any],
+        runtime: MicroPythonRuntime | None = None,
+    ) -> None:
+        super().__init__(engine, board, config)
+        if runtime is None:
+            runtime = shared_by(engine)
+        self.folder: Path = runtime.add_device(self.name)
+        self._runtime = runtime
+        self._console = runtime.console_of(self.name)
+        self._program: Program | None = None
+        self._is_over = True  # the program has said that it ends
+        self._received = bytearray()
+        self._wire = Wire(board.esp32)
+        self.write_file("config.json", json.dumps(config).encode())
+
+    @property
+    def console(self) -> str:
+        """What the firmware printed in its last wake, and its traceback if it had one."""
+        try:
+            data = self._console.read_bytes()
+        except FileNotFoundError:
+            return ""
+        return data[-_CONSOLE_BYTES:].decode(errors="replace")
+
+    def close(self) -> None:
+        """End what runs; the device does not wake again, and its files may be gone."""
+        super().close()
+        self._runtime.remove_device(self.name)
+
+    def read_file(self, name: str) -> bytes | None:
+        """Return a file of the device, None if there is none."""
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Replace a file of the device."""
+        (self.folder / name).write_bytes(data)
+
+    # ---- a wake ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        self._stop()
+        self._console.write_bytes(b"")
+        self._program = self._runtime.start(self.folder, self._console)
+        self._program.link.settimeout(_PATIENCE_S)
+        self._is_over = False
+        self._received.clear()
+        mcu = self.board.esp32
+        self._send(
+            struct.pack(
+                "<6sBBIIII",
+                mcu.unique_id,
+                mcu.reset_cause,
+                mcu.wake_reason,
+                mcu.freq_hz,
+                soc.PIN_US,
+                soc.SLEEP_CALL_US,
+                soc.IDLE_FROM_US,
+            )
+        )
+        self._serve()
+
+    def _resume(self) -> None:
+        self._send(bytes((self.board.esp32.wake_reason,)))
+        self._serve()
+
+    def _serve(self) -> None:
+        """Answer until the firmware sleeps."""
+        mcu = self.board.esp32
+        wire = self._wire
+        while mcu.is_awake:
+            operation, payload = self._next_message()
+            answer = wire.perform(operation, payload)
+            if answer:
+                self._send(answer)
+        if wire.is_deep:
+            wire.is_deep = False
+            self._is_over = True
+
+    def _next_message(self) -> tuple[int, bytes]:
+        received = self._received
+        while True:
+            if len(received) >= _HEAD.size:
+                operation, spent_us, size = _HEAD.unpack_from(received)
+                end = _HEAD.size + size
+                if len(received) >= end:
+                    payload = bytes(received[_HEAD.size : end])
+                    del received[:end]
+                    self.board.esp32.advance(spent_us)
+                    return operation, payload
+            assert self._program is not None
+            try:
+                data = self._program.link.recv(_RECEIVE_BYTES)
+            except TimeoutError:
+                self._fail(f"says nothing for {_PATIENCE_S:.0f} s")
+            if not data:
+                self._fail("has ended without going to sleep")
+            received += data
+
+    def _send(self, data: bytes) -> None:
+        assert self._program is not None
+        try:
+            self._program.link.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            self._fail("has gone")
+
+    def _fail(self, what: str) -> None:
+        program, self._program = self._program, None
+        self._is_over = True
+        status = program.kill() if program is not None else 0
+        raise DeviceCrashedError(
+            f"device {self.name} under MicroPython {what} (exit {status}):\n{self.console}"
+        )
+
+    def _stop(self) -> None:
+        """End the program; one that went to sleep is only waited for."""
+        program, self._program = self._program, None
+        if program is None:
+            return
+        if not self._is_over:
+            self._is_over = True
+            program.kill()
+            return
+        status = program.wait()
+        if status != _EXIT_ASLEEP:
+            raise DeviceCrashedError(
+                f"device {self.name} under MicroPython fell over on its way to sleep"
+                f" (exit {status}):\n{self.console}"
+            )
+
+
+class Wire:
+    """Performs what a program asks of its microcontroller; the operations of _link.py."""
+
+    def __init__(self, mcu: soc.Esp32) -> None:
+        self.is_deep = False
+        self._mcu = mcu
+        self._operations: dict[int, Callable[[bytes], bytes | None]] = {
+            1: self._pin_init,
+            2: self._pin_write,
+            3: self._pin_read,
+            4: self._spi_init,
+            5: self._spi_write,
+            6: mcu.spi_transfer,
+            7: self._i2c_init,
+            8: self._i2c_read,
+            9: self._i2c_write,
+            10: self._i2c_scan,
+            11: self._uart_init,
+            12: self._uart_any,
+            13: self._uart_read,
+            14: self._rtc_get,
+            15: self._rtc_set,
+            16: self._time_ns,
+            17: self._ticks_us,
+            18: self._adc_read,
+            _IDLE: self._idle,
+            _LIGHT: self._light,
+            _DEEP: self._deep,
+            22: self._ext0,
+            23: self._ext1,
+            24: self._entropy,
+            25: self._freq,
+        }
+
+    def perform(self, operation: int, payload: bytes) -> bytes | None:
+        """Do one operation; returns its answer, None where it has none or has it later."""
+        handler = self._operations.get(operation)
+        if handler is None:
+            raise SimulationError(f"unknown operation {operation} from MicroPython")
+        return handler(payload)
+
+    def _pin_init(self, payload: bytes) -> None:
+        number, mode, pull, value, hold = struct.unpack("BBBbb", payload)
+        self._mcu.pin_init(
+            number, mode, pull, None if value < 0 else value, None if hold < 0 else hold
+        )
+
+    def _pin_write(self, payload: bytes) -> None:
+        self._mcu.pin_write(payload[0], payload[1])
+
+    def _pin_read(self, payload: bytes) -> bytes:
+        level, stays_us = self._mcu.pin_read(payload[0])
+        return struct.pack("<BI", level, stays_us)
+
+    def _spi_init(self, payload: bytes) -> None:
+        self._mcu.spi_init(*struct.unpack("<IBBBBB", payload))
+
+    def _spi_write(self, payload: bytes) -> None:
+        self._mcu.spi_transfer(payload)
+
+    def _i2c_init(self, payload: bytes) -> None:
+        self._mcu.i2c_init(*struct.unpack("<IBB", payload))
+
+    def _i2c_read(self, payload: bytes) -> bytes:
+        address, register, count = struct.unpack("<BBH", payload)
+        data = self._mcu.i2c_read(address, register, count)
+        return b"\0" + bytes(count) if data is None else b"\1" + data
+
+    def _i2c_write(self, payload: bytes) -> bytes:
+        return bytes((self._mcu.i2c_write(payload[0], payload[1], payload[2:]),))
+
+    def _i2c_scan(self, _payload: bytes) -> bytes:
+        found = self._mcu.i2c_scan()[:15]
+        return (bytes((len(found),)) + bytes(found)).ljust(16, b"\0")
+
+    def _uart_init(self, payload: bytes) -> None:
+        self._mcu.uart_init(*struct.unpack("<IBBI", payload))
+
+    def _uart_any(self, _payload: bytes) -> bytes:
+        return struct.pack("<H", self._mcu.uart_any())
+
+    def _uart_read(self, payload: bytes) -> bytes:
+        data = self._mcu.uart_read(struct.unpack("<H", payload)[0])
+        return struct.pack("<H", len(data)) + data
+
+    def _rtc_get(self, _payload: bytes) -> bytes:
+        data = self._mcu.get_rtc_memory()
+        return struct.pack("<H", len(data)) + data
+
+    def _rtc_set(self, payload: bytes) -> None:
+        self._mcu.set_rtc_memory(payload)
+
+    def _time_ns(self, _payload: bytes) -> bytes:
+        return struct.pack("<Q", self._mcu.time_ns())
+
+    def _ticks_us(self, _payload: bytes) -> bytes:
+        return struct.pack("<Q", self._mcu.ticks_us())
+
+    def _adc_read(self, payload: bytes) -> bytes:
+        return struct.pack("<I", self._mcu.adc_read_uv(payload[0]))
+
+    def _idle(self, payload: bytes) -> None:
+        self._mcu.begin_idle(struct.unpack("<I", payload)[0])
+
+    def _light(self, payload: bytes) -> None:
+        self._mcu.begin_light(struct.unpack("<I", payload)[0])
+
+    def _deep(self, payload: bytes) -> None:
+        self.is_deep = True
+        self._mcu.begin_deep(struct.unpack("<I", payload)[0])
+
+    def _ext0(self, payload: bytes) -> bytes:
+        number = payload[1] if len(payload) > 1 else None
+        return self._try(lambda: self._mcu.wake_on_ext0(number, bool(payload[0])))
+
+    def _ext1(self, payload: bytes) -> bytes:
+        numbers = tuple(payload[1:])
+        return self._try(lambda: self._mcu.wake_on_ext1(numbers, bool(payload[0])))
+
+    @staticmethod
+    def _try(call: Callable[[], None]) -> bytes:
+        try:
+            call()
+        except ValueError:
+            return b"\0"
+        return b"\1"
+
+    def _entropy(self, payload: bytes) -> bytes:
+        return self._mcu.entropy(struct.unpack("<H", payload)[0])
+
+    def _freq(self, payload: bytes) -> None:
+        self._mcu.set_freq(struct.unpack("<I", payload)[0])

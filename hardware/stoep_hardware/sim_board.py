@@ -1,0 +1,140 @@
+"""A board with its chips soldered on and its sensor wired, as boards/*.toml and config.json say."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .air import Air
+from .board_data import BoardData
+from .chips.a02yyuw import BAUDRATE, A02yyuw
+from .chips.lis3mdl import Lis3mdl
+from .chips.state_log import StateLog
+from .chips.sx1262 import Sx1262
+from .engine import Engine
+from .esp32 import Esp32, Input, Output
+from .world import DistanceSource, FieldSource
+
+# How far the ESP32's slow clock is off between two calibrations, as a standard deviation.
+RTC_PPM = 150.0
+
+
+class SimBoard:
+    """One device's hardware.
+
+    Bins get an A02YYUW that points at `distance`, bays a LIS3MDL in `field`. `rtc_ppm` is drawn
+    from the engine's randomness unless given. Wrong pins in config.json reach no chip: the wiring
+    is the board's.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        air: Air,
+        data: BoardData,
+        config: dict[str, Any],
+        *,
+        position_m: tuple[float, float] = (0.0, 0.0),
+        distance: DistanceSource | None = None,
+        field: FieldSource | None = None,
+        rtc_ppm: float | None = None,
+        battery_mv: Callable[[int], int] = lambda _t_us: 3_600,
+        keep_states: bool = False,
+    ) -> None:
+        self._engine = engine
+        name = config["dev_eui"]
+        if rtc_ppm is None:
+            rtc_ppm = engine.random(f"device/{name}/rtc").gauss(0, RTC_PPM)
+        eui = bytes.fromhex(name)
+        self.esp32 = esp32 = Esp32(
+            engine,
+            data,
+            unique_id=eui[:3] + eui[5:],
+            entropy=engine.random(f"device/{name}/entropy"),
+            rtc_ppm=rtc_ppm,
+            battery_mv=battery_mv,
+            keep_states=keep_states,
+        )
+        self.radio = radio = Sx1262(
+            engine,
+            air,
+            position_m,
+            tcxo_mv=data.radio.get("tcxo_mv"),
+            dio2_switch=data.radio.get("dio2_rf_switch", False),
+            antenna_gain_db=data.radio.get("antenna_dbi", 0),
+            keep_states=keep_states,
+        )
+        self.sonar: A02yyuw | None = None
+        self.magnetometer: Lis3mdl | None = None
+        esp32.spi_slave = radio
+        pins = data.radio
+        esp32.outputs[pins["nss"]] = Output(radio.set_nss, idle=data.nss_pull_up)
+        esp32.outputs[pins["reset"]] = Output(radio.set_reset, idle=True)
+        esp32.inputs[pins["busy"]] = Input(radio.busy, radio.busy_until_us)
+        esp32.inputs[pins["dio1"]] = Input(self._dio1, from_air=True)
+        radio.on_dio1 = lambda level, t_us: esp32.line_changed(pins["dio1"], level, t_us)
+        if distance is not None:
+            self._attach_sonar(data, A02yyuw(distance, keep_states=keep_states))
+        if field is not None:
+            self._attach_magnetometer(data, Lis3mdl(engine, field, keep_states=keep_states))
+
+    def _dio1(self, t_us: int) -> bool:
+        self.radio.settle(t_us)
+        return self.radio.dio1
+
+    def _attach_sonar(self, data: BoardData, sonar: A02yyuw) -> None:
+        self.sonar = sonar
+        self.esp32.uart_source = sonar
+        self.esp32.uart_baudrate = BAUDRATE
+        power_pin = data.pins.get("sensor_power")
+        if power_pin is None:
+            sonar.power(True, self.esp32.t_us)
+            return
+        on_level = bool(data.pins.get("sensor_power_on", 0))
+        self.esp32.outputs[power_pin] = Output(
+            lambda level, t_us: sonar.power(level == on_level, t_us), idle=not on_level
+        )
+
+    def _attach_magnetometer(self, data: BoardData, sensor: Lis3mdl) -> None:
+        self.magnetometer = sensor
+        self.esp32.i2c_slaves[sensor.address] = sensor
+        int_pin = data.pins["sensor_int"]
+        self.esp32.inputs[int_pin] = Input(lambda _t_us: sensor.int_level)
+        sensor.on_int = lambda level, t_us: self.esp32.line_changed(int_pin, level, t_us)
+
+    @property
+    def violations(self) -> list[str]:
+        """What the chips would not have taken, each with its time."""
+        found = [f"sx1262 {what}" for what in self.radio.violations]
+        if self.magnetometer is not None:
+            found += [f"lis3mdl {what}" for what in self.magnetometer.violations]
+        return found
+
+    def logs(self) -> dict[str, StateLog]:
+        """Return what each part was doing, by part."""
+        logs = {"esp32": self.esp32.log, "sx1262": self.radio.log}
+        if self.sonar is not None:
+            logs["a02yyuw"] = self.sonar.log
+        if self.magnetometer is not None:
+            logs["lis3mdl"] = self.magnetometer.log
+        return logs
+
+    def charge_uc(self, t_us: int) -> float:
+        """Return the charge that all parts together have taken by `t_us`."""
+        return sum(log.charge_uc(t_us) for log in self.logs().values())
+
+    def power_on(self) -> None:
+        """Connect the battery, now."""
+        now_us = self._engine.now_us
+        self.radio.power(True, now_us)
+        if self.magnetometer is not None:
+            self.magnetometer.power(True, now_us)
+        self.esp32.power_on()
+
+    def power_off(self) -> None:
+        """Take the battery out, now."""
+        now_us = self._engine.now_us
+        self.esp32.power_off()
+        self.radio.power(False, now_us)
+        if self.magnetometer is not None:
+            self.magnetometer.power(False, now_us)
+        if self.sonar is not None:
+            self.sonar.power(False, now_us)
