@@ -28,8 +28,8 @@ class FillTrack:
 
     ``fill_pct`` was measured at ``at_ms``; the cycle began at ``since_ms`` with ``since_pct``,
     with an emptying at ``emptied_ms`` unless that is None. ``rate_before`` is the rate of the
-    cycle before, in points per hour. ``drop_ms`` marks a drop, from ``drop_from_pct`` to
-    ``drop_to_pct``, that waits to be confirmed.
+    cycle before, in points per hour. ``drop_ms`` marks a drop, from ``drop_from_pct`` at
+    ``drop_from_ms`` to ``drop_to_pct``, that waits to be confirmed.
     """
 
     at_ms: int
@@ -39,6 +39,7 @@ class FillTrack:
     emptied_ms: int | None = None
     rate_before: float | None = None
     drop_ms: int | None = None
+    drop_from_ms: int = 0
     drop_from_pct: float = 0.0
     drop_to_pct: float = 0.0
 
@@ -76,6 +77,7 @@ def advance(track: FillTrack, at_ms: int, fill_pct: float) -> tuple[FillTrack, E
                 track.emptied_ms,
                 track.rate_before,
                 at_ms if dropped else None,
+                track.at_ms if dropped else 0,
                 track.fill_pct if dropped else 0.0,
                 fill_pct if dropped else 0.0,
             ),
@@ -86,7 +88,7 @@ def advance(track: FillTrack, at_ms: int, fill_pct: float) -> tuple[FillTrack, E
             at_ms, fill_pct, track.since_ms, track.since_pct, track.emptied_ms, track.rate_before
         )
         return same, None
-    rate = _rate(track.drop_ms - track.since_ms, track.drop_from_pct - track.since_pct, track)
+    rate = rate_pct_per_h(track)
     emptying = Emptying(
         track.drop_ms,
         track.drop_from_pct,
@@ -103,7 +105,8 @@ def rate_pct_per_h(track: FillTrack) -> float | None:
     The rate of the cycle before counts as `PRIOR_H` hours, so that a fresh cycle has one too.
     """
     if track.drop_ms is not None:  # the last level may be a stray echo
-        return _rate(track.drop_ms - track.since_ms, track.drop_from_pct - track.since_pct, track)
+        span_ms = track.drop_from_ms - track.since_ms
+        return _rate(span_ms, track.drop_from_pct - track.since_pct, track)
     return _rate(track.at_ms - track.since_ms, track.fill_pct - track.since_pct, track)
 
 

@@ -20,6 +20,7 @@ __all__ = ["News", "Reading", "judge", "news"]
 WINDOW = 256  # readings that are remembered as missing; older ones are no longer expected
 _REPEATED_MS = 600_000  # the same number again within this is the same report again
 _CLOCK_SLACK_MS = 90_000  # ages are whole minutes, and an uplink may have been sent twice
+_BURST = 8  # readings that alarms may add to those expected by the interval
 _MINUTE_MS = 60_000
 
 # LwM2M "measurement quality indicator"; 0 is "unchecked"
@@ -103,13 +104,14 @@ def news(
 
 
 def _is_restart(forward: int, newest_ms: int, previous: ContainerState) -> bool:
-    """Tell a device that counts anew from one of which hundreds of readings were lost."""
-    if 0 < forward < SEQUENCE_MODULUS // 2:
-        return False
+    """Tell a device that counts anew from one whose readings were lost.
+
+    Taking lost readings for a restart costs little: they are not counted as missing.
+    """
     if previous.interval_ms is None:
-        return True
+        return not 0 < forward < SEQUENCE_MODULUS // 2
     expected = (newest_ms - previous.measured_ms) / previous.interval_ms
-    return expected < forward / 2
+    return (forward or SEQUENCE_MODULUS) > 2 * expected + _BURST
 
 
 def _unknown(
@@ -123,7 +125,7 @@ def _unknown(
 ) -> list[Reading]:
     """Return the readings of a report that were not known, oldest first."""
     last = number - len(report.history) - 1 if previous is None else previous.sequence
-    earliest_ms = 0
+    earliest_ms = -1
     if previous is not None:
         slack_ms = _CLOCK_SLACK_MS if restarted else -_CLOCK_SLACK_MS
         earliest_ms = previous.measured_ms + slack_ms
