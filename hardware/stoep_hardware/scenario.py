@@ -37,11 +37,6 @@ _BIN, _BAY = "container", "bay"
 class Device(Protocol):
     """A board with firmware that runs: `devices.CPythonDevice` or `devices.MicroPythonDevice`."""
 
-    @property
-    def radio(self) -> Radio:
-        """The board's radio chip."""
-        ...
-
     def start(self, at_us: int) -> None:
         """Connect the battery."""
         ...
@@ -52,7 +47,8 @@ class Device(Protocol):
 
 
 Planned = PlannedContainer | PlannedBay
-MakeDevice = Callable[["Street", Planned], Device]
+# Makes a planned board's device, and tells its radio.
+MakeDevice = Callable[["Street", Planned], tuple[Device, Radio]]
 
 
 class Street:
@@ -129,7 +125,7 @@ class Street:
         )
         try:
             for planned in self.planned:
-                self._add_device(planned, (make_device or _firmware)(self, planned))
+                self._add_device(planned, *(make_device or _firmware)(self, planned))
             self.start_gateway()
         except BaseException:
             self.close()
@@ -243,11 +239,11 @@ class Street:
             curve = generated_fill(self.engine, planned.id, _GENERATED_DAYS, self.weather)
         return Container(self.engine, planned.id, curve, depth_mm=DEPTH_MM, full_mm=FULL_MM)
 
-    def _add_device(self, planned: Planned, device: Device) -> None:
+    def _add_device(self, planned: Planned, device: Device, radio: Radio) -> None:
         dev_eui = planned.board.dev_eui
         kind = _BIN if isinstance(planned, PlannedContainer) else _BAY
         self.devices[dev_eui] = device
-        self._kinds[id(device.radio)] = (kind, dev_eui)
+        self._kinds[id(radio)] = (kind, dev_eui)
         at_s = self.engine.random("scenario/start").uniform(1, _SWITCHED_ON_WITHIN_S)
         device.start(round(at_s * US_PER_S))
 
@@ -266,7 +262,7 @@ class Street:
             self._joined[kind].add(dev_eui)
 
 
-def _firmware(street: Street, planned: Planned) -> Device:
+def _firmware(street: Street, planned: Planned) -> tuple[Device, Radio]:
     from .street_devices import make_device  # noqa: PLC0415 - it needs this module's types
 
     return make_device(street, planned)

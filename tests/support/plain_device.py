@@ -66,10 +66,6 @@ class PlainDevice:
         self._awaits = None
         air.add(self)
 
-    @property
-    def radio(self):
-        return self
-
     def start(self, at_us):
         self.engine.at(at_us, self._join)
 
@@ -173,7 +169,7 @@ class PlainDevice:
 def plain_device(street, planned):
     """Make a device for a `Street`, in place of one with firmware."""
     container = street.containers.get(planned.id)
-    return PlainDevice(
+    device = PlainDevice(
         street.engine,
         street.air,
         planned.position_m,
@@ -183,3 +179,4 @@ def plain_device(street, planned):
         interval_s=street.bin_interval_s,
         distance_mm=container.distance_mm if container else lambda t_us: 1000,
     )
+    return device, device
