@@ -22,7 +22,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,14 +159,14 @@ def _apply(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """From place ``at`` on the world has been told ``what``; ``holds`` asks the database.
+    """At place ``at`` the world is told something that rests on ``facts``; ``what`` names it.
 
     A ``lasting`` claim must hold after every later cut too.
     """
 
     at: int
     what: str
-    holds: Callable[[sqlite3.Connection], bool]
+    facts: frozenset[Hashable]
     lasting: bool = False
 
 
@@ -185,18 +185,18 @@ def examine(
     recording: Recording,
     database: str,
     claims: list[Claim],
+    read: Callable[[sqlite3.Connection], tuple[set[Hashable], list[str]]],
     scratch: Path,
     *,
     seed: int,
     other_cuts: int = 200,
     torn_per_cut: int = 1,
-    consistent: Callable[[sqlite3.Connection], Iterable[str]] = lambda _: (),
 ) -> Report:
     """Cut the power at every claim and at ``other_cuts`` random places, and open what is left.
 
     At each cut three kinds of disk: only what was synced, all that was written, and random
-    subsets. SQLite must find each sound, ``consistent`` nothing to complain of, and every claim
-    made by then must hold.
+    subsets. SQLite must find each sound; ``read`` returns the facts in it and what is wrong with
+    them; the facts of every claim made by then must be there.
     """
     chance = random.Random(seed)
     moments = [change.start + 1 for change in recording.changes]
@@ -219,7 +219,7 @@ def examine(
             fates += [(f"torn {i}", torn(chance)) for i in range(torn_per_cut)]
         for name, survive in fates:
             report.states += 1
-            for complaint in _complaints(disk.files(survive), database, due, scratch, consistent):
+            for complaint in _complaints(disk.files(survive), database, due, read, scratch):
                 report.violations.append(f"cut at {at}, {name}: {complaint}")
     return report
 
@@ -228,8 +228,8 @@ def _complaints(
     files: dict[str, bytes],
     database: str,
     claims: list[Claim],
+    read: Callable[[sqlite3.Connection], tuple[set[Hashable], list[str]]],
     scratch: Path,
-    consistent: Callable[[sqlite3.Connection], Iterable[str]],
 ) -> Iterator[str]:
     lay_out(files, scratch)
     (scratch / database).parent.mkdir(parents=True, exist_ok=True)
@@ -239,13 +239,11 @@ def _complaints(
         result = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if result != [("ok",)]:
             yield f"integrity: {result[0][0]}"
-        yield from consistent(connection)
+        facts, problems = read(connection)
+        yield from problems
         for claim in claims:
-            try:
-                if not claim.holds(connection):
-                    yield claim.what
-            except sqlite3.OperationalError as error:  # the table itself is not there
-                yield f"{claim.what}: {error}"
+            if not claim.facts <= facts:
+                yield f"{claim.what}, but not stored: {sorted(map(repr, claim.facts - facts))}"
     except sqlite3.DatabaseError as error:
         yield f"cannot be read: {error}"
     finally:

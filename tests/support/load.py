@@ -1,0 +1,292 @@
+"""Devices and a packet forwarder without air: real LoRaWAN frames in real GWMP datagrams over UDP.
+
+For tests of the gateway's process, in real time. Everything that was ever sent is kept, so that it
+can be sent again. Nothing here shares code with the simulator; the frame codec is the protocol's.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from lorawan_keys import new_key
+from stoep_protocol import messages
+from stoep_protocol.errors import DecodeError
+from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan.crypto import derive_session_keys
+from waiting import PATIENCE_S
+
+__all__ = ["BAY", "CONTAINER", "Device", "Forwarder", "Uplink"]
+
+CONTAINER, BAY = "container", "bay"
+CHANNELS_HZ = (868_100_000, 868_300_000, 868_500_000)
+
+PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A frame that a device sent: ``f_cnt`` is None for a join-request."""
+
+    device: Device
+    phy_payload: bytes
+    session: int  # how often the device had joined
+    f_cnt: int | None
+    confirmed: bool = False
+
+
+class Device:
+    """An OTAA device that reports an invented container or bay, and never repeats a nonce.
+
+    An accept does not say which request it answers, so a device that asks again must have given up
+    on the first: its gateway is dead.
+    """
+
+    def __init__(self, number: int, kind: str) -> None:
+        chance = random.Random(number)
+        self.number = number
+        self.kind = kind
+        self.dev_eui = (0x70B3D57ED0000000 + number).to_bytes(8, "big")
+        self.join_eui = bytes(8)
+        self.app_key = chance.randbytes(16)
+        self._key = new_key(self.app_key)
+        self._nonce = chance.randrange(0x8000)
+        self._awaits_accept = False
+        self._reports = chance.randrange(100)
+        self._chance = chance
+        self._f_cnt = 0
+        self._nwk_s_key = self._app_s_key = self._key
+        self.joins = 0
+        self.dev_addr: int | None = None
+        self.app_nonce: int | None = None
+        self.nwk_s_key = b""
+        self.acknowledged = 0
+        self._last_f_cnt_down = -1
+
+    @property
+    def joined(self) -> bool:
+        """Whether it has a session."""
+        return self.dev_addr is not None
+
+    def join_request(self) -> Uplink:
+        """Ask to join, with a new nonce."""
+        self._nonce += 1
+        self._awaits_accept = True
+        phy_payload = frames.encode_join_request(
+            self._key, self.join_eui, self.dev_eui, self._nonce
+        )
+        return Uplink(self, phy_payload, self.joins, None)
+
+    def report(self, *, confirmed: bool = False) -> Uplink:
+        """Send the next report."""
+        assert self.dev_addr is not None
+        self._reports += 1
+        f_port, payload = messages.encode(self._message())
+        f_cnt = self._f_cnt
+        self._f_cnt += 1
+        phy_payload = frames.encode_data(
+            frames.CONFIRMED_UP if confirmed else frames.UNCONFIRMED_UP,
+            self.dev_addr,
+            f_cnt,
+            self._nwk_s_key,
+            self._app_s_key,
+            f_port=f_port,
+            payload=payload,
+        )
+        return Uplink(self, phy_payload, self.joins, f_cnt, confirmed)
+
+    def _message(self) -> messages.Message:
+        if self.kind == CONTAINER:
+            return messages.BinReport(
+                self._reports & 0xFFFF, self._chance.randrange(300, 1500), quality=4, flags=0
+            )
+        return messages.BayReport(self._reports & 1, self._reports % 16_384)
+
+    def hear(self, phy_payload: bytes) -> bool:
+        """Take a downlink; whether it was for this device and new."""
+        frame = frames.parse(phy_payload)
+        if isinstance(frame, frames.EncryptedJoinAccept):
+            return self._awaits_accept and self._accept(phy_payload)
+        if not isinstance(frame, frames.DataFrame) or frame.dev_addr != self.dev_addr:
+            return False
+        f_cnt = frames.full_f_cnt(self._last_f_cnt_down + 1, frame.f_cnt)
+        if f_cnt <= self._last_f_cnt_down or not frames.verify(frame, self._nwk_s_key, f_cnt):
+            return False
+        self._last_f_cnt_down = f_cnt
+        self.acknowledged += frame.ack
+        return True
+
+    def _accept(self, phy_payload: bytes) -> bool:
+        try:
+            accept = frames.decode_join_accept(phy_payload, self._key)
+        except DecodeError:
+            return False
+        self._awaits_accept = False
+        self.joins += 1
+        self.dev_addr, self.app_nonce = accept.dev_addr, accept.app_nonce
+        nwk_s_key, app_s_key = derive_session_keys(
+            self._key, accept.app_nonce, accept.net_id, self._nonce
+        )
+        self._nwk_s_key, self._app_s_key = new_key(nwk_s_key), new_key(app_s_key)
+        self.nwk_s_key = nwk_s_key
+        self._f_cnt, self._last_f_cnt_down = 0, -1
+        return True
+
+
+class Forwarder:
+    """A packet forwarder's two sockets; answers every PULL_RESP and hands it to the devices."""
+
+    def __init__(self, eui: bytes, devices: Iterable[Device] = ()) -> None:
+        self.eui = eui
+        self.devices = list(devices)
+        self.sent: list[Uplink] = []
+        self.datagrams = 0
+        self.pushes = 0
+        self.push_acks = 0
+        self.pull_acks = 0
+        self.downlinks: list[bytes] = []
+        self.unheard = 0  # downlinks that no device took
+        self._token = 0
+        self._channel = 0
+        self._gateway: tuple[str, int] | None = None
+        self._up, self._down = _loopback(), _loopback()
+        self._poll = select.poll()
+        self._poll.register(self._up, select.POLLIN)
+        self._poll.register(self._down, select.POLLIN)
+
+    def attach(self, port: int) -> None:
+        """Send to this port from now on, and ask for downlinks there."""
+        self._gateway = ("127.0.0.1", port)
+        before = self.pull_acks
+        self.pull()
+        self.wait(lambda: self.pull_acks > before, "PULL_ACK")
+
+    def pull(self) -> None:
+        """Send PULL_DATA."""
+        self._send(self._down, PULL_DATA, b"")
+
+    def push(self, uplinks: Iterable[Uplink]) -> None:
+        """Send frames in one PUSH_DATA, heard for the first time or again."""
+        self.push_json({"rxpk": [self.rxpk(uplink.phy_payload) for uplink in uplinks]})
+
+    def push_new(self, uplink: Uplink) -> Uplink:
+        """Send a frame and remember it."""
+        self.sent.append(uplink)
+        self.push([uplink])
+        return uplink
+
+    def push_json(self, body: object) -> None:
+        """Send PUSH_DATA with this body."""
+        self.pushes += 1
+        self._send(self._up, PUSH_DATA, json.dumps(body).encode())
+
+    def push_raw(self, datagram: bytes) -> None:
+        """Send any octets."""
+        assert self._gateway is not None
+        self.datagrams += 1
+        self._up.sendto(datagram, self._gateway)
+
+    def listen(self, for_s: float) -> None:
+        """Take what comes during the next ``for_s`` seconds; 0: what is there already."""
+        until = time.monotonic() + for_s
+        while self._take(max(0.0, until - time.monotonic())) or time.monotonic() < until:
+            pass
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        """Take what comes until ``condition()`` is true."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {PATIENCE_S:.0f} s still not: {what}")
+            self._take(0.02)
+
+    def join(self, devices: Iterable[Device]) -> None:
+        """Have devices join that have not."""
+        waiting = [device for device in devices if not device.joined]
+        for device in waiting:
+            self.push_new(device.join_request())
+        self.wait(lambda: all(device.joined for device in waiting), "joined")
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._up.close()
+        self._down.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def rxpk(self, phy_payload: bytes) -> dict[str, Any]:
+        """Return a reception as the reference forwarder reports it."""
+        self._channel = (self._channel + 1) % len(CHANNELS_HZ)
+        return {
+            "jver": 1,
+            "tmst": time.monotonic_ns() // 1000 & 0xFFFF_FFFF,
+            "chan": self._channel,
+            "rfch": 1,
+            "freq": CHANNELS_HZ[self._channel] / 1e6,
+            "mid": 0,
+            "stat": 1,
+            "modu": "LORA",
+            "datr": "SF7BW125",
+            "codr": "4/5",
+            "rssi": -71,
+            "lsnr": 9.5,
+            "size": len(phy_payload),
+            "data": base64.b64encode(phy_payload).decode(),
+        }
+
+    def _send(self, sock: socket.socket, kind: int, body: bytes) -> None:
+        assert self._gateway is not None
+        self._token = (self._token + 1) & 0xFFFF
+        token = self._token.to_bytes(2, "big")
+        self.datagrams += 1
+        sock.sendto(b"\x02" + token + bytes((kind,)) + self.eui + body, self._gateway)
+
+    def _take(self, patience_s: float) -> bool:
+        readable = self._poll.poll(patience_s * 1000)
+        for fd, _event in readable:
+            sock = self._up if fd == self._up.fileno() else self._down
+            try:
+                data = sock.recv(65_535)
+            except (BlockingIOError, ConnectionRefusedError):
+                continue
+            self._answer(data)
+        return bool(readable)
+
+    def _answer(self, data: bytes) -> None:
+        kind = data[3]
+        if kind == PUSH_ACK:
+            self.push_acks += 1
+        elif kind == PULL_ACK:
+            self.pull_acks += 1
+        elif kind == PULL_RESP:
+            assert self._gateway is not None
+            self._down.sendto(data[:3] + bytes((TX_ACK,)) + self.eui, self._gateway)
+            phy_payload = base64.b64decode(json.loads(data[4:])["txpk"]["data"])
+            self.downlinks.append(phy_payload)
+            heard = [device.hear(phy_payload) for device in self.devices]
+            self.unheard += not any(heard)
+
+
+def _loopback() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+    return sock

@@ -1,0 +1,137 @@
+"""A gateway whose process may die and start again, configured for the devices of ``load``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway_process import Gateway
+from load import CONTAINER, Device
+from syscall_trace import TracedProcess
+from waiting import PATIENCE_S, wait_until
+
+__all__ = ["DATABASE", "GATEWAY_EUI", "MortalGateway", "configuration"]
+
+GATEWAY_EUI = bytes.fromhex("0016c001ff10a235")
+DATABASE = "stoep.db"
+
+_HEAD = """\
+site = "test"
+[store]
+path = "state/{database}"
+[mqtt]
+port = {broker_port}
+[gwmp]
+port = 0
+[lorawan]
+dedup_window_ms = {dedup_window_ms}
+[[gateway]]
+id = "kerb-1"
+eui = "{eui}"
+"""
+_DEVICE = """
+[[device]]
+dev_eui = "{dev_eui}"
+app_key = "{app_key}"
+asset = "{asset}"
+"""
+_CONTAINER = """\
+[[container]]
+id = "{id}"
+lat = -15.8
+lon = 35.0
+capacity_l = 1100
+depth_mm = 1500
+"""
+_BAY = """\
+[[bay]]
+id = "{id}"
+street = "High Street"
+lat = -15.8
+lon = 35.0
+"""
+
+
+def configuration(devices: Sequence[Device], broker_port: int, *, dedup_window_ms: int = 20) -> str:
+    """Return a configuration with one asset for each device."""
+    parts = [
+        _HEAD.format(
+            database=DATABASE,
+            broker_port=broker_port,
+            dedup_window_ms=dedup_window_ms,
+            eui=GATEWAY_EUI.hex(),
+        )
+    ]
+    for device in devices:
+        name = f"{device.kind}-{device.number}"
+        parts.append(
+            _DEVICE.format(
+                dev_eui=device.dev_eui.hex(),
+                app_key=device.app_key.hex(),
+                asset=f"{device.kind}/{name}",
+            )
+        )
+        parts.append((_CONTAINER if device.kind == CONTAINER else _BAY).format(id=name))
+    return "".join(parts)
+
+
+class MortalGateway(Gateway):
+    """``Gateway`` with its database in a folder of its own, which may run under strace."""
+
+    def __init__(self, folder: Path, config: str) -> None:
+        super().__init__(folder, config)
+        self.state = folder / "state"
+        self.state.mkdir(exist_ok=True)
+        self._traced: TracedProcess | None = None
+        self._pid = 0
+
+    def start(self, trace: Path | None = None) -> None:
+        """Start it and wait until it is ready; with ``trace``, under strace."""
+        if trace is None:
+            super().start()
+            return
+        ready_file = self.folder / "ready.json"
+        ready_file.unlink(missing_ok=True)
+        self._traced = TracedProcess(
+            self._command, trace, cwd=self.folder, stderr=self.folder / "gateway.log"
+        )
+        process = self._traced.process
+        wait_until(lambda: ready_file.exists() or process.poll() is not None, "gateway is ready")
+        assert ready_file.exists(), self.log()
+        ready = json.loads(ready_file.read_text())
+        self.port, self._pid = ready["gwmp_udp"], ready["pid"]
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        if self._traced is None:
+            return super().stop()
+        os.kill(self._pid, signal.SIGTERM)
+        code = self._traced.wait(PATIENCE_S)
+        self.kill()
+        return code
+
+    def kill(self) -> None:
+        """End it at once."""
+        super().kill()
+        if self._traced is not None:
+            self._traced.close()
+            self._traced = None
+
+    @contextmanager
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """Open a copy of the database while the gateway is down; the original stays as it is."""
+        assert self.process is None or self.process.poll() is not None
+        copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.state, copy)
+        connection = sqlite3.connect(copy / DATABASE)
+        try:
+            yield connection
+        finally:
+            connection.close()
