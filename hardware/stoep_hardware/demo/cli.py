@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.keep is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stoep-")))
         else:
-            directory = options.keep
+            directory = options.keep.resolve()
             directory.mkdir(parents=True, exist_ok=True)
         if options.broker is None:
             broker = stack.enter_context(EmbeddedBroker())
