@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import esp32 as soc
+from .buses import ENODEV, UART_BUFFER_BYTES
 from .esp32 import Esp32
 
 
@@ -36,7 +37,7 @@ class _PinBase:
 
     def __call__(self, level: int | None = None) -> int | None:
         if level is None:
-            return int(self._soc.pin_read(self.number)[0])
+            return int(self._soc.pin_level(self.number))
         self._soc.pin_write(self.number, level)
         return None
 
@@ -57,8 +58,8 @@ class _Spi:
         mosi: _PinBase,
         miso: _PinBase,
     ) -> None:
-        self._transfer = mcu.spi_transfer
-        mcu.spi_init(baudrate, polarity, phase, sck.number, mosi.number, miso.number)
+        self._transfer = mcu.buses.spi_transfer
+        mcu.buses.spi_init(baudrate, polarity, phase, sck.number, mosi.number, miso.number)
 
     def write(self, out: Any) -> None:
         self._transfer(bytes(out))
@@ -75,23 +76,23 @@ class _I2c:
 
     def __init__(self, mcu: Esp32, *, scl: _PinBase, sda: _PinBase, freq: int) -> None:
         self._mcu = mcu
-        mcu.i2c_init(freq, scl.number, sda.number)
+        mcu.buses.i2c_init(freq, scl.number, sda.number)
 
     def readfrom_mem(self, address: int, register: int, count: int) -> bytes:
-        data = self._mcu.i2c_read(address, register, count)
+        data = self._mcu.buses.i2c_read(address, register, count)
         if data is None:
-            raise OSError(soc.ENODEV, "ENODEV")
+            raise OSError(ENODEV, "ENODEV")
         return data
 
     def readfrom_mem_into(self, address: int, register: int, buffer: Any) -> None:
         buffer[:] = self.readfrom_mem(address, register, len(buffer))
 
     def writeto_mem(self, address: int, register: int, data: Any) -> None:
-        if not self._mcu.i2c_write(address, register, bytes(data)):
-            raise OSError(soc.ENODEV, "ENODEV")
+        if not self._mcu.buses.i2c_write(address, register, bytes(data)):
+            raise OSError(ENODEV, "ENODEV")
 
     def scan(self) -> list[int]:
-        return self._mcu.i2c_scan()
+        return self._mcu.buses.i2c_scan()
 
 
 class _Uart:
@@ -101,14 +102,14 @@ class _Uart:
         self, mcu: Esp32, *, baudrate: int, tx: _PinBase, rx: _PinBase, timeout: int = 0
     ) -> None:
         self._mcu = mcu
-        self.any = mcu.uart_any
-        mcu.uart_init(baudrate, tx.number, rx.number, timeout)
+        self.any = mcu.buses.uart_any
+        mcu.buses.uart_init(baudrate, tx.number, rx.number, timeout)
 
     def read(self, count: int | None = None) -> bytes | None:
-        return self._mcu.uart_read(soc.UART_BUFFER_BYTES if count is None else count) or None
+        return self._mcu.buses.uart_read(UART_BUFFER_BYTES if count is None else count) or None
 
     def readinto(self, buffer: Any, count: int | None = None) -> int | None:
-        data = self._mcu.uart_read(len(buffer) if count is None else count)
+        data = self._mcu.buses.uart_read(len(buffer) if count is None else count)
         buffer[: len(data)] = data
         return len(data) or None
 

@@ -6,7 +6,7 @@ so the same seed gives the same frames at the same times.
 """
 
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from stoep_firmware import app
 from stoep_firmware.board import Board, build
 
+from .buses import SimulationError
 from .cpython_machine import make_esp32, make_machine, make_time
 from .engine import Engine
-from .esp32 import HARD_RESET, WDT_RESET, SimulationError
+from .esp32 import HARD_RESET, WDT_RESET
 from .sim_board import SimBoard
 
 
@@ -123,7 +124,7 @@ class CPythonDevice(Device):
         self._time = make_time(mcu, lambda: self._is_sleeping)
         self._files = _Files()
         self._board: Board | None = None
-        self._program: Generator[tuple[int, int], None, None] | None = None
+        self._program: Iterator[tuple[int, int]] | None = None
         self.write_file("config.json", json.dumps(config).encode())
 
     def read_file(self, name: str) -> bytes | None:

@@ -15,9 +15,9 @@ Times of single calls are estimates for MicroPython at 80 MHz; the wire times fo
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from .board_data import BoardData
+from .buses import CALL_US, Buses, SimulationError
 from .chips.state_log import StateLog
 from .engine import US_PER_MS, US_PER_S, Engine, Handle
 
@@ -28,15 +28,10 @@ PULL_DOWN, PULL_UP = 1, 2
 
 RTC_MEMORY_BYTES = 2048
 RTC_PINS = range(22)  # ESP32-S3: GPIO 0 to 21 can wake it
-UART_BUFFER_BYTES = 256
-ENODEV = 19
 # A stable level that only a write of the firmware's own can change.
 STABLE = 0xFFFF_FFFF
 
 PIN_US = 10
-CALL_US = 20
-SPI_CALL_US = 60
-I2C_CALL_US = 120
 ADC_US = 100
 SLEEP_CALL_US = 10
 SLEEP_ENTRY_US = 300
@@ -45,42 +40,6 @@ IDLE_FROM_US = 20 * US_PER_MS
 
 _LONGEST_RUN_US = 60 * US_PER_S
 _LONGEST_RADIO_POLL_US = 100 * US_PER_MS
-
-
-class SimulationError(Exception):
-    """The simulation cannot go on: the firmware did what the model has no answer to."""
-
-
-class SpiSlave(Protocol):
-    """A chip behind chip select."""
-
-    def configure_bus(self, baudrate: int, polarity: int, phase: int, t_us: int) -> None:
-        """Take notice of the bus."""
-        ...
-
-    def transfer(self, out: bytes, t_us: int) -> bytes:
-        """Exchange bytes."""
-        ...
-
-
-class I2cSlave(Protocol):
-    """A chip with registers."""
-
-    def read(self, sub_address: int, count: int, t_us: int) -> bytes | None:
-        """Read registers; None is a NAK."""
-        ...
-
-    def write(self, sub_address: int, data: bytes, t_us: int) -> bool:
-        """Write registers; False is a NAK."""
-        ...
-
-
-class UartSource(Protocol):
-    """A chip that talks."""
-
-    def sent(self, after_us: int, until_us: int) -> bytes:
-        """Return what came between two times."""
-        ...
 
 
 @dataclass(slots=True)
@@ -130,10 +89,7 @@ class Esp32:
         self.log = StateLog(keep=keep_states)
         self.inputs: dict[int, Input] = {}
         self.outputs: dict[int, Output] = {}
-        self.spi_slave: SpiSlave | None = None
-        self.i2c_slaves: dict[int, I2cSlave] = {}
-        self.uart_source: UartSource | None = None
-        self.uart_baudrate = 9_600
+        self.buses = Buses(self, data)
         self.on_boot: Callable[[], None] = lambda: None
         self.on_resume: Callable[[], None] = lambda: None
         self.wakes = 0
@@ -155,12 +111,6 @@ class Esp32:
         self._rtc_us = 0  # at _rtc_at_us
         self._rtc_at_us = engine.now_us
         self._booted_us = engine.now_us
-        self._spi: tuple[int, bool] | None = None
-        self._i2c: tuple[int, bool] | None = None
-        self._uart_timeout_us: int | None = None
-        self._is_uart_heard = False
-        self._uart_since_us = 0
-        self._uart_buffer = bytearray()
         self.freq_hz = 160_000_000
 
     # ---- power and sleep ------------------------------------------------------------------------
@@ -253,7 +203,7 @@ class Esp32:
         self.wake_reason = cause
         self.log.enter(now_us, "awake", self._awake_ua())
         self._asleep = "idle"
-        self._uart_since_us = now_us  # without a clock in light sleep, the UART lost what came
+        self.buses.uart_lost(now_us)
         until_us = now_us + self._data.light_wake_us
         self._handles = [self._engine.at(until_us, lambda: self._resume(until_us))]
 
@@ -275,8 +225,7 @@ class Esp32:
         self._asleep = "boot"
         self.reset_cause, self.wake_reason = cause, wake_reason
         self._armed = self._ext0 = (frozenset(), True)
-        self._spi = self._i2c = self._uart_timeout_us = None
-        self._uart_buffer.clear()
+        self.buses.forget()
         self.freq_hz = 160_000_000
         self._booted_us = max(self._engine.now_us, self.t_us)
         self.log.enter(self._booted_us, "boot", self._data.currents_ua["boot"])
@@ -351,6 +300,14 @@ class Esp32:
         if hold:
             pin.held = True
 
+    def pin_level(self, number: int) -> bool:
+        """pin(), the short way."""
+        line = self.inputs.get(number)
+        if line is None or line.from_air:
+            return self.pin_read(number)[0]
+        self.t_us += PIN_US
+        return line.level(self.t_us)
+
     def pin_read(self, number: int) -> tuple[bool, int]:
         """Return the level and for how many microseconds it is sure to stay (STABLE: for ever)."""
         self.advance(PIN_US)
@@ -401,93 +358,6 @@ class Esp32:
             if pin is None or pin.mode == PIN_IN or pin.level:
                 return 0
         return self._battery_mv(self.t_us) * 1_000_000 // pins["battery_permille"]
-
-    # ---- buses ----------------------------------------------------------------------------------
-
-    def spi_init(
-        self, baudrate: int, polarity: int, phase: int, sck: int, mosi: int, miso: int
-    ) -> None:
-        """machine.SPI(); on other pins than the board's nobody answers."""
-        self.advance(CALL_US)
-        wired = self._data.spi
-        is_wired = (sck, mosi, miso) == (wired["sck"], wired["mosi"], wired["miso"])
-        self._spi = (baudrate, is_wired)
-        if is_wired and self.spi_slave is not None:
-            self.spi_slave.configure_bus(baudrate, polarity, phase, self.t_us)
-
-    def spi_transfer(self, out: bytes) -> bytes:
-        """Exchange bytes with whoever is selected."""
-        if self._spi is None:
-            raise SimulationError("SPI is used before it is made")
-        baudrate, is_wired = self._spi
-        self.advance(SPI_CALL_US + len(out) * 8_000_000 // baudrate)
-        if not is_wired or self.spi_slave is None:
-            return b"\xff" * len(out)
-        return self.spi_slave.transfer(out, self.t_us)
-
-    def i2c_init(self, freq: int, scl: int, sda: int) -> None:
-        """machine.I2C()."""
-        self.advance(CALL_US)
-        wired = self._data.i2c
-        self._i2c = (freq, (scl, sda) == (wired["scl"], wired["sda"]))
-
-    def i2c_read(self, address: int, register: int, count: int) -> bytes | None:
-        """readfrom_mem(); None for OSError(ENODEV)."""
-        slave = self._i2c_slave(address, count + 3)
-        return None if slave is None else slave.read(register, count, self.t_us)
-
-    def i2c_write(self, address: int, register: int, data: bytes) -> bool:
-        """writeto_mem(); False for OSError(ENODEV)."""
-        slave = self._i2c_slave(address, len(data) + 2)
-        return slave is not None and slave.write(register, data, self.t_us)
-
-    def i2c_scan(self) -> list[int]:
-        """i2c.scan()."""
-        self.advance(112 * I2C_CALL_US)
-        return sorted(self.i2c_slaves) if self._i2c is not None and self._i2c[1] else []
-
-    def _i2c_slave(self, address: int, octets: int) -> I2cSlave | None:
-        if self._i2c is None:
-            raise SimulationError("I2C is used before it is made")
-        freq, is_wired = self._i2c
-        self.advance(I2C_CALL_US + octets * 9_000_000 // freq)
-        return self.i2c_slaves.get(address) if is_wired else None
-
-    def uart_init(self, baudrate: int, tx: int, rx: int, timeout_ms: int) -> None:
-        """machine.UART()."""
-        self.advance(CALL_US)
-        is_wired = rx == self._data.uart["rx"] and tx == self._data.uart["tx"]
-        self._is_uart_heard = is_wired and baudrate == self.uart_baudrate
-        self._uart_timeout_us = timeout_ms * US_PER_MS
-        self._uart_since_us = self.t_us
-        self._uart_buffer.clear()
-
-    def uart_any(self) -> int:
-        """uart.any()."""
-        self.advance(CALL_US)
-        self._fill_uart()
-        return len(self._uart_buffer)
-
-    def uart_read(self, count: int) -> bytes:
-        """uart.read(count): what is there, waiting up to the timeout for more; b"" for None."""
-        self.advance(CALL_US)
-        self._fill_uart()
-        if len(self._uart_buffer) < count and self._uart_timeout_us:
-            until_us = self.t_us + self._uart_timeout_us
-            while len(self._uart_buffer) < count and self.t_us < until_us:
-                self.advance(min(1_000, until_us - self.t_us))
-                self._fill_uart()
-        data = bytes(self._uart_buffer[:count])
-        del self._uart_buffer[:count]
-        return data
-
-    def _fill_uart(self) -> None:
-        if self._uart_timeout_us is None:
-            raise SimulationError("UART is used before it is made")
-        if self.uart_source is not None and self._is_uart_heard:
-            self._uart_buffer += self.uart_source.sent(self._uart_since_us, self.t_us)
-            del self._uart_buffer[UART_BUFFER_BYTES:]  # a full buffer takes no more
-        self._uart_since_us = self.t_us
 
     # ---- RTC memory and waking ------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from . import esp32 as soc
+from .buses import CALL_US, SimulationError
 from .devices import Device, DeviceCrashedError
 from .engine import Engine
-from .esp32 import SimulationError
 from .micropython_runtime import MicroPythonRuntime, Program, shared_by
 from .sim_board import SimBoard
 
@@ -48,9 +48,10 @@ class MicroPythonDevice(Device):
             runtime = shared_by(engine)
         self.folder: Path = runtime.add_device(self.name)
         self._runtime = runtime
-        self._console = runtime.console_of(self.name)
-        self._program: Program | None = None
-        self._is_over = True  # the program has said that it ends
+        self._number = 0  # of the wake that is to come
+        self._program: Program | None = None  # of this wake
+        self._over: Program | None = None  # of the last, which has gone to sleep
+        self._next: Program | None = None  # of the next, loading
         self._received = bytearray()
         self._wire = Wire(board.esp32)
         self.write_file("config.json", json.dumps(config).encode())
@@ -59,10 +60,14 @@ class MicroPythonDevice(Device):
     def console(self) -> str:
         """What the firmware printed in its last wake, and its traceback if it had one."""
         try:
-            data = self._console.read_bytes()
+            data = self._console(self._number - 1).read_bytes()
         except FileNotFoundError:
             return ""
         return data[-_CONSOLE_BYTES:].decode(errors="replace")
+
+    def _console(self, number: int) -> Path:
+        """Return where a wake's output goes: three files in turn are enough."""
+        return self._runtime.console_of(f"{self.name}-{number % 3}")
 
     def close(self) -> None:
         """End what runs; the device does not wake again, and its files may be gone."""
@@ -83,21 +88,23 @@ class MicroPythonDevice(Device):
     # ---- a wake ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._stop()
-        self._console.write_bytes(b"")
-        self._program = self._runtime.start(self.folder, self._console)
-        self._program.link.settimeout(_PATIENCE_S)
-        self._is_over = False
+        self._forget_program()
+        program = self._next or self._runtime.start(self.folder, self._console(self._number))
+        self._program, self._next = program, None
+        self._number += 1
+        program.link.settimeout(_PATIENCE_S)
         self._received.clear()
         mcu = self.board.esp32
         self._send(
             struct.pack(
-                "<6sBBIIII",
+                "<6sBBBIIIII",
                 mcu.unique_id,
                 mcu.reset_cause,
                 mcu.wake_reason,
+                len(soc.RTC_PINS),
                 mcu.freq_hz,
                 soc.PIN_US,
+                CALL_US,
                 soc.SLEEP_CALL_US,
                 soc.IDLE_FROM_US,
             )
@@ -105,8 +112,11 @@ class MicroPythonDevice(Device):
         self._serve()
 
     def _resume(self) -> None:
-        self._send(bytes((self.board.esp32.wake_reason,)))
+        self._answer(bytes((self.board.esp32.wake_reason,)))
         self._serve()
+
+    def _answer(self, answer: bytes) -> None:
+        self._send(self.board.esp32.rtc_us().to_bytes(8, "little") + answer)
 
     def _serve(self) -> None:
         """Answer until the firmware sleeps."""
@@ -115,11 +125,13 @@ class MicroPythonDevice(Device):
         while mcu.is_awake:
             operation, payload = self._next_message()
             answer = wire.perform(operation, payload)
-            if answer:
-                self._send(answer)
+            if answer is not None:
+                self._answer(answer)
         if wire.is_deep:
             wire.is_deep = False
-            self._is_over = True
+            self._over, self._program = self._program, None
+            # The next wake's program loads while the rest of the street goes on.
+            self._next = self._runtime.start(self.folder, self._console(self._number))
 
     def _next_message(self) -> tuple[int, bytes]:
         received = self._received
@@ -150,27 +162,31 @@ class MicroPythonDevice(Device):
 
     def _fail(self, what: str) -> None:
         program, self._program = self._program, None
-        self._is_over = True
         status = program.kill() if program is not None else 0
         raise DeviceCrashedError(
             f"device {self.name} under MicroPython {what} (exit {status}):\n{self.console}"
         )
 
-    def _stop(self) -> None:
-        """End the program; one that went to sleep is only waited for."""
+    def _forget_program(self) -> None:
+        """End the program of this wake, and see that the last one went to sleep properly."""
         program, self._program = self._program, None
-        if program is None:
-            return
-        if not self._is_over:
-            self._is_over = True
+        if program is not None:
             program.kill()
+        over, self._over = self._over, None
+        if over is None:
             return
-        status = program.wait()
+        status = over.wait()
         if status != _EXIT_ASLEEP:
             raise DeviceCrashedError(
                 f"device {self.name} under MicroPython fell over on its way to sleep"
                 f" (exit {status}):\n{self.console}"
             )
+
+    def _stop(self) -> None:
+        self._forget_program()
+        if self._next is not None:
+            self._next.kill()
+            self._next = None
 
 
 class Wire:
@@ -185,7 +201,7 @@ class Wire:
             3: self._pin_read,
             4: self._spi_init,
             5: self._spi_write,
-            6: mcu.spi_transfer,
+            6: mcu.buses.spi_transfer,
             7: self._i2c_init,
             8: self._i2c_read,
             9: self._i2c_write,
@@ -195,7 +211,7 @@ class Wire:
             13: self._uart_read,
             14: self._rtc_get,
             15: self._rtc_set,
-            16: self._time_ns,
+            16: self._clock,
             17: self._ticks_us,
             18: self._adc_read,
             _IDLE: self._idle,
@@ -228,34 +244,34 @@ class Wire:
         return struct.pack("<BI", level, stays_us)
 
     def _spi_init(self, payload: bytes) -> None:
-        self._mcu.spi_init(*struct.unpack("<IBBBBB", payload))
+        self._mcu.buses.spi_init(*struct.unpack("<IBBBBB", payload))
 
     def _spi_write(self, payload: bytes) -> None:
-        self._mcu.spi_transfer(payload)
+        self._mcu.buses.spi_transfer(payload)
 
     def _i2c_init(self, payload: bytes) -> None:
-        self._mcu.i2c_init(*struct.unpack("<IBB", payload))
+        self._mcu.buses.i2c_init(*struct.unpack("<IBB", payload))
 
     def _i2c_read(self, payload: bytes) -> bytes:
         address, register, count = struct.unpack("<BBH", payload)
-        data = self._mcu.i2c_read(address, register, count)
+        data = self._mcu.buses.i2c_read(address, register, count)
         return b"\0" + bytes(count) if data is None else b"\1" + data
 
     def _i2c_write(self, payload: bytes) -> bytes:
-        return bytes((self._mcu.i2c_write(payload[0], payload[1], payload[2:]),))
+        return bytes((self._mcu.buses.i2c_write(payload[0], payload[1], payload[2:]),))
 
     def _i2c_scan(self, _payload: bytes) -> bytes:
-        found = self._mcu.i2c_scan()[:15]
+        found = self._mcu.buses.i2c_scan()[:15]
         return (bytes((len(found),)) + bytes(found)).ljust(16, b"\0")
 
     def _uart_init(self, payload: bytes) -> None:
-        self._mcu.uart_init(*struct.unpack("<IBBI", payload))
+        self._mcu.buses.uart_init(*struct.unpack("<IBBI", payload))
 
     def _uart_any(self, _payload: bytes) -> bytes:
-        return struct.pack("<H", self._mcu.uart_any())
+        return struct.pack("<H", self._mcu.buses.uart_any())
 
     def _uart_read(self, payload: bytes) -> bytes:
-        data = self._mcu.uart_read(struct.unpack("<H", payload)[0])
+        data = self._mcu.buses.uart_read(struct.unpack("<H", payload)[0])
         return struct.pack("<H", len(data)) + data
 
     def _rtc_get(self, _payload: bytes) -> bytes:
@@ -265,8 +281,9 @@ class Wire:
     def _rtc_set(self, payload: bytes) -> None:
         self._mcu.set_rtc_memory(payload)
 
-    def _time_ns(self, _payload: bytes) -> bytes:
-        return struct.pack("<Q", self._mcu.time_ns())
+    def _clock(self, _payload: bytes) -> bytes:
+        self._mcu.time_ns()
+        return b""  # every answer begins with the clock
 
     def _ticks_us(self, _payload: bytes) -> bytes:
         return struct.pack("<Q", self._mcu.ticks_us())
@@ -284,21 +301,11 @@ class Wire:
         self.is_deep = True
         self._mcu.begin_deep(struct.unpack("<I", payload)[0])
 
-    def _ext0(self, payload: bytes) -> bytes:
-        number = payload[1] if len(payload) > 1 else None
-        return self._try(lambda: self._mcu.wake_on_ext0(number, bool(payload[0])))
+    def _ext0(self, payload: bytes) -> None:
+        self._mcu.wake_on_ext0(payload[1] if len(payload) > 1 else None, bool(payload[0]))
 
-    def _ext1(self, payload: bytes) -> bytes:
-        numbers = tuple(payload[1:])
-        return self._try(lambda: self._mcu.wake_on_ext1(numbers, bool(payload[0])))
-
-    @staticmethod
-    def _try(call: Callable[[], None]) -> bytes:
-        try:
-            call()
-        except ValueError:
-            return b"\0"
-        return b"\1"
+    def _ext1(self, payload: bytes) -> None:
+        self._mcu.wake_on_ext1(tuple(payload[1:]), bool(payload[0]))
 
     def _entropy(self, payload: bytes) -> bytes:
         return self._mcu.entropy(struct.unpack("<H", payload)[0])

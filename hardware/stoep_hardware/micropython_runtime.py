@@ -16,7 +16,6 @@ import weakref
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 _HERE = resources.files("stoep_hardware")
 _PACKAGES = ("stoep_protocol", "stoep_firmware")
@@ -46,26 +45,20 @@ def why_unavailable() -> str:
 class Program:
     """A running MicroPython and its wire."""
 
-    def __init__(self, runtime: "MicroPythonRuntime", pid: int, link: socket.socket) -> None:
-        self.pid = pid
+    def __init__(self, runtime: "MicroPythonRuntime", number: int, link: socket.socket) -> None:
         self.link = link
         self._runtime = runtime
-        self._is_over = False
+        self._number = number
 
     def wait(self) -> int:
         """Wait for its end and return its exit code; negative is the signal that ended it."""
-        return self._end("wait")
+        self.link.close()
+        return self._runtime.end("wait", self._number)
 
     def kill(self) -> int:
-        """End it."""
-        return self._end("kill")
-
-    def _end(self, how: str) -> int:
-        if self._is_over:
-            return 0
-        self._is_over = True
+        """End it; returns the same."""
         self.link.close()
-        return self._runtime.end(how, self.pid)
+        return self._runtime.end("kill", self._number)
 
 
 _shared: "weakref.WeakKeyDictionary[object, MicroPythonRuntime]" = weakref.WeakKeyDictionary()
@@ -98,6 +91,7 @@ class MicroPythonRuntime:
         self.is_closed = False
         self._close_with_last = close_with_last
         self._users: set[str] = set()
+        self._started = 0
         self._heap_bytes = heap_bytes
         self._temporary = tempfile.TemporaryDirectory(prefix="stoep-micropython-")
         self._scratch = Path(self._temporary.name)
@@ -139,7 +133,9 @@ class MicroPythonRuntime:
         if self._socket is None:
             self._socket = self._start_server()
         ours, theirs = socket.socketpair()
+        self._started += 1
         request = {
+            "number": self._started,
             "start": ["-X", f"heapsize={self._heap_bytes}", str(self._modules / "start.py")],
             "folder": str(folder),
             "path": f"{self._modules}:.frozen",
@@ -149,14 +145,17 @@ class MicroPythonRuntime:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno()])
         finally:
             theirs.close()
-        return Program(self, int(self._answer()["pid"]), ours)
+        return Program(self, self._started, ours)
 
-    def end(self, how: str, pid: int) -> int:
+    def end(self, how: str, number: int) -> int:
         """Wait for ("wait") or end ("kill") a program; returns its exit code."""
         if self._socket is None:
             return 0
-        self._socket.sendall(json.dumps({how: pid}).encode())
-        return int(self._answer()["status"])
+        self._socket.sendall(json.dumps({how: number}).encode())
+        message = self._socket.recv(_MESSAGE_BYTES)
+        if not message:
+            raise MicroPythonError("the process that starts MicroPython has ended")
+        return int(json.loads(message)["status"])
 
     def close(self) -> None:
         """End every program and remove what was made; the devices' files too."""
@@ -176,14 +175,6 @@ class MicroPythonRuntime:
                 [sys.executable, "-m", "stoep_hardware.micropython_server"], stdin=theirs.fileno()
             )
         return ours
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._socket is not None
-        message = self._socket.recv(_MESSAGE_BYTES)
-        if not message:
-            raise MicroPythonError("the process that starts MicroPython has ended")
-        answer: dict[str, Any] = json.loads(message)
-        return answer
 
     # ---- modules --------------------------------------------------------------------------------
 

@@ -2,12 +2,11 @@
 
 usage: python -m stoep_hardware.micropython_server     (standard input is a Unix socket)
 
-Its client, micropython_runtime.py, sends one line of JSON per request and gets one line back:
+Its client, micropython_runtime.py, sends a datagram of JSON per request:
 
-    {"start": [ARGUMENT…], "folder": PATH, "path": MICROPYPATH, "console": FILE}   + one descriptor
-                                  → {"pid": PID}          the descriptor becomes the child's 3
-    {"wait": PID}                 → {"status": EXIT}      negative: the signal that ended it
-    {"kill": PID}                 → {"status": EXIT}
+    {"start": [ARGUMENT…], "number": N, "folder": PATH, "path": MICROPYPATH, "console": FILE}
+            with a descriptor that becomes the program's 3; no answer
+    {"wait": N}, {"kill": N} → {"status": EXIT}      negative: the signal that ended it
 
 It knows nothing of simulation. When its client is gone it ends its children and itself.
 """
@@ -39,18 +38,20 @@ def _become(request: dict[str, str], arguments: list[str], link: int) -> int:
     return int(micropython_run.run_main(["micropython", *arguments]))
 
 
-def _wait(pid: int, children: set[int]) -> int:
-    if pid not in children:
+def _end(pid: int | None, sign: int) -> int:
+    """Wait for a program, after sending it `sign` unless that is 0; returns its exit code."""
+    if pid is None:
         return 0
+    if sign:
+        os.kill(pid, sign)
     _, status = os.waitpid(pid, 0)
-    children.discard(pid)
     return os.waitstatus_to_exitcode(status)
 
 
 def main() -> int:
     """Serve until the client closes its end."""
     client = socket.socket(fileno=os.dup(0))
-    children: set[int] = set()
+    programs: dict[int, int] = {}
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the client's affair
     while True:
         message, descriptors, _, _ = socket.recv_fds(client, _MESSAGE_BYTES, 1)
@@ -58,24 +59,19 @@ def main() -> int:
             break
         request = json.loads(message)
         if "start" in request:
-            link = descriptors[0]
             pid = os.fork()
             if pid == 0:
                 client.close()
-                os._exit(_become(request, request["start"], link))
-            os.close(link)
-            children.add(pid)
-            answer = {"pid": pid}
-        elif "kill" in request:
-            pid = request["kill"]
-            if pid in children:
-                os.kill(pid, signal.SIGKILL)
-            answer = {"status": _wait(pid, children)}
+                os._exit(_become(request, request["start"], descriptors[0]))
+            os.close(descriptors[0])
+            programs[request["number"]] = pid
         else:
-            answer = {"status": _wait(request["wait"], children)}
-        client.sendall(json.dumps(answer).encode())
-    for pid in children:
-        os.kill(pid, signal.SIGKILL)
+            sign = signal.SIGKILL if "kill" in request else 0
+            number = request.get("kill", request.get("wait"))
+            status = _end(programs.pop(number, None), sign)
+            client.sendall(json.dumps({"status": status}).encode())
+    for pid in programs.values():
+        _end(pid, signal.SIGKILL)
     return 0
 
 

@@ -64,7 +64,7 @@ class SimBoard:
         )
         self.sonar: A02yyuw | None = None
         self.magnetometer: Lis3mdl | None = None
-        esp32.spi_slave = radio
+        esp32.buses.spi_slave = radio
         pins = data.radio
         esp32.outputs[pins["nss"]] = Output(radio.set_nss, idle=data.nss_pull_up)
         esp32.outputs[pins["reset"]] = Output(radio.set_reset, idle=True)
@@ -82,8 +82,8 @@ class SimBoard:
 
     def _attach_sonar(self, data: BoardData, sonar: A02yyuw) -> None:
         self.sonar = sonar
-        self.esp32.uart_source = sonar
-        self.esp32.uart_baudrate = BAUDRATE
+        self.esp32.buses.uart_source = sonar
+        self.esp32.buses.uart_baudrate = BAUDRATE
         power_pin = data.pins.get("sensor_power")
         if power_pin is None:
             sonar.power(True, self.esp32.t_us)
@@ -95,7 +95,7 @@ class SimBoard:
 
     def _attach_magnetometer(self, data: BoardData, sensor: Lis3mdl) -> None:
         self.magnetometer = sensor
-        self.esp32.i2c_slaves[sensor.address] = sensor
+        self.esp32.buses.i2c_slaves[sensor.address] = sensor
         int_pin = data.pins["sensor_int"]
         self.esp32.inputs[int_pin] = Input(lambda _t_us: sensor.int_level)
         sensor.on_int = lambda level, t_us: self.esp32.line_changed(int_pin, level, t_us)

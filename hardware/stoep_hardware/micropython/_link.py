@@ -1,7 +1,8 @@
 """The wire to the simulator, from inside MicroPython: file descriptor 3.
 
 A message is an operation, the microseconds spent here since the last message, a length, and that
-many octets. Messages without an answer are gathered until one needs its answer.
+many octets. Messages without an answer are gathered until one needs its answer. An answer begins
+with the real-time clock in microseconds.
 """
 
 import sys
@@ -24,7 +25,7 @@ UART_ANY = const(12)
 UART_READ = const(13)
 RTC_GET = const(14)
 RTC_SET = const(15)
-TIME_NS = const(16)
+CLOCK = const(16)
 TICKS_US = const(17)
 ADC_READ = const(18)
 IDLE = const(19)
@@ -45,6 +46,8 @@ _used = 0
 spent_us = 0  # since the last message
 messages = 0  # sent so far
 changes = 0  # of them those that may change the level of a line
+_clock_us = 0  # of the last answer
+_clock_messages = -1  # of them when it came
 
 
 def tell(operation, payload):
@@ -68,9 +71,23 @@ def tell(operation, payload):
 
 def ask(operation, payload, size):
     """Send a message and return the `size` octets of its answer."""
+    global _clock_us, _clock_messages
     tell(operation, payload)
     flush()
-    return receive(size)
+    answer = receive(8 + size)
+    _clock_us = unpack("<Q", answer)[0]
+    _clock_messages = messages
+    return answer[8:]
+
+
+def clock_us():
+    """Return the real-time clock, from the last answer if nothing has been sent since."""
+    global spent_us
+    if _clock_messages != messages:
+        ask(CLOCK, b"", 0)
+    else:
+        spent_us += CALL_US
+    return _clock_us + spent_us
 
 
 def receive(size):
@@ -101,15 +118,21 @@ def changed():
     changes += 1
 
 
-(
-    unique_id,
-    reset_cause,
-    wake_reason,
-    freq_hz,
-    PIN_US,
-    SLEEP_CALL_US,
-    IDLE_FROM_US,
-) = unpack("<6sBBIIII", receive(24))
+def begin():
+    """Wait for the wake and learn about it; until then nothing here may be used."""
+    global unique_id, reset_cause, wake_reason, freq_hz
+    global PIN_US, CALL_US, SLEEP_CALL_US, IDLE_FROM_US, WAKE_PINS
+    (
+        unique_id,
+        reset_cause,
+        wake_reason,
+        WAKE_PINS,
+        freq_hz,
+        PIN_US,
+        CALL_US,
+        SLEEP_CALL_US,
+        IDLE_FROM_US,
+    ) = unpack("<6sBBBIIIII", receive(29))
 
 
 class Line:

@@ -7,15 +7,16 @@ WAKEUP_ANY_HIGH = True
 
 
 def wake_on_ext0(pin, level):
-    number = b"" if pin is None else bytes((pin.number,))
-    _ask(link.EXT0, bytes((1 if level else 0,)) + number)
+    _arm(link.EXT0, () if pin is None else (pin,), level)
 
 
 def wake_on_ext1(pins, level):
-    numbers = bytes([pin.number for pin in pins or ()])
-    _ask(link.EXT1, bytes((1 if level else 0,)) + numbers)
+    _arm(link.EXT1, pins or (), level)
 
 
-def _ask(operation, payload):
-    if not link.ask(operation, payload, 1)[0]:
-        raise ValueError("invalid pin")
+def _arm(operation, pins, level):
+    numbers = bytes([pin.number for pin in pins])
+    for number in numbers:
+        if number >= link.WAKE_PINS:
+            raise ValueError("invalid pin")
+    link.tell(operation, bytes((1 if level else 0,)) + numbers)

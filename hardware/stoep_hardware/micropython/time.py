@@ -11,11 +11,11 @@ _TICKS = 0x3FFFFFFF
 
 
 def time_ns():
-    return unpack("<Q", link.ask(link.TIME_NS, b"", 8))[0]
+    return link.clock_us() * 1000
 
 
 def time():
-    return time_ns() // 1_000_000_000
+    return link.clock_us() // 1_000_000
 
 
 def ticks_us():

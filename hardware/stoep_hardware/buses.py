@@ -1,0 +1,175 @@
+"""The microcontroller's SPI, I2C and UART, and how long a transfer takes it.
+
+Times of a call are estimates for MicroPython at 80 MHz; those on the wire follow the bus.
+"""
+
+from typing import Protocol
+
+from .board_data import BoardData
+from .engine import US_PER_MS
+
+CALL_US = 20
+SPI_CALL_US = 60
+I2C_CALL_US = 120
+UART_BUFFER_BYTES = 256
+ENODEV = 19
+
+
+class SimulationError(Exception):
+    """The simulation cannot go on: the firmware did what the model has no answer to."""
+
+
+class Processor(Protocol):
+    """Whose time a transfer takes."""
+
+    @property
+    def t_us(self) -> int:
+        """Its own now."""
+        ...
+
+    def advance(self, us: int) -> None:
+        """Let time pass."""
+        ...
+
+
+class SpiSlave(Protocol):
+    """A chip behind chip select."""
+
+    def configure_bus(self, baudrate: int, polarity: int, phase: int, t_us: int) -> None:
+        """Take notice of the bus."""
+        ...
+
+    def transfer(self, out: bytes, t_us: int) -> bytes:
+        """Exchange bytes."""
+        ...
+
+
+class I2cSlave(Protocol):
+    """A chip with registers."""
+
+    def read(self, sub_address: int, count: int, t_us: int) -> bytes | None:
+        """Read registers; None is a NAK."""
+        ...
+
+    def write(self, sub_address: int, data: bytes, t_us: int) -> bool:
+        """Write registers; False is a NAK."""
+        ...
+
+
+class UartSource(Protocol):
+    """A chip that talks."""
+
+    def sent(self, after_us: int, until_us: int) -> bytes:
+        """Return what came between two times."""
+        ...
+
+
+class Buses:
+    """The three buses, and who is on them."""
+
+    def __init__(self, mcu: Processor, data: BoardData) -> None:
+        self.spi_slave: SpiSlave | None = None
+        self.i2c_slaves: dict[int, I2cSlave] = {}
+        self.uart_source: UartSource | None = None
+        self.uart_baudrate = 9_600
+        self._mcu = mcu
+        self._data = data
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as after a reset: nothing is made."""
+        self._spi: tuple[int, bool] | None = None
+        self._i2c: tuple[int, bool] | None = None
+        self._uart_timeout_us: int | None = None
+        self._is_uart_heard = False
+        self._uart_since_us = 0
+        self._uart_buffer = bytearray()
+
+    def uart_lost(self, until_us: int) -> None:
+        """Lose what the UART was sent in light sleep, in which it has no clock."""
+        self._uart_since_us = until_us
+
+    def spi_init(
+        self, baudrate: int, polarity: int, phase: int, sck: int, mosi: int, miso: int
+    ) -> None:
+        """machine.SPI(); on other pins than the board's nobody answers."""
+        self._mcu.advance(CALL_US)
+        wired = self._data.spi
+        is_wired = (sck, mosi, miso) == (wired["sck"], wired["mosi"], wired["miso"])
+        self._spi = (baudrate, is_wired)
+        if is_wired and self.spi_slave is not None:
+            self.spi_slave.configure_bus(baudrate, polarity, phase, self._mcu.t_us)
+
+    def spi_transfer(self, out: bytes) -> bytes:
+        """Exchange bytes with whoever is selected."""
+        if self._spi is None:
+            raise SimulationError("SPI is used before it is made")
+        baudrate, is_wired = self._spi
+        self._mcu.advance(SPI_CALL_US + len(out) * 8_000_000 // baudrate)
+        if not is_wired or self.spi_slave is None:
+            return b"\xff" * len(out)
+        return self.spi_slave.transfer(out, self._mcu.t_us)
+
+    def i2c_init(self, freq: int, scl: int, sda: int) -> None:
+        """machine.I2C()."""
+        self._mcu.advance(CALL_US)
+        wired = self._data.i2c
+        self._i2c = (freq, (scl, sda) == (wired["scl"], wired["sda"]))
+
+    def i2c_read(self, address: int, register: int, count: int) -> bytes | None:
+        """readfrom_mem(); None for OSError(ENODEV)."""
+        slave = self._i2c_slave(address, count + 3)
+        return None if slave is None else slave.read(register, count, self._mcu.t_us)
+
+    def i2c_write(self, address: int, register: int, data: bytes) -> bool:
+        """writeto_mem(); False for OSError(ENODEV)."""
+        slave = self._i2c_slave(address, len(data) + 2)
+        return slave is not None and slave.write(register, data, self._mcu.t_us)
+
+    def i2c_scan(self) -> list[int]:
+        """i2c.scan()."""
+        self._mcu.advance(112 * I2C_CALL_US)
+        return sorted(self.i2c_slaves) if self._i2c is not None and self._i2c[1] else []
+
+    def _i2c_slave(self, address: int, octets: int) -> I2cSlave | None:
+        if self._i2c is None:
+            raise SimulationError("I2C is used before it is made")
+        freq, is_wired = self._i2c
+        self._mcu.advance(I2C_CALL_US + octets * 9_000_000 // freq)
+        return self.i2c_slaves.get(address) if is_wired else None
+
+    def uart_init(self, baudrate: int, tx: int, rx: int, timeout_ms: int) -> None:
+        """machine.UART()."""
+        self._mcu.advance(CALL_US)
+        is_wired = rx == self._data.uart["rx"] and tx == self._data.uart["tx"]
+        self._is_uart_heard = is_wired and baudrate == self.uart_baudrate
+        self._uart_timeout_us = timeout_ms * US_PER_MS
+        self._uart_since_us = self._mcu.t_us
+        self._uart_buffer.clear()
+
+    def uart_any(self) -> int:
+        """uart.any()."""
+        self._mcu.advance(CALL_US)
+        self._fill_uart()
+        return len(self._uart_buffer)
+
+    def uart_read(self, count: int) -> bytes:
+        """uart.read(count): what is there, waiting up to the timeout for more; b"" for None."""
+        self._mcu.advance(CALL_US)
+        self._fill_uart()
+        if len(self._uart_buffer) < count and self._uart_timeout_us:
+            until_us = self._mcu.t_us + self._uart_timeout_us
+            while len(self._uart_buffer) < count and self._mcu.t_us < until_us:
+                self._mcu.advance(min(1_000, until_us - self._mcu.t_us))
+                self._fill_uart()
+        data = bytes(self._uart_buffer[:count])
+        del self._uart_buffer[:count]
+        return data
+
+    def _fill_uart(self) -> None:
+        if self._uart_timeout_us is None:
+            raise SimulationError("UART is used before it is made")
+        if self.uart_source is not None and self._is_uart_heard:
+            self._uart_buffer += self.uart_source.sent(self._uart_since_us, self._mcu.t_us)
+            del self._uart_buffer[UART_BUFFER_BYTES:]  # a full buffer takes no more
+        self._uart_since_us = self._mcu.t_us
