@@ -38,7 +38,7 @@ def draw(picture: Picture, figures: Figures, rows: int = 40) -> RenderableType:
     """Lay the whole street out for a terminal of ``rows`` lines."""
     zone = figures.now.tzinfo
     layout = Layout()
-    street = max(len(picture.containers), len(picture.bays)) + 4
+    street = max(len(picture.containers), len(picture.bays)) + 5
     street = max(min(street, rows - 14), 8)
     layout.split_column(
         Layout(_header(figures), size=1),
