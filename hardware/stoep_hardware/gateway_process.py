@@ -19,36 +19,41 @@ class GatewayProcess:
     """`stoep gateway run` on a configuration, under a simulated clock."""
 
     def __init__(self, config: Path, directory: Path) -> None:
-        """Start it and wait until it says it is ready; raises `GatewayGoneError` otherwise.
+        """Start it; `wait_until_ready` before using its ports.
 
         Its standard error goes to `gateway.log` in the directory, after what is there already.
         """
         self._log = directory / "gateway.log"
-        ready_file = directory / "ready.json"
-        ready_file.unlink(missing_ok=True)
+        self._ready_file = directory / "ready.json"
+        self._ready_file.unlink(missing_ok=True)
+        self.gwmp_port = self.clock_port = 0
         command = [sys.executable, "-m", "stoep_tools.cli", "gateway", "run"]
-        command += ["--config", str(config), "--simulated-clock", "--ready-file", str(ready_file)]
+        command += ["--config", str(config), "--simulated-clock", "--ready-file"]
+        command += [str(self._ready_file)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=directory
             )
+
+    def wait_until_ready(self) -> None:
+        """Wait until it says it is ready; raises `GatewayGoneError` when it does not."""
         try:
-            ready = self._wait(ready_file)
+            ready = self._wait()
         except BaseException:
             self.kill()
             raise
         self.gwmp_port = int(ready["gwmp_udp"])
         self.clock_port = int(ready["clock_tcp"])
 
-    def _wait(self, ready_file: Path) -> dict[str, int]:
+    def _wait(self) -> dict[str, int]:
         deadline = time.monotonic() + _READY_TIMEOUT_S
-        while not ready_file.exists():
+        while not self._ready_file.exists():
             if self._process.poll() is not None:
                 raise GatewayGoneError(f"the gateway did not start\n{self.last_words()}")
             if time.monotonic() > deadline:
                 raise GatewayGoneError(f"the gateway is not ready in time\n{self.last_words()}")
             time.sleep(0.01)  # it is another process: nothing to be told by
-        ready: dict[str, int] = json.loads(ready_file.read_text())
+        ready: dict[str, int] = json.loads(self._ready_file.read_text())
         return ready
 
     @property

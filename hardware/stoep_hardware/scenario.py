@@ -124,9 +124,11 @@ class Street:
             self.plan, directory, broker=broker, planning_at=planning_at
         )
         try:
+            # The gateway starts while the boards are made.
+            self.gateway = GatewayProcess(self.config, self.directory)
             for planned in self.planned:
                 self._add_device(planned, *(make_device or _firmware)(self, planned))
-            self.start_gateway()
+            self._attach(self.gateway)
         except BaseException:
             self.close()
             raise
@@ -180,12 +182,7 @@ class Street:
     def start_gateway(self) -> None:
         """Start the gateway, the first time or after it has been stopped or killed."""
         self.gateway = GatewayProcess(self.config, self.directory)
-        self.lockstep.attach(
-            self.forwarders,
-            self.gateway.clock_port,
-            self.gateway.gwmp_port,
-            self.gateway.last_words,
-        )
+        self._attach(self.gateway)
 
     def stop_gateway(self) -> int:
         """Ask the gateway to end and return its exit code; its street goes on without it."""
@@ -230,6 +227,12 @@ class Street:
         return total
 
     # Building.
+
+    def _attach(self, gateway: GatewayProcess) -> None:
+        gateway.wait_until_ready()
+        self.lockstep.attach(
+            self.forwarders, gateway.clock_port, gateway.gwmp_port, gateway.last_words
+        )
 
     def _container(self, planned: PlannedContainer) -> Container:
         curve: FillCurve
