@@ -11,7 +11,7 @@ from pathlib import Path
 
 __all__ = ["Gateway"]
 
-_START_S = 30.0
+_START_S = 120.0  # a busy machine has been seen to stand still for a minute
 _STOP_S = 15.0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import altered_gateway
 from gateway_process import Gateway
 from load import CONTAINER, Device
 from syscall_trace import TracedProcess
@@ -91,15 +92,21 @@ class MortalGateway(Gateway):
         self._traced: TracedProcess | None = None
         self._pid = 0
 
-    def start(self, trace: Path | None = None) -> None:
-        """Start it and wait until it is ready; with ``trace``, under strace."""
+    def start(self, trace: Path | None = None, pragma: str = "") -> None:
+        """Start it and wait until it is ready.
+
+        With ``trace``, under strace; ``pragma`` then alters its database.
+        """
         if trace is None:
             super().start()
             return
         ready_file = self.folder / "ready.json"
         ready_file.unlink(missing_ok=True)
+        command = list(self._command)
+        if pragma:
+            command[1:3] = [altered_gateway.__file__, pragma]
         self._traced = TracedProcess(
-            self._command, trace, cwd=self.folder, stderr=self.folder / "gateway.log"
+            command, trace, cwd=self.folder, stderr=self.folder / "gateway.log"
         )
         process = self._traced.process
         wait_until(lambda: ready_file.exists() or process.poll() is not None, "gateway is ready")

@@ -25,6 +25,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from traced_files import Entries, Node, Recording, Resize, Sync, Write
 
@@ -80,6 +81,7 @@ class Disk:
             key=lambda event: event[0],
         )
         self._next = 0
+        self._synced = 0
         self._contents: dict[Node, bytearray] = {}
         self._entries: dict[Node, dict[str, Node]] = {}
         for node in recording.nodes:
@@ -100,6 +102,7 @@ class Disk:
                 self._pending.setdefault(event.node, []).append(event)
 
     def _sync(self, sync: Sync) -> None:
+        self._synced += 1
         pending = self._pending.pop(sync.node, [])
         for change in pending:
             if change.end < sync.start:
@@ -107,6 +110,11 @@ class Disk:
         rest = [change for change in pending if change.end >= sync.start]
         if rest:
             self._pending[sync.node] = rest
+
+    @property
+    def syncs(self) -> int:
+        """How many syncs have returned: as long as it stays, so does what is durable."""
+        return self._synced
 
     @property
     def unsynced(self) -> int:
@@ -190,47 +198,65 @@ def examine(
     *,
     seed: int,
     other_cuts: int = 200,
-    torn_per_cut: int = 1,
+    torn_per_cut: int = 2,
 ) -> Report:
     """Cut the power at every claim and at ``other_cuts`` random places, and open what is left.
 
-    At each cut three kinds of disk: only what was synced, all that was written, and random
-    subsets. SQLite must find each sound; ``read`` returns the facts in it and what is wrong with
-    them; the facts of every claim made by then must be there.
+    At each cut a disk with only what was synced; at the random ones also with all that was
+    written, and with random parts of it. SQLite must find each sound; ``read`` returns the facts
+    in it and what is wrong with them; the facts of every claim made by then must be there.
     """
     chance = random.Random(seed)
     moments = [change.start + 1 for change in recording.changes]
     moments += [sync.end + 1 for sync in recording.syncs]
-    places = {claim.at for claim in claims}
-    places.update(chance.sample(moments, min(other_cuts, len(moments))))
+    others = set(chance.sample(moments, min(other_cuts, len(moments))))
     claims = sorted(claims, key=lambda claim: claim.at)
     starts = [claim.at for claim in claims]
     disk = Disk(recording)
     report = Report(claims=len(claims))
-    for at in sorted(places):
+    synced = _Left(set(), [])
+    syncs = -1
+    for at in sorted(others.union(starts)):
         disk.advance(at)
         report.cuts += 1
         report.unsynced_changes = max(report.unsynced_changes, disk.unsynced)
+        if disk.syncs != syncs:  # else it is the same disk as at the last cut
+            syncs = disk.syncs
+            synced = _left(disk.files(NONE), database, read, scratch)
+            report.states += 1
+        fates = [("synced only", synced)]
+        if at in others and disk.unsynced:
+            survivals = [ALL] + [torn(chance) for _ in range(torn_per_cut)]
+            for name, survive in zip(
+                ("all written", *["torn"] * torn_per_cut), survivals, strict=True
+            ):
+                fates.append((name, _left(disk.files(survive), database, read, scratch)))
+                report.states += 1
         made = claims[: bisect_right(starts, at)]
         due = [claim for claim in made if claim.lasting or claim.at == at]
-        fates = [("synced only", NONE)]
-        if disk.unsynced:
-            fates.append(("all written", ALL))
-            fates += [(f"torn {i}", torn(chance)) for i in range(torn_per_cut)]
-        for name, survive in fates:
-            report.states += 1
-            for complaint in _complaints(disk.files(survive), database, due, read, scratch):
-                report.violations.append(f"cut at {at}, {name}: {complaint}")
+        for name, left in fates:
+            complaints = list(left.problems)
+            complaints += [
+                f"{claim.what}, but not stored: {sorted(map(repr, claim.facts - left.facts))}"
+                for claim in due
+                if not claim.facts <= left.facts
+            ]
+            report.violations += [f"cut at {at}, {name}: {what}" for what in complaints]
     return report
 
 
-def _complaints(
+class _Left(NamedTuple):
+    facts: set[Hashable]
+    problems: list[str]
+
+
+def _left(
     files: dict[str, bytes],
     database: str,
-    claims: list[Claim],
     read: Callable[[sqlite3.Connection], tuple[set[Hashable], list[str]]],
     scratch: Path,
-) -> Iterator[str]:
+) -> _Left:
+    """Open what a cut left as SQLite does after one."""
     lay_out(files, scratch)
     (scratch / database).parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(scratch / database, isolation_level=None)
@@ -238,14 +264,10 @@ def _complaints(
         connection.execute("PRAGMA synchronous = OFF")  # this copy need not survive anything
         result = connection.execute("PRAGMA integrity_check(1)").fetchall()
         if result != [("ok",)]:
-            yield f"integrity: {result[0][0]}"
-        facts, problems = read(connection)
-        yield from problems
-        for claim in claims:
-            if not claim.facts <= facts:
-                yield f"{claim.what}, but not stored: {sorted(map(repr, claim.facts - facts))}"
+            return _Left(set(), [f"integrity: {result[0][0]}"])
+        return _Left(*read(connection))
     except sqlite3.DatabaseError as error:
-        yield f"cannot be read: {error}"
+        return _Left(set(), [f"cannot be read: {error}"])
     finally:
         connection.close()
 
