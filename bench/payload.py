@@ -12,6 +12,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from stoep_protocol import messages
 from stoep_protocol.messages import BayReport, BinReport
@@ -41,7 +42,8 @@ def container_year(rng: random.Random, has_false_echo: bool) -> Iterator[Reading
         full = level_mm / depth_mm
         if full >= 1 or (of_day == 8 and rng.random() < (0.12 if full < 0.5 else 0.35)):
             level_mm = 0.0
-        distance: int | None = max(int(depth_mm - level_mm + rng.gauss(0, 6)), 30)
+        surface_mm = max(int(depth_mm - level_mm + rng.gauss(0, 6)), 30)
+        distance: int | None = surface_mm
         quality = rng.choices((4, 3, 2), (90, 8, 2))[0]
         if has_false_echo and run == 0 and rng.random() < 1 / (3 * 4.3):
             run = 1 + int(rng.expovariate(1 / 3.8))
@@ -49,7 +51,7 @@ def container_year(rng: random.Random, has_false_echo: bool) -> Iterator[Reading
             run -= 1
             distance = false_mm + rng.randrange(-4, 5)
         elif rng.random() < 0.029:
-            distance = max(distance + rng.choice((-1, 1)) * rng.randrange(150, 900), 30)
+            distance = max(surface_mm + rng.choice((-1, 1)) * rng.randrange(150, 900), 30)
             quality = 1
         elif rng.random() < 0.005:
             distance = None
@@ -121,11 +123,10 @@ def main() -> None:
         ("bay", BayReport(OCCUPIED, 16_383, 0, 4000)),
     ):
         f_port, data = messages.encode(report)
-        print(
-            f"payload_{name}_encode_us {microseconds(lambda r=report: messages.encode(r)):.2f} us"
-        )
-        decoded = microseconds(lambda p=f_port, d=data: messages.decode(p, d))
-        print(f"payload_{name}_decode_us {decoded:.2f} us")
+        encoding = microseconds(partial(messages.encode, report))
+        decoding = microseconds(partial(messages.decode, f_port, data))
+        print(f"payload_{name}_encode_us {encoding:.2f} us")
+        print(f"payload_{name}_decode_us {decoding:.2f} us")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ SEQUENCE_MODULUS = 1024
 CHANGE_COUNT_MODULUS = 16_384
 
 DISTANCE_MAX_MM = 10_000
-QUALITY_MAX = 4  # LwM2M object 3435, measurement quality: 0 worst, 4 best
+# As LwM2M has it: 0 unchecked, 1 and 2 rejected (surely, probably), 3 suspicious, 4 accepted.
+QUALITY_MAX = 4
 TEMPERATURE_MIN_C = -40
 TEMPERATURE_MAX_C = 85
 TEMPERATURE_OFFSET_C = 10  # so that -14 to 33 °C take one byte

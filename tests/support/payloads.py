@@ -12,6 +12,7 @@ from typing import Any
 
 import cbor2
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from stoep_protocol import messages, schema
 from stoep_protocol.history import gap_min
@@ -22,6 +23,9 @@ PROTOCOL = pathlib.Path(messages.__file__).parent
 CODEC = PROTOCOL / "codec.js"
 ORACLES = TESTS / "oracles"
 VECTORS = json.loads((TESTS / "vectors" / "payload.json").read_text())
+
+# The machine may be busy: how long an example takes says nothing about the code.
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 F_PORTS = range(schema.F_PORT_BIN, schema.F_PORT_BIN_PAST + 1)
 CDDL_RULES = {

@@ -8,7 +8,7 @@ from typing import Any
 import cbor2
 import pytest
 from cddl import conforms
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from payloads import (
     CDDL_RULES,
@@ -22,6 +22,7 @@ from payloads import (
     items_of,
     nearly_payloads,
     plain,
+    untimed,
 )
 from stoep_protocol import cbor, messages, schema
 from stoep_protocol.errors import DecodeError
@@ -59,6 +60,7 @@ def test_cbor2_writes_and_reads_the_vector(vector: dict[str, Any]) -> None:
     assert cbor2.loads(data) == items_of(vector)
 
 
+@untimed
 @given(
     st.lists(
         st.none() | st.integers(-(1 << 32), (1 << 32) - 1) | st.binary(max_size=255), max_size=23
@@ -70,6 +72,7 @@ def test_cbor2_and_ours_write_the_same_array(items: list[int | bytes | None]) ->
     assert cbor.decode_array(data) == items
 
 
+@untimed
 @given(st.binary(max_size=24))
 def test_what_ours_reads_cbor2_reads_as_the_same(data: bytes) -> None:
     try:
@@ -91,6 +94,7 @@ def test_vector_conforms_to_the_cddl(vector: dict[str, Any]) -> None:
             assert conforms(CDDL, rule, data)
 
 
+@settings(untimed, max_examples=30)  # zcbor takes its time
 @given(any_message)
 def test_every_message_conforms_to_the_cddl(message: messages.Message) -> None:
     f_port, data = messages.encode(message)
@@ -166,23 +170,27 @@ def test_codec_keeps_up_and_down_apart(codec: Codec) -> None:
     assert codec("decodeDownlink", fPort=12, bytes=[0x80]) == {"errors": ["f-port"]}
 
 
+@untimed
 @given(message=any_message)
 def test_codec_decodes_what_ours_encodes(codec: Codec, message: messages.Message) -> None:
     f_port, data = messages.encode(message)
     assert codec.decode(f_port, data) == in_python(f_port, data)
 
 
+@untimed
 @given(payload=nearly_payloads())
 def test_codec_and_ours_accept_and_refuse_alike(codec: Codec, payload: tuple[int, bytes]) -> None:
     f_port, data = payload
     assert codec.decode(f_port, data) == in_python(f_port, data)
 
 
+@untimed
 @given(f_port=st.integers(9, 16), data=st.binary(max_size=20))
 def test_codec_and_ours_agree_on_any_bytes(codec: Codec, f_port: int, data: bytes) -> None:
     assert codec.decode(f_port, data) == in_python(f_port, data)
 
 
+@untimed
 @given(configuration=configurations)
 def test_codec_encodes_the_configurations_that_ours_does(
     codec: Codec, configuration: messages.Configuration

@@ -15,6 +15,7 @@ from payloads import (
     nearly_payloads,
     qualities,
     reports,
+    untimed,
 )
 from stoep_protocol import messages, schema
 from stoep_protocol.errors import DecodeError
@@ -54,6 +55,7 @@ def as_received(message: messages.Message) -> messages.Message:
     return message
 
 
+@untimed
 @given(any_message)
 def test_messages_come_back(message: messages.Message) -> None:
     f_port, data = encode(message)
@@ -62,6 +64,7 @@ def test_messages_come_back(message: messages.Message) -> None:
     assert encode(received) == (f_port, data)
 
 
+@untimed
 @given(nearly_payloads() | st.tuples(st.integers(-1, 256), st.binary(max_size=64)))
 def test_bytes_are_the_one_encoding_of_a_message_or_a_decode_error(
     payload: tuple[int, bytes],
@@ -86,6 +89,7 @@ def test_no_short_payload_raises_anything_else() -> None:
                 assert encode(message) == (f_port, bytes(octets))
 
 
+@untimed
 @given(any_message)
 def test_every_part_of_a_message_is_refused(message: messages.Message) -> None:
     f_port, data = encode(message)
@@ -94,6 +98,7 @@ def test_every_part_of_a_message_is_refused(message: messages.Message) -> None:
             decode(f_port, data[:length])
 
 
+@untimed
 @given(bay_reports)
 def test_durations_are_right_to_three_percent_or_two_seconds(report: BayReport) -> None:
     received = decode(*encode(report))
@@ -137,6 +142,7 @@ def test_bin_report_with_three_past_readings_takes_at_most_18_bytes(interval: in
     assert max(sizes) == 18
 
 
+@untimed
 @given(
     bin_reports(max_history=0).filter(lambda report: not report.age_min),
     intervals,
@@ -157,6 +163,7 @@ def test_no_report_at_a_regular_interval_exceeds_its_limit(
     assert len(encode(report)[1]) <= 18
 
 
+@untimed
 @given(bin_reports(max_history=3))
 def test_a_gap_that_is_not_regular_costs_at_most_two_bytes_each(report: BinReport) -> None:
     ages = [report.age_min, *(age for age, _, _ in report.history)]
@@ -167,6 +174,7 @@ def test_a_gap_that_is_not_regular_costs_at_most_two_bytes_each(report: BinRepor
     assert len(encode(report)[1]) <= 18 + 2 * irregular
 
 
+@untimed
 @given(bay_reports)
 def test_bay_report_takes_at_most_7_bytes(report: BayReport) -> None:
     assert len(encode(report)[1]) <= (7 if report.flags else 6)
@@ -180,6 +188,7 @@ def test_largest_bay_report_takes_7_bytes() -> None:
         assert len(encode(report)[1]) <= 7
 
 
+@untimed
 @given(reports, st.integers(US915_DR0, 60))
 def test_every_report_splits_into_what_fits(message: messages.Message, room: int) -> None:
     parts = split(message, room)
@@ -189,6 +198,7 @@ def test_every_report_splits_into_what_fits(message: messages.Message, room: int
         assert parts == [message]
 
 
+@untimed
 @given(bin_reports(), st.integers(US915_DR0, 60))
 def test_split_report_holds_the_same_readings(report: BinReport, room: int) -> None:
     whole = readings(report, report.sequence + 65_536)
@@ -204,6 +214,7 @@ def test_split_report_holds_the_same_readings(report: BinReport, room: int) -> N
     assert [(n, age, rounded(mm), q) for n, age, mm, q in whole[1:]] == listed[1:]
 
 
+@untimed
 @given(bin_reports(), st.integers(US915_DR0, 60))
 def test_fit_keeps_the_longest_history_that_fits(report: BinReport, room: int) -> None:
     fitted = fit(report, room)
@@ -216,12 +227,14 @@ def test_fit_keeps_the_longest_history_that_fits(report: BinReport, room: int) -
         assert len(encode(fitted)[1]) > room
 
 
+@untimed
 @given(st.builds(Status, errors=st.lists(st.integers(0, 255), max_size=16).map(tuple)))
 def test_split_status_keeps_its_errors_in_order(status: Status) -> None:
     parts = split(status, US915_DR0)
     assert sum((part.errors for part in parts if isinstance(part, Status)), ()) == status.errors
 
 
+@untimed
 @given(
     st.integers(0, 1 << 20),
     st.integers(-511, 511),
