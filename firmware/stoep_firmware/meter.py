@@ -4,7 +4,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stoep_firmware._types import Config
 
-# Currents in µA of a Heltec V3 with its radio, for states of config.json's `board.currents_ua`.
+# Currents in µA of a Heltec V3, for the states that config.json's `board.currents_ua` leaves out.
 _CURRENTS_UA = {
     "awake": 30000,
     "light": 1000,
@@ -20,20 +20,19 @@ class Meter:
     """Adds up charge; `used_uc` is the sum, in µC."""
 
     def __init__(self, wiring: "Config", used_uc: int = 0) -> None:
-        self._currents = wiring.get("currents_ua", _CURRENTS_UA)
-        self._wake_uc = wiring.get("wake_uc", _WAKE_UC)
+        self._currents = wiring.get("currents_ua", {})
         self.used_uc = used_uc
 
     def add(self, state: str, ms: int) -> None:
         """Count a state that lasted so long."""
         if ms > 0:
-            current_ua: int = self._currents.get(state, 0)
+            current_ua: int = self._currents.get(state, _CURRENTS_UA[state])
             self.used_uc += current_ua * ms // 1000
 
     def woken(self, slept_ms: int) -> None:
         """Count a deep sleep and the start that ended it."""
         self.add("deep", slept_ms)
-        self.used_uc += self._wake_uc
+        self.used_uc += _WAKE_UC
 
     def used_mah(self) -> int:
         """Return the charge in mAh."""

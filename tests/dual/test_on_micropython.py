@@ -30,7 +30,8 @@ def test_file_passes_on_micropython(path: pathlib.Path) -> None:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     )
     assert expected, f"{path} holds no test"
-    search_path = (HERE, ROOT / "protocol", ROOT / "firmware", ".frozen")
+    support = ROOT / "tests/support"
+    search_path = (HERE, support, ROOT / "protocol", ROOT / "firmware", ".frozen")
     run = subprocess.run(
         [micropython(), str(ROOT / "tests/support/dual_runner.py"), path.stem],
         env={**os.environ, "MICROPYPATH": ":".join(map(str, search_path))},

@@ -57,7 +57,7 @@ class Lis3mdl:
 
     def measure(self) -> None:
         """Measure continuously, ten times a second, with medium averaging; no interrupt."""
-        self._write(_INT_CFG, b"\x08")  # bit 3 has to be 1 (DS 7.10)
+        self._write(_INT_CFG, b"\x0c")  # disabled, so low; bit 3 has to be 1 (DS 7.13)
         self._setup(False)
 
     def fresh(self) -> bool:
@@ -91,7 +91,7 @@ class Lis3mdl:
         threshold = min(threshold, 0x7FFF)
         self._write(_OFFSET, offset)
         self._write(_INT_THS, bytes((threshold & 0xFF, threshold >> 8)))
-        self._write(_INT_CFG, b"\xed")  # all axes, 01, active high, latched, enabled (DS 7.10)
+        self._write(_INT_CFG, b"\xed")  # all axes, 01, active high, latched, enabled (DS 7.13)
 
     def settle(self) -> None:
         """Let go of what INT latched, and go on at 0.625 Hz in low power."""

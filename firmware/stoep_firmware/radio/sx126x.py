@@ -234,7 +234,7 @@ class Sx126x:
 
     def _modulation(self, freq_hz: int, sf: int, bw_hz: int) -> None:
         self._command(_SET_STANDBY, 0)
-        steps = (freq_hz << 25) // 32000000
+        steps = ((freq_hz << 25) + 16000000) // 32000000
         self._command(
             _SET_RF_FREQUENCY,
             steps >> 24,

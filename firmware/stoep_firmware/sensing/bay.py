@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Field = tuple[int, int, int]
 
-_FORMAT = "<BBHqiiiiI"
+_FORMAT = "<BBBHqiiiiI"
 _LEARNED = 8  # free readings after which the baseline counts as calibrated
 _SETTLED_SHARE = 6  # readings within a sixth of the threshold of each other are a still field
 
@@ -37,6 +37,7 @@ class Bay:
         self.change_count = 0
         self.since_ms = 0
         self.previous_ms = -1
+        self._seen_begin = 0  # whether since_ms is when the state began, not when we first looked
         self._readings = 0
         self._baseline = (0, 0, 0)
         self._car = 0  # what the car there makes, in counts
@@ -68,6 +69,7 @@ class Bay:
         """The clock has begun anew: the state counts from here, the one before is not known."""
         self.since_ms = now_ms
         self.previous_ms = -1
+        self._seen_begin = 0
 
     def calibration(self) -> int:
         """Return the schema's calibration code."""
@@ -80,6 +82,7 @@ class Bay:
         return struct.pack(
             _FORMAT,
             self.state,
+            self._seen_begin,
             self._readings,
             self.change_count,
             self.since_ms,
@@ -94,6 +97,7 @@ class Bay:
         """Take back what `pack` gave."""
         (
             self.state,
+            self._seen_begin,
             self._readings,
             self.change_count,
             self.since_ms,
@@ -116,7 +120,8 @@ class Bay:
         self._readings = min(self._readings + 1, 255)
 
     def _change(self, state: int, now_ms: int) -> None:
-        self.previous_ms = now_ms - self.since_ms
+        self.previous_ms = now_ms - self.since_ms if self._seen_begin else -1
+        self._seen_begin = 1
         self.since_ms = now_ms
         self.state = state
         self.change_count = (self.change_count + 1) % CHANGE_COUNT_MODULUS

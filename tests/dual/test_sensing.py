@@ -1,0 +1,193 @@
+"""Distances and fields to readings and states; frames out of a serial stream; the outbox."""
+
+from stoep_firmware.drivers.a02yyuw import Burst
+from stoep_firmware.outbox import KEPT, Outbox
+from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
+from stoep_firmware.sensing.bin import reading
+from stoep_firmware.session import RESERVE
+from stoep_protocol import schema
+from stoep_protocol.messages import decode, encode, fit
+
+
+def test_burst_becomes_one_reading():
+    weak, unstable, blocked = schema.ECHO_WEAK, schema.ECHO_UNSTABLE, schema.ECHO_BLOCKED
+    for distances_mm, expected in (
+        ([800, 801, 799, 800, 802], (800, 4, 0)),
+        ([800, 801, 4000, 800, 802], (801, 4, 0)),  # one stray
+        ([800, 850, 799, 840, 802], (802, 2, 0)),
+        ([800, 1850, 799, 1840, 802], (802, 1, unstable)),
+        ([800, 801, 799, 800], (800, 3, 0)),
+        ([800, 801], (800, 2, weak)),
+        ([800, 1000], (900, 1, weak | unstable)),
+        ([], (None, 0, 0)),
+        ([0, 0, 0, 0, 0], (None, 0, 0)),  # how some units say that there was no echo
+        ([29, 12, 25, 29, 1], (None, 0, blocked)),
+        ([29, 12, 25, 500, 501], (500, 2, weak | blocked)),
+        ([4501, 5000, 4500, 30, 30], (30, 1, unstable)),
+    ):
+        assert reading(distances_mm, 5) == expected, distances_mm
+
+
+def test_frames_are_found_in_a_dirty_stream():
+    stream = b"\x03\xff\xff\x03\x20\x22\xff\x03\x21\x23\xff\x03\x21\x24\x00\xff\xff\x01\xff"
+    #          rest   FF 0320 sum 22  FF 0321 sum 23  wrong sum        noise      FF FF01: sum FF
+    expected = [0x0320, 0x0321, 0xFF01]
+    whole = Burst()
+    whole.feed(stream)
+    assert whole.distances_mm == expected
+    assert whole.octets == len(stream)
+    single = Burst()
+    for at in range(len(stream)):
+        single.feed(stream[at : at + 1])
+    assert single.distances_mm == expected
+
+
+def test_report_repeats_earlier_readings_with_their_ages():
+    outbox = Outbox()
+    for number in range(6):
+        outbox.add(3_600_000 * number + 1000, 500 + 10 * number, 4)
+        outbox.sent()
+    report = outbox.report(3_600_000 * 5 + 1200, 3, schema.ECHO_WEAK)
+    assert (report.sequence, report.distance_mm, report.quality) == (5, 550, 4)
+    assert (report.age_min, report.flags) == (0, schema.ECHO_WEAK)
+    assert report.history == ((60, 540, 4), (120, 530, 4), (180, 520, 4))
+    f_port, data = encode(report)
+    assert (f_port, decode(f_port, data)) == (schema.F_PORT_BIN, report)
+
+
+def test_report_carries_all_that_has_not_been_sent():
+    outbox = Outbox()
+    for number in range(30):
+        outbox.add(3_600_000 * number, None if number == 20 else 500, 4)
+    report = outbox.report(3_600_000 * 29, 3, 0)
+    assert len(report.history) == KEPT - 1
+    assert report.history[8] == (9 * 60, None, 4)
+    assert len(encode(fit(report, 51))[1]) <= 51
+    assert len(fit(report, 11).history) < 3
+    outbox.sent()
+    assert len(outbox.report(3_600_000 * 29, 3, 0).history) == 3
+
+
+def test_reading_that_had_to_wait_says_its_age():
+    outbox = Outbox()
+    outbox.add(0, 510, 4)
+    outbox.add(3_600_000, 500, 4)
+    assert outbox.report(3_600_000 + 200_000, 3, 0).age_min == 0
+    report = outbox.report(3_600_000 * 2, 3, 0)
+    assert report.age_min == 60
+    assert report.history == ((120, 510, 4),)
+    assert encode(report)[0] == schema.F_PORT_BIN_PAST
+
+
+def test_outbox_survives_deep_sleep():
+    outbox = Outbox()
+    for number in range(KEPT + 3):
+        outbox.add((1 << 45) + 60_000 * number, None if number % 5 == 0 else 4500, number % 5)
+    again = Outbox()
+    again.unpack(outbox.pack())
+    now_ms = (1 << 45) + 60_000 * (KEPT + 3)
+    assert again.report(now_ms, 24, 0) == outbox.report(now_ms, 24, 0)
+    assert len(outbox.pack()) < 300
+
+
+def test_no_sequence_number_is_used_twice():
+    used = set()
+    outbox = Outbox()
+    stored = 0
+    for wake in range(300):
+        if outbox.add(wake, 500, 4):
+            stored = outbox.limit
+        sequence = outbox.report(wake, 0, 0).sequence
+        assert sequence not in used
+        used.add(sequence)
+        if wake % 7 == 6:  # a power loss: only what storage has is left
+            outbox = Outbox()
+            outbox.restart(stored)
+    assert max(used) <= 300 // 7 * RESERVE + RESERVE
+
+
+def test_sequence_wraps():
+    outbox = Outbox()
+    outbox.restart(0xFFF0)
+    for number in range(2 * RESERVE):
+        assert outbox.add(number, 500, 4) == (number in (0, RESERVE))
+        assert outbox.sequence == (0xFFF0 + number) & 0xFFFF
+
+
+THRESHOLD = 445  # counts: 6.5 uT
+
+
+def bay_after(*fields):
+    bay = Bay()
+    now_ms = 0
+    changes = []
+    for field in fields:
+        now_ms += 1_000_000
+        if bay.update(field, now_ms, THRESHOLD):
+            changes.append((now_ms // 1_000_000, bay.state))
+    return bay, changes
+
+
+def test_car_comes_and_goes():
+    empty = (1400, -170, 1745)
+    car = (1900, -170, 2245)
+    bay, changes = bay_after(empty, empty, car, car, empty, car)
+    assert changes == [(3, schema.OCCUPIED), (5, schema.FREE), (6, schema.OCCUPIED)]
+    assert bay.change_count == 3
+    assert bay.since_ms == 6_000_000
+    assert bay.previous_ms == 1_000_000
+
+
+def test_duration_before_the_first_change_is_not_known():
+    bay, changes = bay_after((0, 0, 0), (1000, 0, 0))
+    assert len(changes) == 1
+    assert bay.previous_ms == -1
+
+
+def test_drift_of_an_empty_bay_is_no_car():
+    fields = [(1400 + 30 * step, -170 - 30 * step, 1745) for step in range(60)]
+    bay, changes = bay_after(*fields)
+    assert changes == []
+    assert bay.calibration() == schema.CALIBRATION_DONE
+
+
+def test_drift_under_a_long_stay_does_not_hide_the_leaving():
+    # 4 uT on every axis, 7 in all: over the threshold for coming.
+    drift = 275
+    fields = [(0, 0, 0), (2000, 0, 0), (2000 + drift, drift, drift), (drift, drift, drift)]
+    _, changes = bay_after(*fields)
+    assert changes == [(2, schema.OCCUPIED), (4, schema.FREE)]
+
+
+def test_hysteresis_keeps_a_field_at_the_edge_quiet():
+    fields = [(0, 0, 0)] + [(THRESHOLD + (20 if step % 2 else -20), 0, 0) for step in range(20)]
+    _, changes = bay_after(*fields)
+    assert len(changes) <= 1
+
+
+def test_neighbours_car_is_no_car():
+    _, changes = bay_after((0, 0, 0), (240, 0, 0), (240, 0, 0), (0, 0, 0), (240, 0, 0))
+    assert changes == []
+
+
+def test_bay_survives_deep_sleep():
+    bay, _ = bay_after((1, -2, 30000), (1000, -2, -30000))
+    again = Bay()
+    again.unpack(bay.pack())
+    assert again.pack() == bay.pack()
+    assert (again.state, again.change_count, again.since_ms) == (1, 1, 2_000_000)
+    again.forget_times(5)
+    assert (again.since_ms, again.previous_ms) == (5, -1)
+    again.update((1, -2, 30000), 9_000, THRESHOLD)
+    assert again.previous_ms == -1
+
+
+def test_moving_field_is_not_settled():
+    still = [(1000, -500, 20), (1010, -505, 22), (1004, -490, 18)]
+    assert settled(still, THRESHOLD) == (1004, -499, 20)
+    assert settled(still + [(1000, -500, 400)], THRESHOLD) is None
+
+
+def test_change_over_the_threshold_shows_on_an_axis():
+    for change in ((445, 0, 0), (0, 315, 315), (257, -257, 257)):
+        assert max([abs(value) for value in change]) >= axis_threshold(THRESHOLD)
