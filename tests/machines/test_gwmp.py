@@ -1,0 +1,374 @@
+"""The GWMP server's machine: what each datagram causes, and what no datagram can cause."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stoep_gateway.forwarders import gwmp
+from stoep_gateway.forwarders.gwmp import (
+    DatagramReceived,
+    GatewayStat,
+    GwmpServer,
+    SendDatagram,
+    parse_tx_ack,
+)
+from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame
+
+EUI = bytes.fromhex("0016c001ff10a235")
+STRANGER = bytes.fromhex("1111111111111111")
+UP, DOWN = ("192.0.2.1", 40001), ("192.0.2.1", 40002)
+PHY = bytes(range(23))
+
+VECTORS = [
+    vector
+    for vector in json.loads(
+        (Path(__file__).parents[1] / "vectors" / "lorawan.json").read_text(encoding="utf-8")
+    )["vectors"]
+    if vector["kind"] == "gwmp"
+]
+
+RXPK = {
+    "jver": 1,
+    "tmst": 3512348611,
+    "chan": 2,
+    "rfch": 0,
+    "freq": 868.5,
+    "stat": 1,
+    "modu": "LORA",
+    "datr": "SF9BW125",
+    "codr": "4/5",
+    "rssi": -107,
+    "lsnr": -3.2,
+    "size": len(PHY),
+    "data": base64.b64encode(PHY).decode(),
+}
+
+
+def push(body: object, eui: bytes = EUI, token: bytes = b"\xab\xcd") -> DatagramReceived:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return DatagramReceived(b"\x02" + token + b"\x00" + eui + data, UP)
+
+
+def pull(eui: bytes = EUI, address: tuple = DOWN) -> DatagramReceived:
+    return DatagramReceived(b"\x02\x12\x34\x02" + eui, address)
+
+
+def tx_ack(token: bytes, body: bytes = b"", eui: bytes = EUI, address: tuple = DOWN):
+    return DatagramReceived(b"\x02" + token + b"\x05" + eui + body, address)
+
+
+def order(downlink_id: int = 7) -> Transmit:
+    return Transmit(downlink_id, EUI, 4_294_000_000, 869_525_000, 12, 125_000, 27, PHY)
+
+
+@pytest.fixture
+def server() -> GwmpServer:
+    return GwmpServer([EUI])
+
+
+@pytest.fixture
+def connected(server: GwmpServer) -> GwmpServer:
+    server.handle(pull(), 0)
+    return server
+
+
+def token_of(server: GwmpServer, now: int = 0, downlink_id: int = 7) -> bytes:
+    (sent,) = server.handle(order(downlink_id), now)
+    assert isinstance(sent, SendDatagram)
+    return sent.data[1:3]
+
+
+def reasons(actions: list) -> list[str]:
+    return [action.reason for action in actions if isinstance(action, Rejected)]
+
+
+def test_push_data_is_acknowledged_first_and_then_read(server):
+    ack, frame = server.handle(push({"rxpk": [RXPK]}), 5000)
+    assert ack == SendDatagram(bytes.fromhex("02abcd01"), UP)
+    assert frame == UplinkFrame(
+        phy_payload=PHY,
+        gateway_eui=EUI,
+        tmst_us=3512348611,
+        freq_hz=868_500_000,
+        sf=9,
+        bw_hz=125_000,
+        rssi_dbm=-107.0,
+        snr_db=-3.2,
+        received_ms=5000,
+    )
+
+
+def test_stat_and_receptions_may_come_together_or_apart(server):
+    stat = {"time": "2026-01-01 00:00:00 GMT", "rxnb": 2, "rxok": 2, "ackr": 100.0}
+    assert server.handle(push({"stat": stat}), 0)[1:] == [GatewayStat(EUI, stat)]
+    both = server.handle(push({"rxpk": [RXPK, RXPK], "stat": stat}), 0)
+    assert [type(action) for action in both] == [
+        SendDatagram,
+        UplinkFrame,
+        UplinkFrame,
+        GatewayStat,
+    ]
+
+
+def test_a_backlog_of_receptions_in_one_datagram(server):
+    actions = server.handle(push({"rxpk": [RXPK] * 52}), 0)
+    assert sum(isinstance(action, UplinkFrame) for action in actions) == 52
+
+
+@pytest.mark.parametrize("stripped", ["=", "=="])
+def test_base64_may_lack_padding(server, stripped):
+    phy = PHY if stripped == "=" else PHY[:-1]
+    text = base64.b64encode(phy).decode()
+    assert text.endswith(stripped)
+    _, frame = server.handle(push({"rxpk": [RXPK | {"data": text.rstrip("=")}]}), 0)
+    assert frame.phy_payload == phy
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stat": -1}, "rxpk_crc"),
+        ({"stat": 0}, "rxpk_no_crc"),
+        ({"datr": 50000, "modu": "FSK"}, "rxpk_modulation"),
+        ({"modu": "FSK"}, "rxpk_modulation"),
+        ({"datr": "SF13BW125"}, "rxpk_modulation"),
+        ({"datr": ["SF7BW125"]}, "rxpk_fields"),
+        ({"data": "****"}, "rxpk_base64"),
+        ({"data": "A"}, "rxpk_base64"),
+        ({"data": "ÄÄÄÄ"}, "rxpk_base64"),
+        ({"data": ""}, "rxpk_size"),
+        ({"data": base64.b64encode(bytes(256)).decode()}, "rxpk_size"),
+        ({"data": 12}, "rxpk_fields"),
+        ({"freq": "868.1"}, "rxpk_fields"),
+        ({"freq": 0}, "rxpk_range"),
+        ({"freq": 1e300}, "rxpk_range"),
+        ({"tmst": -1}, "rxpk_range"),
+        ({"tmst": 2**32}, "rxpk_range"),
+        ({"tmst": 1.5}, "rxpk_range"),
+        ({"tmst": True}, "rxpk_range"),
+        ({"tmst": None}, "rxpk_range"),
+        ({"rssi": None}, "rxpk_fields"),
+        ({"rssi": 4000}, "rxpk_range"),
+        ({"lsnr": -400}, "rxpk_range"),
+    ],
+)
+def test_a_reception_that_is_none(server, change, reason):
+    ack, rejected = server.handle(push({"rxpk": [RXPK | change]}), 0)
+    assert isinstance(ack, SendDatagram)
+    assert rejected.reason == reason
+    assert rejected.gateway_eui == EUI
+
+
+@pytest.mark.parametrize("missing", ["tmst", "freq", "datr", "rssi", "lsnr", "data"])
+def test_a_reception_without_a_field_that_is_needed(server, missing):
+    rxpk = {name: value for name, value in RXPK.items() if name != missing}
+    assert reasons(server.handle(push({"rxpk": [rxpk]}), 0)) == ["rxpk_fields"]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "gwmp_json"),
+        (b'{"rxpk":[{"tmst":35', "gwmp_json"),
+        (b'{"rxpk":[{"lsnr":NaN}]}', "gwmp_json"),
+        (b"\xff\xfe\x00", "gwmp_json"),
+        (b"[" * 20_000, "gwmp_json"),
+        (b'{"stat":' + b"9" * 5000 + b"}", "gwmp_json"),
+        (b"[]", "gwmp_json"),
+        (b'{"rxpk":{}}', "gwmp_rxpk"),
+        (b'{"rxpk":[' + b",".join([b"{}"] * 257) + b"]}", "gwmp_rxpk"),
+        (b'{"rxpk":[7]}', "rxpk_fields"),
+        (b'{"rxpk":[null]}', "rxpk_fields"),
+        (b'{"stat":[]}', "gwmp_stat"),
+    ],
+)
+def test_a_body_that_is_none_is_acknowledged_and_counted(server, body, reason):
+    ack, *rest = server.handle(push(body), 0)
+    assert ack == SendDatagram(bytes.fromhex("02abcd01"), UP)
+    assert reasons(rest) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "gwmp_truncated"),
+        (b"\x02\x00\x00\x00" + EUI[:7], "gwmp_truncated"),
+        (b"\x01\x00\x00\x00" + EUI + b"{}", "gwmp_version"),
+        (b"\x02\x00\x00\x01" + EUI, "gwmp_identifier"),
+        (b"\x02\x00\x00\x03" + EUI, "gwmp_identifier"),
+        (b"\x02\x00\x00\x04" + EUI, "gwmp_identifier"),
+        (b"\x02\x00\x00\x06" + EUI, "gwmp_identifier"),
+        (b"\x02\x00\x00\x00" + EUI + b" " * gwmp.MAX_DATAGRAM, "gwmp_too_long"),
+    ],
+)
+def test_what_is_no_datagram_of_a_forwarder_gets_no_answer(server, data, reason):
+    assert reasons(server.handle(DatagramReceived(data, UP), 0)) == [reason]
+    assert server.links[EUI].last_seen_ms is None
+
+
+def test_an_unregistered_gateway_is_refused_and_remembered(server):
+    for event in (push({"rxpk": [RXPK]}, STRANGER), pull(STRANGER)):
+        assert server.handle(event, 9) == [Rejected("gateway_not_registered", STRANGER.hex())]
+    assert server.unregistered == {STRANGER: (9, DOWN)}
+
+
+def test_only_so_many_strangers_are_remembered_the_last_ones(server):
+    for number in range(gwmp.MAX_UNREGISTERED + 5):
+        server.handle(pull(number.to_bytes(8, "big")), number)
+    assert len(server.unregistered) == gwmp.MAX_UNREGISTERED
+    assert min(server.unregistered) == (5).to_bytes(8, "big")
+
+
+def test_a_gateway_that_sends_too_much_is_held_back_and_recovers():
+    server = GwmpServer([EUI, STRANGER], datagrams_per_s=10, burst=3)
+    kept = [reasons(server.handle(pull(), 0)) for _ in range(5)]
+    assert kept == [[], [], [], ["gateway_rate_limit"], ["gateway_rate_limit"]]
+    assert reasons(server.handle(pull(STRANGER), 0)) == []
+    assert reasons(server.handle(pull(), 99)) == ["gateway_rate_limit"]
+    assert reasons(server.handle(pull(), 100)) == []
+    assert reasons(server.handle(pull(), 100)) == ["gateway_rate_limit"]
+    # A long silence saves up no more than a burst.
+    assert [reasons(server.handle(pull(), 1_000_000)) for _ in range(4)][-1] == [
+        "gateway_rate_limit"
+    ]
+
+
+def test_pull_data_is_acknowledged_and_says_where_downlinks_go(server):
+    assert server.handle(pull(), 0) == [SendDatagram(bytes.fromhex("02123404"), DOWN)]
+    elsewhere = ("192.0.2.1", 50000)
+    server.handle(pull(address=elsewhere), 1)
+    (sent,) = server.handle(order(), 2)
+    assert sent.address == elsewhere
+
+
+def test_a_downlink_carries_what_a_forwarder_needs(connected):
+    (sent,) = connected.handle(order(), 0)
+    assert sent.for_air
+    assert sent.address == DOWN
+    assert sent.data[0] == 2
+    assert sent.data[3] == 3
+    assert json.loads(sent.data[4:]) == {
+        "txpk": {
+            "imme": False,
+            "tmst": 4_294_000_000,
+            "freq": 869.525,
+            "rfch": 0,
+            "powe": 27,
+            "modu": "LORA",
+            "datr": "SF12BW125",
+            "codr": "4/5",
+            "ipol": True,
+            "ncrc": True,
+            "prea": 8,
+            "size": len(PHY),
+            "data": base64.b64encode(PHY).decode(),
+        }
+    }
+
+
+def test_a_downlink_to_a_gateway_that_never_asked_for_one(server):
+    assert server.handle(order(), 0) == [Transmitted(7, EUI, "NOT_CONNECTED")]
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "warning"),
+    [
+        (b"", "", ""),
+        (b"\x00", "", ""),
+        (b'{"txpk_ack":{"error":"NONE"}}', "", ""),
+        (b'{"txpk_ack":{"error":"TOO_EARLY"}}', "TOO_EARLY", ""),
+        (b'{"txpk_ack":{"error":"COLLISION_PACKET"}}', "COLLISION_PACKET", ""),
+        (b'{"txpk_ack":{"warn":"TX_POWER","value":27}}', "", "TX_POWER"),
+        (b'{"txpk_ack":{"error":"rm -rf"}}', "UNKNOWN", ""),
+        (b'{"txpk_ack":[]}', "UNKNOWN", ""),
+        (b"{", "UNKNOWN", ""),
+        (b"\xff", "UNKNOWN", ""),
+    ],
+)
+def test_tx_ack_ends_its_downlink(connected, body, error, warning):
+    token = token_of(connected)
+    expected = [Transmitted(7, EUI, error, warning)]
+    assert connected.handle(tx_ack(token, body), 10) == expected
+    assert connected.next_deadline() is None
+
+
+def test_tx_ack_may_come_from_the_upstream_socket(connected):
+    token = token_of(connected)
+    assert connected.handle(tx_ack(token, address=UP), 1) == [Transmitted(7, EUI, "")]
+
+
+def test_tx_ack_counts_once_and_only_from_its_gateway():
+    server = GwmpServer([EUI, STRANGER])
+    server.handle(pull(), 0)
+    token = token_of(server)
+    assert reasons(server.handle(tx_ack(token, eui=STRANGER), 1)) == ["gwmp_tx_ack_unasked"]
+    assert server.handle(tx_ack(token), 1) == [Transmitted(7, EUI, "")]
+    assert reasons(server.handle(tx_ack(token), 1)) == ["gwmp_tx_ack_unasked"]
+
+
+def test_a_gateway_that_does_not_say_what_became_of_a_downlink(connected):
+    token_of(connected, now=100)
+    token_of(connected, now=200, downlink_id=8)
+    deadline = connected.next_deadline()
+    assert deadline == 100 + gwmp.TX_ACK_TIMEOUT_MS
+    assert connected.handle(Tick(), deadline - 1) == []
+    assert connected.handle(Tick(), deadline) == [Transmitted(7, EUI, "NO_TX_ACK")]
+    assert connected.next_deadline() == 200 + gwmp.TX_ACK_TIMEOUT_MS
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["id"] for vector in VECTORS])
+def test_foreign_vectors(vector):
+    assert len(VECTORS) == 3
+    data = bytes.fromhex(vector["input"]["hex"])
+    expected = vector["expect"]
+    error, _ = parse_tx_ack(data)
+    assert error == (expected["error"] or "")
+    assert data[3] == {"TX_ACK": 5}[expected["kind"]]
+    if "gateway" in expected:
+        gateway = bytes.fromhex(expected["gateway"])
+        server = GwmpServer([gateway])
+        server.handle(pull(gateway), 0)
+        sent = order()
+        for _ in range(65_536):
+            (datagram,) = server.handle(
+                Transmit(7, gateway, 0, sent.freq_hz, 7, 125_000, 14, PHY), 0
+            )
+            if int.from_bytes(datagram.data[1:3], "little") == expected["token_le"]:
+                break
+        assert server.handle(DatagramReceived(data, DOWN), 0) == [Transmitted(7, gateway, error)]
+
+
+@given(
+    st.binary(max_size=64)
+    | st.builds(
+        lambda kind, body: b"\x02\0\0" + kind + EUI + body,
+        st.sampled_from([b"\x00", b"\x02", b"\x05"]),
+        st.binary(max_size=64),
+    )
+)
+def test_no_datagram_raises(data):
+    server = GwmpServer([EUI])
+    for action in server.handle(DatagramReceived(data, UP), 0):
+        assert isinstance(action, SendDatagram | Rejected | UplinkFrame | GatewayStat)
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.just([]),
+    st.just({}),
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(RXPK, ODD)))
+def test_no_reception_raises(fields):
+    server = GwmpServer([EUI])
+    _, *rest = server.handle(push({"rxpk": [RXPK | fields]}), 0)
+    for action in rest:
+        assert isinstance(action, Rejected | UplinkFrame)
