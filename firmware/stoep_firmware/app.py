@@ -30,7 +30,7 @@ from stoep_protocol.schema import (
 
 from stoep_firmware import mac as m
 from stoep_firmware.board import DEEP, LIGHT
-from stoep_firmware.link import PENDING, Link
+from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
 from stoep_firmware.mac import Mac
 from stoep_firmware.meter import Meter
 from stoep_firmware.session import NO_MARGIN, Session, Store
@@ -49,7 +49,6 @@ _DAY_MS = 86_400_000
 _AFTER_FAULT_MS = 900_000
 _PIN_HIGH_MS = 30_000
 _FIRST_SPREAD_MS = 8_000  # a street that gets its power back must not join in one moment
-_SHORT_JOIN_WAIT_MS = 20_000
 _MOST_UPLINKS = 8  # in one wake
 
 _RESET_REASONS = {"power": RESET_POWER_ON, "watchdog": RESET_WATCHDOG}
@@ -250,8 +249,11 @@ class App:
                 confirmed = kind == _REPORT and every > 0 and (self.reports + 1) % every == 0
             result, value = yield from self._link.perform((m.SEND, f_port, payload, confirmed))
             if result == m.BUSY:
-                self.retry_at_ms = value
-                return
+                if value - self._board.clock.now_ms() > LONGEST_LIGHT_MS:
+                    self.retry_at_ms = value
+                    return
+                yield from self._link.pause(value)
+                continue
             self._take_downlinks()
             if result == m.NO_ANSWER:
                 self.retry_at_ms = self.next_slot_ms
@@ -270,7 +272,7 @@ class App:
                 return True
             if result == m.EXHAUSTED:
                 value = now_ms() + _DAY_MS
-            if value - now_ms() > _SHORT_JOIN_WAIT_MS:
+            if value - now_ms() > LONGEST_LIGHT_MS:
                 self.retry_at_ms = value
                 return False
             yield from self._link.pause(value)

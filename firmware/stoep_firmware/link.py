@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PENDING = 10  # a result beside those of mac.py: the MAC goes on by itself at `value`, in ms
 
-_LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from deep sleep costs too
+LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from deep sleep costs too
 _SLACK_MS = 100  # how long after its due time an interrupt is still awaited
 _HEADER_SYMBOLS = 25  # preamble and header, after which the chip's own timer need not watch
 
@@ -74,7 +74,7 @@ class Link:
                 event = following
                 continue
             until_ms = mac.next_deadline()
-            if until_ms is None or until_ms - now_ms() > _LONGEST_LIGHT_MS:
+            if until_ms is None or until_ms - now_ms() > LONGEST_LIGHT_MS:
                 return PENDING, until_ms or now_ms()
             yield from self.pause(until_ms)
             event = (m.TIMER,)
