@@ -273,7 +273,7 @@ def _encode_bin(report: BinReport, max_bytes: int) -> "tuple[int, bytes, int]":
             report.distance_mm,
             report.quality,
             report.history,
-            room if room < 24 else max(23, room - 1),
+            room if room < 24 else room - 1,
         )
         if taken:
             items.append(packed)

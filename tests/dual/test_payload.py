@@ -197,6 +197,7 @@ def test_durations_are_coded_to_three_percent_and_stay_what_they_are():
         assert messages.duration_code(back) == code
         last = code
         seconds += 1 + seconds // 97
+    assert [messages.duration_code(s) for s in (0, 1, 2, 5, 6, 126, 128)] == [0, 0, 1, 1, 2, 32, 32]
     assert messages.duration_code(1_966_080) == 254
     assert messages.duration_code(0x7FFFFFFF) == 254
     assert [messages.duration_code(reports.duration_s(c)) for c in range(255)] == list(range(255))
