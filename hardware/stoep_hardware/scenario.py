@@ -37,6 +37,11 @@ _BIN, _BAY = "container", "bay"
 class Device(Protocol):
     """A board with firmware that runs: `devices.CPythonDevice` or `devices.MicroPythonDevice`."""
 
+    @property
+    def runtime(self) -> str:
+        """What the firmware runs on: "cpython" or "micropython"."""
+        ...
+
     def start(self, at_us: int) -> None:
         """Connect the battery."""
         ...
@@ -115,6 +120,7 @@ class Street:
             for gateway in self.plan.gateways
         ]
         self.devices: dict[bytes, Device] = {}
+        self._running: list[Device] = []
         self._kinds: dict[int, tuple[str, bytes]] = {}  # by the radio's identity
         self.sent: Counter[bytes] = Counter()
         self._sent: Counter[str] = Counter()
@@ -149,9 +155,8 @@ class Street:
     def close(self) -> None:
         """End the gateway and every board's process."""
         self.lockstep.detach()
-        for device in self.devices.values():
-            device.close()
-        self.devices.clear()
+        while self._running:
+            self._running.pop().close()
         if self.gateway is not None:
             self.gateway.stop()
             self.gateway = None
@@ -211,7 +216,9 @@ class Street:
             "bays": len(self.plan.bays),
             "containers_joined": len(self._joined[_BIN]),
             "bays_joined": len(self._joined[_BAY]),
-            "micropython_devices": sum(one.board.is_micropython for one in self.planned),
+            "micropython_devices": sum(
+                device.runtime == "micropython" for device in self.devices.values()
+            ),
             "sent": self._sent["data"],
             "join_requests": self._sent["join"],
             "forwarded": sum(one.counts["forwarded"] for one in self.forwarders),
@@ -246,6 +253,7 @@ class Street:
         dev_eui = planned.board.dev_eui
         kind = _BIN if isinstance(planned, PlannedContainer) else _BAY
         self.devices[dev_eui] = device
+        self._running.append(device)
         self._kinds[id(radio)] = (kind, dev_eui)
         at_s = self.engine.random("scenario/start").uniform(1, _SWITCHED_ON_WITHIN_S)
         device.start(round(at_s * US_PER_S))

@@ -1,8 +1,12 @@
-"""Boards with the real firmware for a street, on CPython or on the real MicroPython."""
+"""Boards with the real firmware for a street, on CPython or on the real MicroPython.
+
+Where there is no MicroPython (its wheels are for x86-64 Linux) all boards run on CPython, with the
+same frames at the same times; `micropython_runtime.why_unavailable` says why.
+"""
 
 from typing import Any
 
-from . import board_data
+from . import board_data, micropython_runtime
 from .air import Radio
 from .devices import CPythonDevice
 from .micropython_device import MicroPythonDevice
@@ -37,5 +41,6 @@ def make_device(street: Street, planned: Planned) -> tuple[Device, Radio]:
         distance=street.containers[planned.id] if is_bin else None,
         field=None if is_bin else street.bays[planned.id],
     )
-    kind = MicroPythonDevice if planned.board.is_micropython else CPythonDevice
-    return kind(street.engine, board, config), board.radio
+    if planned.board.is_micropython and micropython_runtime.is_available():
+        return MicroPythonDevice(street.engine, board, config), board.radio
+    return CPythonDevice(street.engine, board, config), board.radio

@@ -35,6 +35,8 @@ class Aes:
 class PlainDevice:
     """Joins when started, again after a lost answer, then sends every `interval_s`."""
 
+    runtime = "none"
+
     def __init__(
         self,
         engine: Engine,
