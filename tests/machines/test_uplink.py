@@ -1,0 +1,135 @@
+"""The steps of a data uplink, one by one: pure, each a new value."""
+
+import pytest
+from lns_values import GATEWAY, OTHER_GATEWAY, frame_set, reception, session, uplink
+from stoep_gateway.lns import mac_commands
+from stoep_gateway.lns import uplink as steps
+from stoep_gateway.lns.frames import UplinkFrameSet
+from stoep_gateway.lns.sessions import Match
+from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import mac_commands as codec
+from stoep_protocol.lorawan.crypto import DOWN, UP
+from stoep_protocol.lorawan.regions import EU868
+from stoep_protocol.messages import BinReport, encode
+
+LINK_CHECK_REQ = codec.encode(UP, ((codec.LINK_CHECK,),))
+DEVICE_TIME_REQ = codec.encode(UP, ((codec.DEVICE_TIME,),))
+
+
+def plain_of(phy_payload: bytes, f_cnt: int = 0) -> steps.Plain:
+    match = Match(session(), f_cnt, repeated=False)
+    return steps.decrypt(match, frames.parse(phy_payload), frame_set(phy_payload), 0)
+
+
+def test_an_uplink_is_parsed():
+    frame = steps.parse(frame_set(uplink(3, f_port=10, payload=b"abc")))
+    assert isinstance(frame, frames.DataFrame)
+    assert frame.f_cnt == 3
+
+
+def test_a_join_request_is_parsed():
+    request = bytes(19) + b"\1\2\3\4"
+    assert isinstance(steps.parse(frame_set(request)), frames.JoinRequest)
+
+
+@pytest.mark.parametrize(
+    ("phy_payload", "reason"),
+    [
+        (b"", "frame_truncated"),
+        (b"\x40\x01", "frame_truncated"),
+        (b"\x41" + bytes(20), "frame_version"),
+        (b"\x00" + bytes(21), "frame_length"),
+        (b"\xe0" + bytes(20), "frame_reserved"),
+        (b"\x60" + bytes(20), "not_an_uplink"),
+        (b"\xa0" + bytes(20), "not_an_uplink"),
+        (b"\x20" + bytes(16), "not_an_uplink"),
+    ],
+)
+def test_what_is_no_uplink(phy_payload, reason):
+    assert steps.parse(frame_set(phy_payload)).reason == reason
+
+
+def test_data_rates_are_the_regions():
+    assert steps.data_rate(frame_set(b"x", sf=12), EU868) == 0
+    assert steps.data_rate(frame_set(b"x", sf=7, bw_hz=250_000), EU868) == 6
+    assert steps.data_rate(frame_set(b"x", bw_hz=500_000), EU868).reason == "data_rate"
+
+
+def test_the_payload_is_decrypted_with_the_full_counter():
+    assert plain_of(uplink(70_000, f_port=10, payload=b"abc"), 70_000).frm_payload == b"abc"
+
+
+def test_port_0_holds_mac_commands_and_no_payload():
+    plain = plain_of(uplink(0, f_port=0, payload=LINK_CHECK_REQ))
+    assert plain.frm_payload == b""
+    assert plain.f_opts_down[0] == codec.LINK_CHECK
+
+
+def test_a_frame_without_port_has_nothing_to_decode():
+    plain = plain_of(uplink(0))
+    assert (plain.f_port, plain.frm_payload, steps.decode(plain)) == (None, b"", None)
+
+
+def test_a_message_is_decoded():
+    report = BinReport(7, 900, 4)
+    f_port, payload = encode(report)
+    assert steps.decode(steps.Plain(f_port, payload, b"")) == report
+
+
+@pytest.mark.parametrize(
+    ("f_port", "payload"), [(10, b""), (10, b"\xff"), (13, b"\x80"), (99, b"")]
+)
+def test_what_cannot_be_decoded_has_a_code(f_port, payload):
+    code = steps.decode(steps.Plain(f_port, payload, b""))
+    assert isinstance(code, str)
+    assert code
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, False),
+        ({"adr": True}, False),
+        ({"confirmed": True}, True),
+        ({"adr": True, "adr_ack_req": True}, True),
+        ({"f_opts": LINK_CHECK_REQ}, True),
+        ({"f_opts": codec.encode(UP, ((codec.DEV_STATUS, 100, 5),))}, False),
+    ],
+)
+def test_when_a_downlink_is_due(fields, expected):
+    phy_payload = uplink(0, **fields)
+    assert steps.wants_answer(frames.parse(phy_payload), plain_of(phy_payload)) is expected
+
+
+@pytest.mark.parametrize(
+    ("sf", "snr_db", "margin_db"), [(7, 5.0, 12), (12, -19.5, 0), (12, -22.0, 0), (9, 10.0, 22)]
+)
+def test_the_link_margin_is_above_what_the_spreading_factor_needs(sf, snr_db, margin_db):
+    assert mac_commands.link_margin_db(frame_set(b"x", sf=sf, snr_db=snr_db)) == margin_db
+
+
+def test_a_link_check_counts_gateways_and_not_receptions():
+    heard = UplinkFrameSet(
+        b"x",
+        (reception(b"x"), reception(b"x", gateway=OTHER_GATEWAY), reception(b"x", gateway=GATEWAY)),
+        0,
+    )
+    answer = mac_commands.answer(LINK_CHECK_REQ, heard, 0)
+    assert codec.decode(DOWN, answer) == (((codec.LINK_CHECK, 12, 2),), b"")
+
+
+def test_device_time_is_gps_time():
+    # 2026-01-01T00:00:00.500Z, and GPS runs 18 s ahead of UTC.
+    answer = mac_commands.answer(DEVICE_TIME_REQ, frame_set(b"x"), 1_767_225_600_500)
+    gps_s = 1_767_225_600 - 315_964_800 + 18
+    assert codec.decode(DOWN, answer) == (((codec.DEVICE_TIME, gps_s, 128),), b"")
+
+
+def test_answers_never_overflow_f_opts():
+    answer = mac_commands.answer(LINK_CHECK_REQ * 15, frame_set(b"x"), 0)
+    assert len(answer) == 15
+    assert len(codec.decode(DOWN, answer)[0]) == 5
+
+
+def test_unknown_commands_are_left_alone():
+    assert mac_commands.answer(b"\x80\x01\x02", frame_set(b"x"), 0) == b""
