@@ -211,20 +211,23 @@ class Lis3mdl:
             return self._conversion_us()
         return round(1e6 / _RATE_HZ[self._registers[CTRL_REG1] >> 2 & 7])
 
-    def _samples_by(self, t_us: int) -> int:
-        """Return the number of the last sample taken by `t_us`, -1 before the first."""
+    def _last_sample(self, t_us: int) -> tuple[int, int]:
+        """Return number and time of the last sample taken by `t_us`, number -1 before the first."""
         mode = self._mode()
         first_us = self._since_us + self._conversion_us()
         if mode not in (_CONTINUOUS, _SINGLE) or t_us < first_us:
-            return -1
-        return 0 if mode == _SINGLE else (t_us - first_us) // self._period_us()
+            return -1, 0
+        if mode == _SINGLE:
+            return 0, first_us
+        number = (t_us - first_us) // self._period_us()
+        return number, first_us + number * self._period_us()
 
     def _advance(self, t_us: int) -> None:
         """Bring registers up to the last sample, and do a look that is due."""
-        number = self._samples_by(t_us)
+        number, sample_us = self._last_sample(t_us)
         if number > self._sample_number:
             self._sample_number = number
-            self._sample(t_us)
+            self._sample(sample_us)
         if self._look_at_us is not None and self._look_at_us <= t_us:
             self._look_at_us = None
             self._compare(t_us)
