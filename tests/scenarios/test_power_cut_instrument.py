@@ -168,7 +168,7 @@ def test_a_write_that_overlaps_a_sync_is_not_covered_by_it(tmp_path: Path) -> No
     a = "".join(f"\\x{octet:02x}" for octet in str(root / "a").encode())
     folder = "".join(f"\\x{octet:02x}" for octet in str(root).encode())
     trace.write_text(
-        f'1 openat(AT_FDCWD, "{a}", O_WRONLY|O_CREAT, 0666) = 3\n'
+        f'1     openat(AT_FDCWD, "{a}", O_WRONLY|O_CREAT, 0666) = 3\n'
         f'1 openat(AT_FDCWD, "{folder}", O_RDONLY) = 4\n'
         "1 fsync(4) = 0\n"
         '1 pwrite64(3, "\\x61", 1, 0) = 1\n'

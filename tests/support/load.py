@@ -28,17 +28,19 @@ __all__ = ["BAY", "CONTAINER", "Device", "Forwarder", "Uplink"]
 
 CONTAINER, BAY = "container", "bay"
 CHANNELS_HZ = (868_100_000, 868_300_000, 868_500_000)
+RECEIVE_DELAYS_US = (1_000_000, 2_000_000, 5_000_000, 6_000_000)  # RX1, RX2, after a join
 
 PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
 
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
-    """A frame that a device sent: ``f_cnt`` is None for a join-request."""
+    """A frame that a device sent; ``f_cnt`` is None for a join-request, ``dev_nonce`` else."""
 
     device: Device
     phy_payload: bytes
-    session: int  # how often the device had joined
+    dev_nonce: int | None
+    app_nonce: int | None
     f_cnt: int | None
     confirmed: bool = False
 
@@ -46,8 +48,7 @@ class Uplink:
 class Device:
     """An OTAA device that reports an invented container or bay, and never repeats a nonce.
 
-    An accept does not say which request it answers, so a device that asks again must have given up
-    on the first: its gateway is dead.
+    As a Class A device does, it knows which of its frames a downlink answers by when it comes.
     """
 
     def __init__(self, number: int, kind: str) -> None:
@@ -59,17 +60,16 @@ class Device:
         self.app_key = chance.randbytes(16)
         self._key = new_key(self.app_key)
         self._nonce = chance.randrange(0x8000)
-        self._awaits_accept = False
         self._reports = chance.randrange(100)
         self._chance = chance
         self._f_cnt = 0
-        self._nwk_s_key = self._app_s_key = self._key
-        self.joins = 0
+        self._session_keys = (self._key, self._key)
+        self._last_f_cnt_down = -1
         self.dev_addr: int | None = None
         self.app_nonce: int | None = None
         self.nwk_s_key = b""
-        self.acknowledged = 0
-        self._last_f_cnt_down = -1
+        self.acknowledged: list[Uplink] = []
+        self.awaits: Uplink | None = None  # the join-request or confirmed uplink sent last
 
     @property
     def joined(self) -> bool:
@@ -79,29 +79,30 @@ class Device:
     def join_request(self) -> Uplink:
         """Ask to join, with a new nonce."""
         self._nonce += 1
-        self._awaits_accept = True
         phy_payload = frames.encode_join_request(
             self._key, self.join_eui, self.dev_eui, self._nonce
         )
-        return Uplink(self, phy_payload, self.joins, None)
+        self.awaits = Uplink(self, phy_payload, self._nonce, None, None)
+        return self.awaits
 
     def report(self, *, confirmed: bool = False) -> Uplink:
         """Send the next report."""
         assert self.dev_addr is not None
         self._reports += 1
         f_port, payload = messages.encode(self._message())
-        f_cnt = self._f_cnt
-        self._f_cnt += 1
         phy_payload = frames.encode_data(
             frames.CONFIRMED_UP if confirmed else frames.UNCONFIRMED_UP,
             self.dev_addr,
-            f_cnt,
-            self._nwk_s_key,
-            self._app_s_key,
+            self._f_cnt,
+            *self._session_keys,
             f_port=f_port,
             payload=payload,
         )
-        return Uplink(self, phy_payload, self.joins, f_cnt, confirmed)
+        uplink = Uplink(self, phy_payload, None, self.app_nonce, self._f_cnt, confirmed)
+        self._f_cnt += 1
+        if confirmed:
+            self.awaits = uplink
+        return uplink
 
     def _message(self) -> messages.Message:
         if self.kind == CONTAINER:
@@ -110,18 +111,21 @@ class Device:
             )
         return messages.BayReport(self._reports & 1, self._reports % 16_384)
 
-    def hear(self, phy_payload: bytes) -> bool:
-        """Take a downlink; whether it was for this device and new."""
+    def hear(self, phy_payload: bytes, answered: Uplink) -> bool:
+        """Take a downlink in a window of ``answered``; whether it was understood and new."""
+        if self.awaits is answered:
+            self.awaits = None
         frame = frames.parse(phy_payload)
         if isinstance(frame, frames.EncryptedJoinAccept):
-            return self._awaits_accept and self._accept(phy_payload)
+            return answered.dev_nonce == self._nonce and self._accept(phy_payload)
         if not isinstance(frame, frames.DataFrame) or frame.dev_addr != self.dev_addr:
             return False
         f_cnt = frames.full_f_cnt(self._last_f_cnt_down + 1, frame.f_cnt)
-        if f_cnt <= self._last_f_cnt_down or not frames.verify(frame, self._nwk_s_key, f_cnt):
+        if f_cnt <= self._last_f_cnt_down or not frames.verify(frame, self._session_keys[0], f_cnt):
             return False
         self._last_f_cnt_down = f_cnt
-        self.acknowledged += frame.ack
+        if frame.ack:
+            self.acknowledged.append(answered)
         return True
 
     def _accept(self, phy_payload: bytes) -> bool:
@@ -129,20 +133,18 @@ class Device:
             accept = frames.decode_join_accept(phy_payload, self._key)
         except DecodeError:
             return False
-        self._awaits_accept = False
-        self.joins += 1
         self.dev_addr, self.app_nonce = accept.dev_addr, accept.app_nonce
         nwk_s_key, app_s_key = derive_session_keys(
             self._key, accept.app_nonce, accept.net_id, self._nonce
         )
-        self._nwk_s_key, self._app_s_key = new_key(nwk_s_key), new_key(app_s_key)
+        self._session_keys = new_key(nwk_s_key), new_key(app_s_key)
         self.nwk_s_key = nwk_s_key
         self._f_cnt, self._last_f_cnt_down = 0, -1
         return True
 
 
 class Forwarder:
-    """A packet forwarder's two sockets; answers every PULL_RESP and hands it to the devices."""
+    """A packet forwarder's two sockets; takes every PULL_RESP and hands it to its device."""
 
     def __init__(self, eui: bytes, devices: Iterable[Device] = ()) -> None:
         self.eui = eui
@@ -153,9 +155,11 @@ class Forwarder:
         self.push_acks = 0
         self.pull_acks = 0
         self.downlinks: list[bytes] = []
-        self.unheard = 0  # downlinks that no device took
+        self.heard: dict[int, Uplink] = {}  # by the concentrator's counter at its end
+        self.unheard = 0  # downlinks that did not mean anything to their device
         self._token = 0
         self._channel = 0
+        self._tmst_us = 0
         self._gateway: tuple[str, int] | None = None
         self._up, self._down = _loopback(), _loopback()
         self._poll = select.poll()
@@ -165,6 +169,7 @@ class Forwarder:
     def attach(self, port: int) -> None:
         """Send to this port from now on, and ask for downlinks there."""
         self._gateway = ("127.0.0.1", port)
+        self.pushes = self.push_acks = 0
         before = self.pull_acks
         self.pull()
         self.wait(lambda: self.pull_acks > before, "PULL_ACK")
@@ -175,7 +180,11 @@ class Forwarder:
 
     def push(self, uplinks: Iterable[Uplink]) -> None:
         """Send frames in one PUSH_DATA, heard for the first time or again."""
-        self.push_json({"rxpk": [self.rxpk(uplink.phy_payload) for uplink in uplinks]})
+        receptions = []
+        for uplink in uplinks:
+            receptions.append(self.rxpk(uplink.phy_payload))
+            self.heard[self._tmst_us] = uplink
+        self.push_json({"rxpk": receptions})
 
     def push_new(self, uplink: Uplink) -> Uplink:
         """Send a frame and remember it."""
@@ -193,6 +202,10 @@ class Forwarder:
         assert self._gateway is not None
         self.datagrams += 1
         self._up.sendto(datagram, self._gateway)
+
+    def wait_for_acks(self) -> None:
+        """Wait until the gateway has taken in all that was pushed since it was attached."""
+        self.wait(lambda: self.push_acks >= self.pushes, "PUSH_ACK")
 
     def listen(self, for_s: float) -> None:
         """Take what comes during the next ``for_s`` seconds; 0: what is there already."""
@@ -234,9 +247,10 @@ class Forwarder:
     def rxpk(self, phy_payload: bytes) -> dict[str, Any]:
         """Return a reception as the reference forwarder reports it."""
         self._channel = (self._channel + 1) % len(CHANNELS_HZ)
+        self._tmst_us = max(self._tmst_us + 1, time.monotonic_ns() // 1000 & 0xFFFF_FFFF)
         return {
             "jver": 1,
-            "tmst": time.monotonic_ns() // 1000 & 0xFFFF_FFFF,
+            "tmst": self._tmst_us,
             "chan": self._channel,
             "rfch": 1,
             "freq": CHANNELS_HZ[self._channel] / 1e6,
@@ -278,10 +292,19 @@ class Forwarder:
         elif kind == PULL_RESP:
             assert self._gateway is not None
             self._down.sendto(data[:3] + bytes((TX_ACK,)) + self.eui, self._gateway)
-            phy_payload = base64.b64decode(json.loads(data[4:])["txpk"]["data"])
+            phy_payload, uplink = self.answered(data)
             self.downlinks.append(phy_payload)
-            heard = [device.hear(phy_payload) for device in self.devices]
-            self.unheard += not any(heard)
+            self.unheard += not uplink.device.hear(phy_payload, uplink)
+
+    def answered(self, pull_resp: bytes) -> tuple[bytes, Uplink]:
+        """Return the PHYPayload of a PULL_RESP, and the uplink in whose windows it is sent."""
+        txpk = json.loads(pull_resp[4:])["txpk"]
+        (uplink,) = (
+            self.heard[txpk["tmst"] - delay_us]
+            for delay_us in RECEIVE_DELAYS_US
+            if txpk["tmst"] - delay_us in self.heard
+        )
+        return base64.b64decode(txpk["data"]), uplink
 
 
 def _loopback() -> socket.socket:

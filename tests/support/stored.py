@@ -13,8 +13,8 @@ class Up(NamedTuple):
     """An accepted uplink, its counter claimed."""
 
     dev_eui: bytes
-    app_nonce: int
-    f_cnt_up: int
+    app_nonce: int | None
+    f_cnt_up: int | None
 
 
 class Join(NamedTuple):

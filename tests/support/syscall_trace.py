@@ -39,7 +39,7 @@ _REFUSED = (
     " clone clone3 fork vfork execve"
 )
 
-_LINE = re.compile(r"(\d+) (.*)", re.DOTALL)
+_LINE = re.compile(r"(\d+) +(.*)", re.DOTALL)  # short process ids are padded
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
 _WHOLE = re.compile(r"(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+|\?)(?: .*)?$", re.DOTALL)
 _UNFINISHED = " <unfinished ...>"
