@@ -39,6 +39,8 @@ class Network:
     """The other end: opens what a device sends, makes what it should hear."""
 
     def __init__(self):
+        self.dev_eui = DEV_EUI
+        self.join_eui = JOIN_EUI
         self.app_key = new_key(APP_KEY)
         self.app_nonce = 0
         self.dev_addr = 0x26012345
@@ -52,7 +54,7 @@ class Network:
         request = frames.parse(phy_payload)
         assert isinstance(request, frames.JoinRequest)
         assert frames.verify_join_request(phy_payload, self.app_key)
-        assert (request.dev_eui, request.join_eui) == (DEV_EUI, JOIN_EUI)
+        assert (request.dev_eui, request.join_eui) == (self.dev_eui, self.join_eui)
         assert request.dev_nonce not in self.dev_nonces
         self.dev_nonces.append(request.dev_nonce)
         self.app_nonce += 1
