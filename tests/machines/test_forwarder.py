@@ -441,6 +441,25 @@ def test_of_many_simultaneous_answers_some_collide(site):
     assert len(refused) < len(answers)
 
 
+def test_a_second_downlink_overwrites_one_that_is_already_programmed(site):
+    """The queue no longer knows the first, the concentrator holds only one."""
+    site.ask(tmst=1 * S)
+    site.engine.run_until(1 * S - 35 * MS)
+    assert site.ask(tmst=1 * S + 10 * MS) == {}
+    site.engine.run_until(2 * S)
+    assert site.forwarder.counts["tx_ok"] == 1
+    assert site.forwarder.counts["tx_failed"] == 1
+
+
+def test_a_downlink_that_falls_due_while_it_transmits_is_lost(site):
+    site.ask(tmst=1 * S, datr="SF12BW125")
+    site.engine.run_until(1 * S + 10 * MS)
+    assert site.ask(tmst=1 * S + 200 * MS) == {}
+    site.engine.run_until(4 * S)
+    assert site.forwarder.counts["tx_ok"] == 1
+    assert site.forwarder.counts["tx_failed"] == 1
+
+
 def test_switched_off_it_forgets(site):
     site.ask(tmst=5 * S)
     site.uplink(1 * S)
