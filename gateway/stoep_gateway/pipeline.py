@@ -406,4 +406,4 @@ class Pipeline:
             return
         times = self._throttle.passes(reason, self._clock.now_ms())
         if times:
-            _log.warning("rejected, %s (%d times): %s", reason, times, rejected.detail)
+            _log.warning("rejected %s ×%d: %s", reason, times, rejected.detail)
