@@ -20,7 +20,7 @@ __all__ = ["AssetState", "BayState", "ContainerState", "DeviceState", "dumps", "
 class ContainerState:
     """A container after its newest reading.
 
-    ``sequence`` is the reading's full number (stoep_protocol.history.full_sequence), ``missing``
+    ``sequence`` is the reading's full number (stoep_protocol.reports.full_sequence), ``missing``
     the numbers below it that never arrived. ``distance_mm``, ``quality`` and ``reason`` are the
     newest reading's, ``track`` is None until a reading had an echo.
     """
