@@ -4,13 +4,14 @@ A truck leaves its yard, empties containers, unloads at its disposal site whenev
 once more before it drives home. PyVRP routes end at the disposal site; the way home is the same
 whatever happens before, so it is taken off the shift and added to the result.
 
-Every visit is optional to the solver, at a prize that no detour outweighs: what does not fit into
-the shift is left out, the least urgent first, and there is always an answer.
+All visits are required as long as the shifts allow it. When they do not, every visit is optional
+at a prize that no detour outweighs, the more urgent the higher. The search adds no unloading for
+the sake of an optional visit, so a greedy insertion does that, before it and in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ SOLVER = "pyvrp 0.14"
 UNLOAD = -1  # in a tour: the truck unloads
 
 _PRIZE_PER_WAY = 20  # a prize in units of the longest way; no detour costs that many
+_STARTS = 8  # from one start alone the search stays far from the best of two or three visits
+_MOST_ROUNDS = 10  # of insertion and search, when not all visits fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,102 @@ class Problem:
 def solve(problem: Problem, iterations: int, seed: int) -> list[list[int]]:
     """Return each truck's tour: indexes of visits, and `UNLOAD` wherever it unloads.
 
-    A tour that is not empty ends with `UNLOAD`. Loads must not exceed the capacity of the largest
-    truck. A visit that is in no tour did not fit.
+    A tour that is not empty ends with `UNLOAD`. A visit that is in no tour did not fit.
     """
+    possible = [number for number in range(len(problem.visits)) if _is_possible(problem, number)]
+    possible.sort(key=lambda number: -problem.visits[number].urgency)
     tours: list[list[int]] = [[] for _ in problem.trucks]
-    usable = [
-        number
-        for number, truck in enumerate(problem.trucks)
-        if _shift_to_disposal_s(problem, truck) > 0
-    ]
-    if not problem.visits or not usable:
+    if not possible:
         return tours
+    all_done = _search(problem, possible, None, iterations, seed)
+    if all_done is not None:
+        return all_done
+    for _ in range(_MOST_ROUNDS):
+        if not _insert(problem, possible, tours):
+            break
+        tours = _search(problem, possible, tours, iterations, seed) or tours
+    return tours
+
+
+def _is_possible(problem: Problem, number: int) -> bool:
+    """Tell whether some truck could do this visit if it did nothing else."""
+    visit = problem.visits[number]
+    for truck in problem.trucks:
+        there_s = problem.durations_s[truck.depot][visit.place]
+        to_disposal_s = problem.durations_s[visit.place][truck.disposal]
+        busy_s = there_s + visit.service_s + to_disposal_s
+        if visit.load_l <= truck.capacity_l and busy_s <= _shift_to_disposal_s(problem, truck):
+            return True
+    return False
+
+
+def _insert(problem: Problem, visits: Sequence[int], tours: list[list[int]]) -> bool:
+    """Add to the tours what still fits, the most urgent first, each where it takes the least time.
+
+    Returns whether anything was added.
+    """
+    done = {visit for tour in tours for visit in tour}
+    added = False
+    for visit in visits:
+        if visit in done:
+            continue
+        best: tuple[int, int, list[int]] | None = None
+        for number, tour in enumerate(tours):
+            truck = problem.trucks[number]
+            for longer in _with(visit, tour):
+                took_s = _duration_s(problem, truck, longer)
+                if (
+                    took_s <= truck.shift_s
+                    and _fits(problem, truck, longer)
+                    and (best is None or took_s - _duration_s(problem, truck, tour) < best[0])
+                ):
+                    best = took_s - _duration_s(problem, truck, tour), number, longer
+        if best is not None:
+            tours[best[1]] = best[2]
+            added = True
+    return added
+
+
+def _with(visit: int, tour: list[int]) -> Iterator[list[int]]:
+    """Give the tour with one more visit at every place, within a trip or as a trip of its own."""
+    for at in range(len(tour) + 1):
+        if at < len(tour):
+            yield [*tour[:at], visit, *tour[at:]]
+        if at == 0 or tour[at - 1] == UNLOAD:
+            yield [*tour[:at], visit, UNLOAD, *tour[at:]]
+
+
+def _fits(problem: Problem, truck: Truck, tour: list[int]) -> bool:
+    load_l = 0
+    for it in tour:
+        load_l = 0 if it == UNLOAD else load_l + problem.visits[it].load_l
+        if load_l > truck.capacity_l:
+            return False
+    return True
+
+
+def _duration_s(problem: Problem, truck: Truck, tour: list[int]) -> int:
+    """Return the seconds from yard to yard."""
+    place, total_s = truck.depot, 0
+    for it in tour:
+        target = truck.disposal if it == UNLOAD else problem.visits[it].place
+        total_s += problem.durations_s[place][target]
+        total_s += truck.unload_s if it == UNLOAD else problem.visits[it].service_s
+        place = target
+    return total_s + problem.durations_s[place][truck.depot]
+
+
+def _search(
+    problem: Problem,
+    visits: Sequence[int],
+    start: Sequence[Sequence[int]] | None,
+    iterations: int,
+    seed: int,
+) -> list[list[int]] | None:
+    """Return the tours that the solver finds, None if none is feasible.
+
+    All visits are required, or, with tours to start from, optional.
+    """
     # Half a second and 40 MB that a gateway without trucks need not spend.
     import numpy as np  # noqa: PLC0415
     import pyvrp  # noqa: PLC0415
@@ -81,43 +169,72 @@ def solve(problem: Problem, iterations: int, seed: int) -> list[list[int]]:
     prize = _PRIZE_PER_WAY * max(1, int(distances.max()))
     clients = [
         pyvrp.Client(
-            location=visit.place,
-            pickup=[visit.load_l],
-            service_duration=visit.service_s,
-            prize=round(prize * visit.urgency),
-            required=False,
+            location=problem.visits[number].place,
+            pickup=[problem.visits[number].load_l],
+            service_duration=problem.visits[number].service_s,
+            prize=round(prize * problem.visits[number].urgency),
+            required=start is None,
         )
-        for visit in problem.visits
+        for number in visits
     ]
     depots: list[pyvrp.Depot] = []
     vehicle_types = []
-    for number in usable:
-        truck = problem.trucks[number]
-        start = len(depots)
+    usable = []
+    for number, truck in enumerate(problem.trucks):
+        shift_s = _shift_to_disposal_s(problem, truck)
+        if shift_s <= 0:
+            continue
+        usable.append(number)
+        yard = len(depots)
         depots.append(pyvrp.Depot(location=truck.depot))
         depots.append(pyvrp.Depot(location=truck.disposal, service_duration=truck.unload_s))
         vehicle_types.append(
             pyvrp.VehicleType(
                 num_available=1,
                 capacity=[truck.capacity_l],
-                start_depot=start,
-                end_depot=start + 1,
-                reload_depots=[start + 1],
-                shift_duration=_shift_to_disposal_s(problem, truck),
+                start_depot=yard,
+                end_depot=yard + 1,
+                reload_depots=[yard + 1],
+                shift_duration=shift_s,
             )
         )
     places = [pyvrp.Location(0, 0) for _ in problem.distances_m]
     data = pyvrp.ProblemData(places, clients, depots, vehicle_types, [distances], [durations])
-    result = pyvrp.solve(
-        data, MaxIterations(iterations), seed=seed, collect_stats=False, display=False
-    )
+    client = pyvrp.ActivityType.CLIENT
+    unload = pyvrp.ActivityType.DEPOT
+    position = {number: index for index, number in enumerate(visits)}
+    routes = [
+        pyvrp.Route(
+            data,
+            [
+                pyvrp.Activity(unload, 2 * vehicle_type + 1)
+                if it == UNLOAD
+                else pyvrp.Activity(client, position[it])
+                for it in start[number][:-1]
+            ],
+            vehicle_type,
+        )
+        for vehicle_type, number in enumerate(usable)
+        if start is not None and start[number]
+    ]
+    initial = None if start is None else pyvrp.Solution(data, routes)
+
+    def run(share: int, seed: int, initial: pyvrp.Solution | None) -> pyvrp.Result:
+        stop = MaxIterations(max(1, iterations // share))
+        return pyvrp.solve(
+            data, stop, seed=seed, collect_stats=False, display=False, initial_solution=initial
+        )
+
+    first = (run(2 * _STARTS, seed + number, initial) for number in range(_STARTS))
+    result = run(2, seed, min(first, key=lambda it: it.cost()).best)
     if not result.best.is_feasible():
-        return tours
+        return None
+    tours: list[list[int]] = [[] for _ in problem.trucks]
     for route in result.best.routes():
         tour = tours[usable[route.vehicle_type()]]
         for activity in route:
             if activity.is_client():
-                tour.append(activity.idx)
+                tour.append(visits[activity.idx])
             elif tour and tour[-1] != UNLOAD:
                 tour.append(UNLOAD)
     return tours
