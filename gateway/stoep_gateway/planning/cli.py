@@ -176,8 +176,8 @@ def _round_lines(plan: Plan, truck_round: Round, config: Config) -> str:
         return f"{title}: {_STATUS[truck_round.status]}"
     back = _clock(truck_round.return_utc, config)
     sums = (
-        f"{truck_round.containers} containers, {truck_round.volume_l} l,"
-        f" {truck_round.unloads} x unloaded, {truck_round.km:.1f} km,"
+        f"{truck_round.containers} container{'' if truck_round.containers == 1 else 's'},"
+        f" {truck_round.volume_l} l, unloaded {truck_round.unloads} x, {truck_round.km:.1f} km,"
         f" {truck_round.hours:.1f} h ({_SOURCES[plan.distance_source]})"
     )
     lines = [

@@ -1,0 +1,143 @@
+"""``stoep plan show``: the round for people and for machines, and mistakes in what it reads."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stoep_gateway.assets import states
+from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.planning import cli
+from street import START_MS, example
+
+EXAMPLE = example().path
+
+
+def show(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    code = cli.main(["show", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def levels(folder: Path, **containers: Any) -> Path:
+    path = folder / "levels.json"
+    path.write_text(json.dumps({"containers": containers}), encoding="utf-8")
+    return path
+
+
+def test_a_round_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = levels(tmp_path, **{"market-organic-1": {"fill_pct": 85, "rate_pct_per_day": 24}})
+    at = "2026-10-20T06:00+02:00"
+    code, out, err = show(capsys, file, "--config", EXAMPLE, "--at", at)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        (
+            "2026-10-20, truck-1: 1 container, 5950 l, unloaded 1 x, 37.6 km, 1.6 h"
+            " (estimated distances)"
+        ),
+        "     at         km   fill  load l  stop",
+        "  1  06:23    11.9   85 %    5950  Market, organic 1: full by the next round",
+        "  2  06:53    10.8              0  dump: end of the round",
+        "     07:38    14.9              0  back",
+        "",
+        "Not due:",
+        "  market-paper-1: has sent no level yet",
+    ]
+
+
+def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = levels(tmp_path, **{"market-paper-1": {"fill_pct": 20.0, "age_h": 2}})
+    code, out, _ = show(capsys, file, "--config", EXAMPLE, "--at", "2026-10-20T04:00Z")
+    assert code == 0
+    assert out.splitlines() == [
+        "2026-10-20, truck-1: nothing to do: no container is due",
+        "",
+        "Not due:",
+        "  market-organic-1: has sent no level yet",
+        "  market-paper-1: stays below 80 % (20 %, 20 % by the next round)",
+    ]
+
+
+def test_a_round_as_the_message_it_would_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = levels(tmp_path, **{"market-paper-1": {"fill_pct": 99}})
+    code, out, _ = show(capsys, file, "--config", EXAMPLE, "--at", "2026-10-20T04:00", "--json")
+    assert code == 0
+    (message,) = map(json.loads, out.splitlines())
+    assert message["date"] == "2026-10-20"
+    assert [stop["id"] for stop in message["stops"]] == ["market-paper-1", "dump"]
+
+
+def test_from_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "stoep.toml").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    arguments = ("--config", tmp_path / "stoep.toml", "--at", "2026-10-20T04:00Z")
+    code, _, err = show(capsys, *arguments)
+    assert code == 1
+    assert err == (
+        f"{tmp_path}/stoep.db: no such database; has the gateway run with this configuration?\n"
+    )
+    with closing(sqlite3.connect(tmp_path / "stoep.db")) as connection:
+        connection.execute("CREATE TABLE latest (asset TEXT PRIMARY KEY, state TEXT NOT NULL)")
+        state = ContainerState(4, START_MS, track=FillTrack(START_MS, 91.0, START_MS, 91.0))
+        rows = [
+            ("container/market-paper-1", states.dumps(state)),
+            ("bay/high-street-1", '{"state":1,"since_ms":1,"change_count":2,"reported_ms":3}'),
+        ]
+        connection.executemany("INSERT INTO latest VALUES (?, ?)", rows)
+        connection.commit()
+        code, out, _ = show(capsys, *arguments)
+        assert code == 0
+        assert "91 %" in out
+        connection.execute("UPDATE latest SET state = '[]'")
+        connection.commit()
+    code, _, err = show(capsys, *arguments)
+    assert code == 1
+    assert err.startswith(f"{tmp_path}/stoep.db: the state of ")
+    (tmp_path / "stoep.db").write_bytes(b"no database at all" * 100)
+    code, _, err = show(capsys, *arguments)
+    assert (code, err) == (1, f"{tmp_path}/stoep.db: file is not a database\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "JSON: Invalid JSON: EOF while parsing an object at line 1 column 1"),
+        ("{}", "containers: Field required"),
+        (
+            '{"containers": {"market-organic-1": {"fill_pct": 121}}}',
+            ("containers.market-organic-1.fill_pct: Input should be less than or equal to 120"),
+        ),
+        (
+            '{"containers": {"market-organic-l": {"fill_pct": 1}}}',
+            '"market-organic-l" is not a container (did you mean "market-organic-1"?)',
+        ),
+    ],
+)
+def test_mistakes_in_the_levels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, expected: str
+) -> None:
+    file = tmp_path / "levels.json"
+    file.write_text(content, encoding="utf-8")
+    code, out, err = show(capsys, file, "--config", EXAMPLE)
+    assert (code, out, err) == (2, "", f"{file}: {expected}\n")
+
+
+def test_mistakes_in_the_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "stoep.toml"
+    path.write_text('site = "a"\nsight = 1\n', encoding="utf-8")
+    code, _, err = show(capsys, "--config", path)
+    assert (code, err) == (2, f'{path}:2: unknown key "sight" (did you mean "site"?)\n')
+    path.write_text('site = "a"\n', encoding="utf-8")
+    code, _, err = show(capsys, "--config", path)
+    assert (code, err) == (2, f"{path}: a round needs at least one [[truck]]\n")
+
+
+def test_a_time_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(["show", "--config", str(EXAMPLE), "--at", "noon"])
+    assert raised.value.code == 2
+    assert "a time is written 2026-01-31T06:00Z" in capsys.readouterr().err
