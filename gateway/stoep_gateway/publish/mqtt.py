@@ -33,6 +33,7 @@ _LONGEST_PAUSE_S = 15.0
 _CONNECT_TIMEOUT_S = 5.0
 _REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _QUOTA_EXCEEDED = 0x97
+_VERSION_REFUSED = (0x84, 0x01)  # CONNACK of MQTT 5 and of 3.1.1
 _VERSIONS = (aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311)
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,13 @@ class Broker:
     username: str | None = None
     password: str | None = None
     keepalive_s: int = 60
+
+
+def _may_mean_version(error: aiomqtt.MqttError) -> bool:
+    """Whether a failure to connect may come from the protocol version: said so, or silence."""
+    if isinstance(error, MqttConnectError):
+        return getattr(error.rc, "value", error.rc) in _VERSION_REFUSED
+    return "timed out" in str(error)
 
 
 class Publisher:
@@ -123,7 +131,10 @@ class Publisher:
             self._delete(self._outbox.collect())
 
     async def _converse(self) -> None:
-        """Hold one connection from its beginning to its end. Raises ``BrokerUnavailable``."""
+        """Hold one connection from its beginning to its end. Raises ``BrokerUnavailable``.
+
+        Returns when the next protocol version should be tried.
+        """
         broker = self._broker
         self._was_connected = False
         self._broken = asyncio.get_running_loop().create_future()
@@ -148,12 +159,11 @@ class Publisher:
                 await asyncio.wait({self._broken, lost}, return_when=asyncio.FIRST_COMPLETED)
                 if lost.done():
                     raise BrokerUnavailable(str(lost.exception() or "it closed the connection"))
-        except MqttConnectError as error:
-            self._version = 1 - self._version
-            raise BrokerUnavailable(str(error)) from error
         except aiomqtt.MqttError as error:
-            if not self._was_connected and "timed out" in str(error):
-                self._version = 1 - self._version  # some answer an unknown version by silence
+            if not self._was_connected and _may_mean_version(error):
+                self._version = (self._version + 1) % len(_VERSIONS)
+                if self._version:
+                    return  # and try the next version at once
             raise BrokerUnavailable(str(error)) from error
         finally:
             self._paho = None

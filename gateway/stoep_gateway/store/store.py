@@ -130,7 +130,11 @@ class Store:
             target=self._run, args=(opened,), name="store-writer", daemon=True
         )
         self._thread.start()
-        return await opened
+        try:
+            return await opened
+        except FatalError:
+            await self.close()
+            raise
 
     def submit(self, record: Record, done: _Done | None = None) -> None:
         """Write a record; ``done`` is called on the loop after the fsync that covers it."""

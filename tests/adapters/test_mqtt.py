@@ -1,0 +1,250 @@
+"""The publisher against real brokers: Mosquitto, and amqtt, which knows no MQTT 5."""
+
+import asyncio
+import json
+import logging
+import warnings
+
+import pytest
+from amqtt.broker import Broker as Amqtt
+from broker import Mosquitto, Subscriber, free_port
+from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish import mqtt
+from stoep_gateway.publish.mqtt import Broker, Publisher
+from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.store.records import OutboxRow
+
+PATIENCE_S = 20
+
+
+def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
+    return [
+        OutboxRow(n, "kind", f"street/{n % 7}", json.dumps({"event_id": n}).encode(), retain, 0)
+        for n in range(first, last + 1)
+    ]
+
+
+class Running:
+    """A publisher with its outbox, and what it had deleted."""
+
+    def __init__(self, port: int, **fields):
+        self.outbox = Outbox((), 0)
+        self.metrics = Metrics()
+        self.deleted: list[int] = []
+        self.publisher = Publisher(
+            Broker("127.0.0.1", port, "stoep-test", **fields),
+            self.outbox,
+            self.metrics,
+            read_page=lambda: None,
+            delete=self._delete,
+        )
+        self._task = asyncio.create_task(self.publisher.run())
+
+    def _delete(self, ranges):
+        for first, last in ranges:
+            self.deleted += range(first, last + 1)
+
+    def add(self, some):
+        self.outbox.add(some)
+        self.publisher.wake()
+
+    async def drained(self):
+        async with asyncio.timeout(PATIENCE_S):
+            await self.publisher.drained()
+
+    async def stop(self):
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+async def publisher(broker):
+    running = Running(broker.port)
+    yield running
+    await running.stop()
+
+
+def event_ids(subscriber: Subscriber, topic: str = "street/") -> list[int]:
+    return [json.loads(payload)["event_id"] for _, payload, _ in subscriber.of(topic)]
+
+
+async def until(condition):
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 (brokers and sockets set no event of ours)
+            await asyncio.sleep(0)
+
+
+async def test_every_row_is_published_once_in_order_and_deleted(broker, publisher):
+    with Subscriber(broker, "street/#") as subscriber:
+        publisher.add(rows(1, 2500))
+        await publisher.drained()
+        await asyncio.to_thread(subscriber.wait_for, lambda: len(subscriber.messages) >= 2500)
+        assert event_ids(subscriber) == list(range(1, 2501))
+    await publisher.stop()
+    assert publisher.deleted == list(range(1, 2501))
+    assert publisher.metrics.counts["published"] == 2500
+
+
+async def test_mqtt_5_where_the_broker_has_it(broker, publisher):
+    await until(lambda: publisher.publisher.connected)
+    assert publisher.publisher._paho._protocol == 5
+
+
+async def test_retained_rows_are_retained(broker, publisher):
+    publisher.add(rows(1, 1, retain=1))
+    publisher.add(rows(2, 2, retain=0))
+    await publisher.drained()
+    with Subscriber(broker, "street/#") as late:
+        await asyncio.to_thread(late.wait_for, lambda: late.messages)
+        assert [(topic, retained) for topic, _, retained in late.messages] == [("street/1", True)]
+
+
+async def test_an_outage_is_logged_once_and_loses_nothing(broker, publisher, caplog):
+    caplog.set_level(logging.INFO, logger="stoep_gateway.publish.mqtt")
+    await until(lambda: publisher.publisher.connected)
+    with Subscriber(broker, "street/#", client_id="lasting") as subscriber:
+        publisher.add(rows(1, 300))
+        await publisher.drained()
+        await asyncio.to_thread(broker.stop)
+        publisher.add(rows(301, 600))
+        await until(lambda: not publisher.publisher.connected)
+        await until(lambda: "is away" in caplog.text)
+        publisher.add(rows(601, 900))
+        await asyncio.to_thread(broker.start)
+        await publisher.drained()
+        await asyncio.to_thread(
+            subscriber.wait_for, lambda: set(event_ids(subscriber)) == set(range(1, 901))
+        )
+        for topic in range(7):
+            seen = list(dict.fromkeys(event_ids(subscriber, f"street/{topic}")))
+            assert seen == sorted(seen)
+    told = [record.getMessage().split(" ")[2:4] for record in caplog.records]
+    assert told.count(["is", "away:"]) == 1
+    assert told.count(["is", "back"]) == 1
+
+
+async def test_a_broker_that_dies_amid_messages(broker, publisher):
+    with Subscriber(broker, "street/#", client_id="lasting") as subscriber:
+        for round_ in range(4):
+            publisher.add(rows(round_ * 800 + 1, round_ * 800 + 800))
+            await until(lambda: publisher.outbox.in_flight or not len(publisher.outbox))
+            await asyncio.to_thread(broker.stop)
+            await asyncio.to_thread(broker.start)
+        await publisher.drained()
+        await asyncio.to_thread(
+            subscriber.wait_for, lambda: set(event_ids(subscriber)) == set(range(1, 3201))
+        )
+
+
+async def test_a_gateway_that_starts_before_its_broker(tmp_path, caplog):
+    with Mosquitto(tmp_path) as broker:
+        broker.stop()
+        running = Running(broker.port)
+        running.add(rows(1, 5))
+        await until(lambda: "is away" in caplog.text)
+        await asyncio.to_thread(broker.start)
+        await running.drained()
+        await running.stop()
+    assert running.deleted == [1, 2, 3, 4, 5]
+    assert caplog.text.count("is away") == 1
+
+
+async def test_a_broker_without_mqtt_5():
+    port = free_port()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        broker = Amqtt(
+            {
+                "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
+                "auth": {"allow-anonymous": True},
+            }
+        )
+    await broker.start()
+    running = Running(port)
+    running.add(rows(1, 20))
+    await running.drained()
+    assert running.publisher._paho._protocol == 4
+    assert running.metrics.counts["published"] == 20
+    await running.stop()
+    await broker.shutdown()
+
+
+class Refusing:
+    """A broker that accepts connections and says nothing, or one that refuses each message."""
+
+    def __init__(self, puback: bytes | None):
+        self.puback = puback
+        self.connections = 0
+
+    async def __call__(self, reader, writer):
+        self.connections += 1
+        try:
+            while True:
+                first = (await reader.readexactly(1))[0]
+                length = shift = 0
+                while True:
+                    octet = (await reader.readexactly(1))[0]
+                    length |= (octet & 0x7F) << shift
+                    shift += 7
+                    if not octet & 0x80:
+                        break
+                body = await reader.readexactly(length)
+                if self.puback is None:
+                    continue
+                if first >> 4 == 1:
+                    writer.write(b"\x20\x03\x00\x00\x00")
+                elif first >> 4 == 3:
+                    topic = int.from_bytes(body[:2], "big")
+                    writer.write(b"\x40\x03" + body[2 + topic : 4 + topic] + self.puback)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+async def test_a_message_that_the_broker_refuses_is_told_and_does_not_block(caplog):
+    server = await asyncio.start_server(Refusing(b"\x87"), "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1])
+    running.add(rows(1, 3))
+    await running.drained()
+    await running.stop()
+    server.close()
+    assert running.metrics.counts["publish_refused"] == 3
+    assert running.metrics.counts["published"] == 0
+    assert "Not authorized" in caplog.text
+
+
+async def test_a_broker_over_its_quota_is_tried_again_and_nothing_is_lost(monkeypatch):
+    monkeypatch.setattr(mqtt, "_LONGEST_PAUSE_S", 0.01)
+    refusing = Refusing(b"\x97")
+    server = await asyncio.start_server(refusing, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1])
+    running.add(rows(1, 3))
+    await until(lambda: refusing.connections >= 2)
+    assert len(running.outbox) == 3
+    refusing.puback = b"\x00"
+    await running.drained()
+    await running.stop()
+    server.close()
+    assert running.deleted == [1, 2, 3]
+
+
+async def test_a_broker_that_never_answers_is_given_up_and_left_no_socket(monkeypatch, caplog):
+    monkeypatch.setattr(mqtt, "_CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt, "_LONGEST_PAUSE_S", 0.01)
+    silent = Refusing(None)
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1])
+    await until(lambda: silent.connections >= 4)
+    silent.puback = b"\x00"
+    running.add(rows(1, 2))
+    await running.drained()
+    await running.stop()
+    server.close()
+    assert caplog.text.count("is away") == 1

@@ -1,0 +1,302 @@
+"""The store on real files: what it keeps, in which order it says so, and what ends it."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from stoep_gateway.errors import FatalError, StoreCorrupt
+from stoep_gateway.store.migrate import latest_version, migrate
+from stoep_gateway.store.records import (
+    GatewayRow,
+    LatestRow,
+    NonceRow,
+    OutboxRow,
+    Record,
+    SessionRow,
+    UplinkRow,
+)
+from stoep_gateway.store.store import OUTBOX_PAGE, Store
+from stoep_gateway.store.store import _write as write_group
+
+EUI = bytes.fromhex("70b3d57ed0000001")
+
+
+def session(session_id: int = 1, confirmed: int = 0) -> SessionRow:
+    return SessionRow(session_id, EUI, 0x26000001, b"n" * 16, b"a" * 16, 7, confirmed, 1000)
+
+
+def uplink(f_cnt_up: int, session_id: int = 1) -> UplinkRow:
+    return UplinkRow(2000, EUI, session_id, f_cnt_up, 10, b"\x81\x01", None, 868_100_000, 5, "[]")
+
+
+def outbox(outbox_id: int) -> OutboxRow:
+    return OutboxRow(outbox_id, "kind", f"topic/{outbox_id}", b'{"a":1}', 1, 3000)
+
+
+def accepted(f_cnt_up: int, session_id: int = 1) -> Record:
+    return Record(
+        counters=((session_id, f_cnt_up, 0),),
+        uplinks=(uplink(f_cnt_up, session_id),),
+        latest=(LatestRow("container/a", f'{{"n":{f_cnt_up}}}'),),
+        outbox=(outbox(f_cnt_up + 1),),
+    )
+
+
+JOIN = Record(sessions=(session(),), nonces=(NonceRow(EUI, 5, 7, 1000),))
+
+
+async def write(store: Store, *records: Record) -> None:
+    written = asyncio.get_running_loop().create_future()
+    for record in records[:-1]:
+        store.submit(record)
+    store.submit(records[-1], lambda: written.set_result(None))
+    await asyncio.wait({written, store.failure}, return_when=asyncio.FIRST_COMPLETED)
+    if store.failure.done():
+        store.failure.result()
+
+
+async def state_of(path: Path):
+    store = Store(path)
+    state = await store.open()
+    await store.close()
+    return state
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "stoep.db"
+
+
+async def test_an_empty_store(path):
+    state = await state_of(path)
+    assert state.sessions == state.nonces == state.latest == state.outbox == ()
+    assert state.last_outbox_id == state.last_session_id == 0
+
+
+async def test_everything_is_found_again(path):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN, accepted(0), Record(gateways=(GatewayRow(EUI, 1, "{}"),)))
+    await write(store, Record(counters=((1, 3, 2),), confirmed_sessions=(1,)))
+    await store.close()
+    state = await state_of(path)
+    assert state.sessions == ((session(confirmed=1), 3, 2),)
+    assert state.nonces == (NonceRow(EUI, 5, 7, 1000),)
+    assert state.latest == (LatestRow("container/a", '{"n":0}'),)
+    assert state.outbox == (outbox(1),)
+    assert state.last_outbox_id == 1
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM uplink").fetchall() == [(1, *uplink(0))]
+        assert connection.execute("SELECT * FROM gateway").fetchall() == [(EUI, 1, "{}")]
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_many_records_in_one_group(path):
+    store = Store(path)
+    await store.open()
+    order: list[int] = []
+    store.submit(JOIN)
+    for f_cnt_up in range(1000):
+        store.submit(accepted(f_cnt_up), lambda n=f_cnt_up: order.append(n))
+    await write(store, Record())
+    await store.close()
+    assert order == list(range(1000))
+    state = await state_of(path)
+    assert state.sessions[0][1] == 999
+    assert state.latest == (LatestRow("container/a", '{"n":999}'),)
+    assert [row.outbox_id for row in state.outbox] == list(range(1, 1001))
+
+
+async def test_published_rows_are_deleted_by_range(path):
+    store = Store(path)
+    await store.open()
+    await write(store, Record(outbox=tuple(outbox(n) for n in range(1, 11))))
+    await write(store, Record(published=((1, 3), (5, 5), (7, 9))))
+    await store.close()
+    state = await state_of(path)
+    assert [row.outbox_id for row in state.outbox] == [4, 6, 10]
+
+
+async def test_the_outbox_is_read_in_pages_after_what_was_submitted(path):
+    store = Store(path)
+    await store.open()
+    count = OUTBOX_PAGE + 10
+    for n in range(1, count + 1):
+        store.submit(Record(outbox=(outbox(n),)))
+    pages = []
+    for after_id in (0, OUTBOX_PAGE, count):
+        page = asyncio.get_running_loop().create_future()
+        store.read_outbox(after_id, page.set_result)
+        pages.append(await page)
+    await store.close()
+    assert [len(page) for page in pages] == [OUTBOX_PAGE, 10, 0]
+    assert pages[1][-1] == outbox(count)
+    state = await state_of(path)
+    assert len(state.outbox) == OUTBOX_PAGE
+    assert state.last_outbox_id == count
+
+
+async def test_ended_sessions_go_with_their_counters_and_keep_their_number(path):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN)
+    second = Record(sessions=(session(2),), nonces=(NonceRow(EUI, 6, 8, 1),))
+    await write(store, second, Record(ended_sessions=(1, 2)))
+    await store.close()
+    state = await state_of(path)
+    assert state.sessions == ()
+    assert len(state.nonces) == 2
+    assert state.last_session_id == 2
+
+
+@pytest.mark.parametrize("claim", [(1, 5, 4), (1, 5, 3), (1, 4, 9), (1, 6, 3)])
+async def test_a_counter_that_does_not_go_forward_is_the_end(path, claim):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN, Record(counters=((1, 5, 4),)))
+    with pytest.raises(FatalError, match="claimed twice"):
+        await write(store, Record(counters=(claim,), outbox=(outbox(1),)))
+    await store.close()
+    state = await state_of(path)
+    assert state.sessions[0][1:] == (5, 4)
+    assert state.outbox == ()
+
+
+@pytest.mark.parametrize("claim", [(1, 5, 5), (1, 6, 4), (1, 6, 5)])
+async def test_counters_that_go_forward(path, claim):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN, Record(counters=((1, 5, 4),)), Record(counters=(claim,)))
+    await store.close()
+    state = await state_of(path)
+    assert state.sessions[0][1:] == claim[1:]
+
+
+async def test_a_nonce_that_was_used_is_the_end(path):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN)
+    with pytest.raises(FatalError, match="commit failed"):
+        await write(store, Record(nonces=(NonceRow(EUI, 5, 9, 1),)))
+    await store.close()
+
+
+async def test_one_bad_record_takes_its_whole_group_along(path):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN)
+    store.submit(accepted(0))
+    with pytest.raises(FatalError, match="claimed twice"):
+        await write(store, accepted(0))
+    await store.close()
+    state = await state_of(path)
+    # Either the first was a group of its own and is there whole, or nothing is.
+    assert len(state.outbox) == (0 if state.sessions[0][1] == -1 else 1)
+
+
+async def test_a_full_disk_is_the_end_and_nothing_is_half_written(path):
+    store = Store(path)
+    await store.open()
+    await write(store, JOIN)
+    await store.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+        big = tuple(OutboxRow(n, "k", "t", b"x" * 4000, 0, 0) for n in range(1, 50))
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            write_group(connection, [Record(counters=((1, 0, 0),), outbox=big)])
+        assert connection.execute("SELECT f_cnt_up FROM frame_counter").fetchone() == (-1,)
+        assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+
+
+async def test_two_gateways_on_one_store(path):
+    store = Store(path)
+    await store.open()
+    with pytest.raises(FatalError, match="another gateway"):
+        await Store(path).open()
+    await store.close()
+    await state_of(path)
+
+
+async def test_a_file_that_is_no_database(path):
+    path.write_bytes(b"this is not a database, whatever its name says" * 100)
+    with pytest.raises(StoreCorrupt, match=r"stoep\.db"):
+        await state_of(path)
+
+
+async def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FatalError, match="file"):
+        await state_of(tmp_path / "file" / "stoep.db")
+
+
+async def test_a_database_of_a_newer_program(path):
+    await state_of(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {latest_version() + 1}")
+    with pytest.raises(StoreCorrupt, match="newer"):
+        await state_of(path)
+
+
+def test_migrations_are_numbered_without_a_gap_and_run_once(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for version in range(1, latest_version() + 1):
+            migrate(connection, path, to=version)
+            assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+        before = connection.execute("SELECT sql FROM sqlite_schema").fetchall()
+        migrate(connection, path)
+        assert connection.execute("SELECT sql FROM sqlite_schema").fetchall() == before
+
+
+CHILD = """
+import asyncio, os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_store as t
+from stoep_gateway.store.store import Store
+
+async def main():
+    store = Store(Path({path!r}))
+    state = await store.open()
+    f_cnt_up = state.sessions[0][1] + 1 if state.sessions else 0
+    if not state.sessions:
+        await t.write(store, t.JOIN)
+    gate = asyncio.Semaphore(40)
+    while True:
+        await gate.acquire()
+        def done(n=f_cnt_up):
+            os.write(1, b"%d\\n" % n)
+            gate.release()
+        store.submit(t.accepted(f_cnt_up), done)
+        f_cnt_up += 1
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_said_to_be_written_is_there_after_a_kill(path):
+    """Ten kills at whatever point the writer had reached."""
+    script = CHILD.format(tests=str(Path(__file__).parent), path=str(path))
+    for _ in range(10):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            told = [int(child.stdout.readline()) for _ in range(60)]
+            os.kill(child.pid, signal.SIGKILL)
+            told += [int(line) for line in child.stdout.read().split(b"\n")[:-1]]
+        assert told == list(range(told[0], told[-1] + 1))
+        with closing(sqlite3.connect(path)) as connection:
+            ((f_cnt_up,),) = connection.execute("SELECT f_cnt_up FROM frame_counter").fetchall()
+            rows = connection.execute("SELECT f_cnt_up FROM uplink ORDER BY uplink_id").fetchall()
+            outbox_ids = connection.execute("SELECT outbox_id FROM outbox").fetchall()
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert f_cnt_up >= told[-1]
+        assert [row[0] for row in rows] == list(range(f_cnt_up + 1))
+        assert [row[0] for row in outbox_ids] == list(range(1, f_cnt_up + 2))
