@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stoep_firmware.settings import Settings
 
 _PINGS = 5
-_START_MS = 200  # after its supply is on, before which no frame comes
+_START_MS = 300  # from power to the first frame
 _BURST_MS = 1500
 _SILENT_BURSTS = 6  # without a single octet; one is an absent echo, so many are a dead sensor
 
