@@ -148,6 +148,8 @@ class CPythonDevice(Device):
                 self._files,
                 json.loads(self._files.content["config.json"]),
             )
+            # In the field a mistake becomes an error code; here it shall be seen.
+            self._board.on_problem = _raise
             self._program = app.run(self._board)
         except SimulationError:
             raise
@@ -181,6 +183,10 @@ class CPythonDevice(Device):
     def _stop(self) -> None:
         self._is_sleeping = False
         self._program = self._board = None
+
+
+def _raise(problem: BaseException) -> None:
+    raise problem
 
 
 _BOOT = compile(
