@@ -16,8 +16,8 @@ from .engine import US_PER_S
 from .world import FillCurve
 
 TIMEZONE = "Africa/Blantyre"
-# A Thursday on which twelve of the 13 skips were visited, and on which most of them filled.
-DEMO_START = datetime(2021, 6, 3, 5, 30, tzinfo=ZoneInfo(TIMEZONE))
+# A Monday on which twelve of the 13 skips were visited: some full, some not, half of them filling.
+DEMO_START = datetime(2021, 6, 21, 5, 30, tzinfo=ZoneInfo(TIMEZONE))
 ATTRIBUTION = "Waste data: Copyright (c) Global Health Engineering ETH Zurich, CC BY 4.0"
 DISTANCES = "distance_km.csv"
 

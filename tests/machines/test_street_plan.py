@@ -37,7 +37,8 @@ def test_the_level_is_what_was_noted_at_noon():
 
 def test_between_visits_it_rises_evenly_and_a_fall_is_an_emptying_at_nine():
     (skip,) = [one for one in blantyre.skips() if one.id == "bangwe-organic-1"]
-    curve = blantyre.fill_curve(skip, blantyre.DEMO_START)
+    start = datetime(2021, 6, 3, 5, 30, tzinfo=ZoneInfo(blantyre.TIMEZONE))
+    curve = blantyre.fill_curve(skip, start)
     # 2021-06-02 0.25, -03 1.0, -04 0: half past five is 17.5 of 24 hours on the way.
     assert curve.level(0) == pytest.approx(0.25 + 0.75 * 17.5 / 24)
     nine_us = round((24 + 3.5) * HOUR_US)

@@ -55,7 +55,8 @@ def test_what_is_published_is_what_is_in_the_container(broker, tmp_path):
         here.run_until(2 * HOUR_MS)
         subscriber.wait_for(lambda: len(states(subscriber)) == here.summary()["sent"])
         distances = [state["distance_mm"] for state in states(subscriber)]
-        full = container.depth_mm - 0.8 * (container.depth_mm - container.full_mm)
+        full = container.true_distance_mm(0)
+        assert full < container.depth_mm / 2
         assert any(abs(mm - full) < 120 for mm in distances[:5] if mm is not None)
         assert any(abs(mm - container.depth_mm) < 120 for mm in distances[-5:] if mm is not None)
         with pytest.raises(KeyError):
