@@ -2,6 +2,7 @@
 
 import math
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from stoep_gateway import config
