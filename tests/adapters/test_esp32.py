@@ -1,0 +1,357 @@
+"""The microcontroller's model: clocks that drift, sleep and what ends it, what survives what."""
+
+import pytest
+from chip_bench import BOARD, device_config, quiet_air
+from stoep_hardware import board_data
+from stoep_hardware.buses import SimulationError
+from stoep_hardware.cpython_machine import make_esp32, make_machine, make_time
+from stoep_hardware.engine import US_PER_MS, US_PER_S, Engine
+from stoep_hardware.esp32 import Input, Output
+from stoep_hardware.sim_board import SimBoard
+
+DATA = board_data.load(BOARD)
+BOOT_US = DATA.boot_us
+INT_PIN = DATA.pins["sensor_int"]
+
+
+class Chip:
+    """Something that drives the interrupt line."""
+
+    def __init__(self, mcu):
+        self.mcu = mcu
+        self.level = False
+        mcu.inputs[INT_PIN] = Input(lambda _: self.level)
+
+    def drive(self, level, t_us):
+        self.level = level
+        self.mcu.line_changed(INT_PIN, level, t_us)
+
+
+class Mcu:
+    """A started board, and the names that firmware imports."""
+
+    def __init__(self, **options):
+        self.engine = Engine()
+        self.board = SimBoard(
+            self.engine,
+            quiet_air(self.engine),
+            DATA,
+            device_config(),
+            **{"rtc_ppm": 0.0, "keep_states": True} | options,
+        )
+        self.mcu = self.board.esp32
+        self.machine = make_machine(self.mcu)
+        self.esp32 = make_esp32(self.mcu)
+        self.time = make_time(self.mcu, lambda: False)
+        self.boots = []
+        self.resumes = []
+        self.mcu.on_boot = lambda: self.boots.append(self.mcu.t_us)
+        self.mcu.on_resume = lambda: self.resumes.append(self.mcu.t_us)
+        self.board.power_on()
+        self.go_to(BOOT_US)
+
+    def go_to(self, t_us):
+        self.engine.run_until(t_us)
+
+
+@pytest.fixture
+def mcu():
+    return Mcu()
+
+
+def test_power_on(mcu):
+    assert mcu.boots == [BOOT_US]
+    assert mcu.machine.reset_cause() == mcu.machine.PWRON_RESET
+    assert mcu.machine.RTC().memory() == b""
+    assert mcu.time.time_ns() // 1000 == pytest.approx(BOOT_US, abs=100)
+    assert len(mcu.machine.unique_id()) == 6
+
+
+def test_calls_and_transfers_take_time(mcu):
+    machine, begun_us = mcu.machine, mcu.mcu.t_us
+    pin = machine.Pin
+    spi = machine.SPI(
+        1, baudrate=1_000_000, polarity=0, phase=0, sck=pin(9), mosi=pin(10), miso=pin(11)
+    )
+    middle_us = mcu.mcu.t_us
+    assert middle_us > begun_us
+    spi.write(bytes(100))
+    assert 800 < mcu.mcu.t_us - middle_us < 1_000
+    mcu.time.sleep_us(50)
+    mcu.time.sleep_ms(7)
+    assert mcu.mcu.t_us - middle_us > 7_850
+    assert mcu.engine.now_us == BOOT_US, "the engine waits"
+
+
+# ---- light sleep --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ppm", [0, 150, -500])
+def test_light_sleep_by_a_clock_that_drifts(ppm):
+    mcu = Mcu(rtc_ppm=ppm)
+    before_ns, before_us = mcu.time.time_ns(), mcu.mcu.t_us
+    mcu.machine.lightsleep(60_000)
+    mcu.go_to(100 * US_PER_S)
+    (woken_us,) = mcu.resumes
+    true_us = 60 * US_PER_S / (1 + ppm * 1e-6)
+    assert woken_us - before_us == pytest.approx(true_us, abs=2_000)
+    assert mcu.machine.wake_reason() == mcu.machine.TIMER_WAKE
+    own_us = (mcu.time.time_ns() - before_ns) / 1000
+    assert own_us == pytest.approx(60 * US_PER_S, abs=2_000)
+
+
+def test_awake_the_clock_is_a_crystal():
+    mcu = Mcu(rtc_ppm=10_000)
+    before_ns, before_us = mcu.time.time_ns(), mcu.mcu.t_us
+    mcu.time.sleep_ms(1_000)
+    assert mcu.time.time_ns() - before_ns == (mcu.mcu.t_us - before_us) * 1000
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_a_pin_ends_light_sleep(mcu, level):
+    chip = Chip(mcu.mcu)
+    chip.level = not level
+    pin = mcu.machine.Pin(INT_PIN, mcu.machine.Pin.IN)
+    mcu.esp32.wake_on_ext1((pin,), level)
+    mcu.machine.lightsleep(60_000)
+    mcu.engine.at(5 * US_PER_S, lambda: chip.drive(level, 5 * US_PER_S))
+    mcu.go_to(100 * US_PER_S)
+    assert mcu.resumes == [5 * US_PER_S + DATA.light_wake_us]
+    assert mcu.machine.wake_reason() == mcu.machine.EXT1_WAKE
+
+
+def test_a_pin_that_is_active_already_ends_it_at_once(mcu):
+    chip = Chip(mcu.mcu)
+    chip.level = True
+    mcu.esp32.wake_on_ext1((mcu.machine.Pin(INT_PIN),), mcu.esp32.WAKEUP_ANY_HIGH)
+    begun_us = mcu.mcu.t_us
+    mcu.machine.lightsleep(60_000)
+    mcu.go_to(100 * US_PER_S)
+    assert mcu.resumes[0] - begun_us < 5_000
+
+
+def test_a_disarmed_pin_does_not(mcu):
+    chip = Chip(mcu.mcu)
+    mcu.esp32.wake_on_ext1((mcu.machine.Pin(INT_PIN),), True)
+    mcu.esp32.wake_on_ext1((), True)
+    mcu.machine.lightsleep(10_000)
+    mcu.engine.at(5 * US_PER_S, lambda: chip.drive(True, 5 * US_PER_S))
+    mcu.go_to(100 * US_PER_S)
+    assert mcu.resumes[0] > 10 * US_PER_S
+
+
+def test_ext0_wakes_too(mcu):
+    chip = Chip(mcu.mcu)
+    mcu.esp32.wake_on_ext0(mcu.machine.Pin(INT_PIN), True)
+    mcu.machine.lightsleep(60_000)
+    mcu.engine.at(5 * US_PER_S, lambda: chip.drive(True, 5 * US_PER_S))
+    mcu.go_to(100 * US_PER_S)
+    assert mcu.machine.wake_reason() == mcu.machine.EXT0_WAKE
+
+
+def test_pins_that_cannot_wake(mcu):
+    with pytest.raises(ValueError, match="invalid pin"):
+        mcu.esp32.wake_on_ext1((mcu.machine.Pin(36),), True)
+    with pytest.raises(ValueError, match="invalid pin"):
+        mcu.esp32.wake_on_ext0(mcu.machine.Pin(47), True)
+
+
+def test_for_ever(mcu):
+    mcu.machine.lightsleep(0)
+    mcu.go_to(10_000 * US_PER_S)
+    assert mcu.resumes == []
+
+
+# ---- deep sleep ---------------------------------------------------------------------------------
+
+
+def test_what_survives_deep_sleep(mcu):
+    mcu.machine.RTC().memory(b"kept")
+    mcu.time.sleep_ms(500)
+    before_ns, ticks_ms = mcu.time.time_ns(), mcu.time.ticks_ms()
+    mcu.machine.deepsleep(3_600_000)
+    mcu.go_to(3_700 * US_PER_S)
+    assert len(mcu.boots) == 2
+    assert mcu.machine.reset_cause() == mcu.machine.DEEPSLEEP_RESET
+    assert mcu.machine.wake_reason() == mcu.machine.TIMER_WAKE
+    assert mcu.machine.RTC().memory() == b"kept"
+    assert mcu.time.time_ns() - before_ns == pytest.approx(3600e9 + BOOT_US * 1e3, abs=5e6)
+    assert mcu.time.ticks_ms() < ticks_ms, "ticks begin anew"
+
+
+def test_a_pin_ends_deep_sleep(mcu):
+    chip = Chip(mcu.mcu)
+    mcu.esp32.wake_on_ext1((mcu.machine.Pin(INT_PIN),), True)
+    mcu.machine.deepsleep(3_600_000)
+    mcu.engine.at(100 * US_PER_S, lambda: chip.drive(True, 100 * US_PER_S))
+    mcu.go_to(200 * US_PER_S)
+    assert mcu.boots[1:] == [100 * US_PER_S + BOOT_US]
+    assert mcu.machine.wake_reason() == mcu.machine.EXT1_WAKE
+
+
+def test_a_held_output_stays_until_it_is_released(mcu):
+    levels = drive_log(mcu, 7, idle=False)
+    pin = mcu.machine.Pin
+    pin(7, pin.OUT, value=1, hold=True)
+    mcu.machine.deepsleep(1_000)
+    mcu.go_to(10 * US_PER_S)
+    assert levels == [True]
+    pin(7, pin.OUT, value=0)
+    assert levels == [True], "still held after the wake"
+    pin(7, pin.OUT, value=0, hold=False)
+    assert levels[-1] is False
+
+
+def test_an_output_that_is_not_held_floats(mcu):
+    levels = drive_log(mcu, 7, idle=False)
+    pin = mcu.machine.Pin
+    pin(7, pin.OUT, value=1)
+    mcu.machine.deepsleep(1_000)
+    assert levels == [True, False]
+
+
+def drive_log(mcu, number, *, idle):
+    levels = []
+    mcu.mcu.outputs[number] = Output(lambda level, _t_us: levels.append(level), idle)
+    return levels
+
+
+# ---- resets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asleep", ["", "lightsleep", "deepsleep"])
+def test_a_watchdog_reset(mcu, asleep):
+    mcu.machine.RTC().memory(b"kept")
+    if asleep:
+        getattr(mcu.machine, asleep)(3_600_000)
+    mcu.go_to(100 * US_PER_S)
+    mcu.mcu.reset(3)
+    mcu.go_to(200 * US_PER_S)
+    assert len(mcu.boots) == 2
+    assert mcu.resumes == []
+    assert mcu.machine.reset_cause() == mcu.machine.WDT_RESET
+    assert mcu.machine.RTC().memory() == b"kept"
+    assert mcu.time.time_ns() // 1000 == pytest.approx(100 * US_PER_S + BOOT_US, abs=1_000)
+
+
+def test_a_power_loss(mcu):
+    mcu.machine.RTC().memory(b"lost")
+    mcu.machine.deepsleep(3_600_000)
+    mcu.go_to(100 * US_PER_S)
+    mcu.board.power_off()
+    mcu.go_to(10_000 * US_PER_S)
+    assert len(mcu.boots) == 1
+    mcu.board.power_on()
+    mcu.go_to(10_010 * US_PER_S)
+    assert len(mcu.boots) == 2
+    assert mcu.machine.reset_cause() == mcu.machine.PWRON_RESET
+    assert mcu.machine.RTC().memory() == b""
+    assert mcu.time.time_ns() // 1000 == pytest.approx(BOOT_US, abs=1_000)
+
+
+# ---- the rest -----------------------------------------------------------------------------------
+
+
+def test_rtc_memory_is_small(mcu):
+    mcu.machine.RTC().memory(bytes(2048))
+    with pytest.raises(ValueError, match="too long"):
+        mcu.machine.RTC().memory(bytes(2049))
+
+
+def test_the_battery_is_read_through_its_divider(mcu):
+    pin = mcu.machine.Pin
+    adc = mcu.machine.ADC(pin(DATA.pins["battery_adc"]))
+    assert adc.read_uv() == 0, "the divider is not connected"
+    pin(DATA.pins["battery_enable"], pin.OUT, value=0)
+    assert adc.read_uv() * 4.9 == pytest.approx(3_600_000, rel=1e-3)
+
+
+def test_nobody_on_the_bus(mcu):
+    pin = mcu.machine.Pin
+    i2c = mcu.machine.I2C(0, scl=pin(5), sda=pin(4), freq=100_000)
+    assert i2c.scan() == []
+    with pytest.raises(OSError, match="ENODEV"):
+        i2c.readfrom_mem(0x1C, 0x0F, 1)
+    with pytest.raises(OSError, match="ENODEV"):
+        i2c.writeto_mem(0x1C, 0x20, b"\0")
+
+
+def test_buses_have_to_be_made(mcu):
+    with pytest.raises(SimulationError, match="SPI is used before it is made"):
+        mcu.mcu.buses.spi_transfer(b"\0")
+    with pytest.raises(SimulationError, match="I2C is used before it is made"):
+        mcu.mcu.buses.i2c_read(0x1C, 0x0F, 1)
+    with pytest.raises(SimulationError, match="UART is used before it is made"):
+        mcu.mcu.buses.uart_any()
+
+
+def test_polling_the_radio_in_place_of_sleeping(mcu):
+    dio1 = mcu.machine.Pin(DATA.radio["dio1"], mcu.machine.Pin.IN)
+
+    def poll():
+        while not dio1():
+            mcu.time.sleep_ms(1)
+
+    with pytest.raises(SimulationError, match="polls pin 14"):
+        poll()
+
+
+def test_never_sleeping(mcu):
+    def spin():
+        while True:
+            mcu.time.sleep_ms(100)
+
+    with pytest.raises(SimulationError, match="awake for a minute"):
+        spin()
+
+
+def test_what_is_not_simulated_is_not_there(mcu):
+    with pytest.raises(AttributeError):
+        mcu.machine.WDT  # noqa: B018
+
+
+def test_the_same_seed_gives_the_same_randomness():
+    draws = [Mcu().mcu.entropy(8) for _ in range(2)]
+    assert draws[0] == draws[1]
+    assert len(set(draws[0])) > 1
+
+
+def test_states_and_charge(mcu):
+    mcu.machine.freq(80_000_000)
+    mcu.time.sleep_ms(100)
+    mcu.machine.lightsleep(1_000)
+    mcu.go_to(5 * US_PER_S)
+    mcu.machine.deepsleep(1_000_000)
+    end_us = 900 * US_PER_S
+    mcu.go_to(end_us)
+    log, current = mcu.mcu.log, DATA.currents_ua
+    states = [state for _, state, _ in log.entries]
+    assert states[-5:] == ["awake", "awake", "light", "awake", "deep"]
+    assert log.us_in("boot", end_us) == BOOT_US
+    assert log.us_in("light", end_us) == 1_000 * US_PER_MS
+    assert log.us_in("awake", end_us) == pytest.approx(102 * US_PER_MS, rel=0.03)
+    expected_uc = sum(
+        log.us_in(state, end_us) * current[state] / 1e6
+        for state in ("boot", "awake", "light", "deep")
+    )
+    assert log.charge_uc(end_us) == pytest.approx(expected_uc, rel=0.001)
+
+
+def test_the_boards_data():
+    assert board_data.names() == [BOARD]
+    assert DATA.flash == {
+        "size": 0x800000,
+        "firmware_offset": 0,
+        "vfs_offset": 0x200000,
+        "vfs_size": 0x600000,
+        "vfs_block": 4096,
+    }
+    used = [DATA.spi[name] for name in ("sck", "mosi", "miso")]
+    used += [DATA.radio[name] for name in ("nss", "reset", "busy", "dio1")]
+    used += [DATA.uart["tx"], DATA.uart["rx"], DATA.i2c["scl"], DATA.i2c["sda"]]
+    used += [pin for name, pin in DATA.pins.items() if not name.endswith(("_on", "_permille"))]
+    assert len(used) == len(set(used)), "no pin twice"
+    assert not {45, 46, 19, 20, 43, 44} & set(used), "strapping, USB and console pins are free"
+    for waking in (INT_PIN, DATA.radio["dio1"]):
+        assert waking < 22, "only RTC pins wake an ESP32-S3"
+    assert DATA.boot_us * DATA.currents_ua["boot"] / 1e9 == pytest.approx(26.5, rel=0.01)
