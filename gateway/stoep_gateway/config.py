@@ -345,8 +345,7 @@ def _asset_files(reader: Reader, main: Document) -> list[Document]:
         if name in names[:index]:
             reader.report(main, at, f'"{name}" is listed twice')
             continue
-        asked_by = Mistake(main.name, main.lines.line(at), f'"{name}"')
-        document = reader.document(path, str(path), asked_by)
+        document = reader.document(path, str(path), (main, at))
         if document is not None:
             reader.unknown_keys(document, _LISTS)
             documents.append(document)

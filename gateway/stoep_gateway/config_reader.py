@@ -11,7 +11,8 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,14 +43,19 @@ _BOUNDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Document:
     """One TOML file that could be parsed."""
 
     path: Path
     name: str
     values: dict[str, Any]
-    lines: toml_lines.TomlLines
+    text: str = field(repr=False)
+
+    @cached_property
+    def lines(self) -> toml_lines.TomlLines:
+        """Where each key stands; looked for only when there is a mistake to report."""
+        return toml_lines.TomlLines(self.text)
 
     def where(self, path: toml_lines.Path) -> str:
         """Return ``file:line`` of a key or table."""
@@ -81,17 +87,18 @@ class Reader:
         self._sections = sections
         self._scalars = tuple(scalars)
 
-    def document(self, path: Path, name: str, asked_by: Mistake | None = None) -> Document | None:
-        """Read and parse a file; ``asked_by`` is the mistake to report when it cannot be read."""
+    def document(
+        self, path: Path, name: str, named_at: tuple[Document, toml_lines.Path] | None = None
+    ) -> Document | None:
+        """Read and parse a file; ``named_at`` is where another one asks for it."""
         try:
             text = path.read_bytes().decode("utf-8")
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            if asked_by is None:
+            if named_at is None:
                 self.mistakes.append(Mistake(name, 0, f"cannot be read: {reason}"))
             else:
-                message = f"{asked_by.message} cannot be read: {reason}"
-                self.mistakes.append(Mistake(asked_by.file, asked_by.line, message))
+                self.report(*named_at, f'"{path.name}" cannot be read: {reason}')
             return None
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
@@ -106,7 +113,7 @@ class Reader:
             message = _DECLARED_TWICE.sub(_declared_twice, _AT_LINE.sub("", message))
             self.mistakes.append(Mistake(name, line, f"this is not TOML: {message}"))
             return None
-        return Document(path, name, values, toml_lines.TomlLines(text))
+        return Document(path, name, values, text)
 
     def report(self, document: Document, path: toml_lines.Path, message: str) -> None:
         """Add a mistake at a key or table of a document."""

@@ -165,6 +165,15 @@ def test_readings_that_were_missing_leave_the_state_alone() -> None:
     assert (after.sequence, after.track) == (before.sequence, before.track)
 
 
+def test_a_report_sent_again_with_more_history_tells_only_that() -> None:
+    _, outputs = send(1, BinReport(0, 900, 4))
+    at_ms = START_MS + 2 * HOUR_MS
+    _, outputs = send(1, BinReport(2, 880, 4), at_ms, outputs.state)
+    again = BinReport(2, 880, 4, history=((60, 890, 4),))
+    (values,), outputs = send(1, again, at_ms + 5000, outputs.state)
+    assert (values["event"], values["sequence"]) == ("reading", 1)
+
+
 def test_a_bay_from_free_to_occupied() -> None:
     (free,), outputs = send(3, BayReport(schema.FREE, 4, 600))
     assert (free["state"], free["since_utc"]) == ("free", "2026-10-20T01:49:52.000Z")

@@ -35,7 +35,7 @@ def outputs(
     messages: list[OutboxMessage] = []
     newest = news.readings[-1]
     for reading in news.readings:
-        if reading is not newest or report.age_min:
+        if report.age_min or not (reading.newer and reading is newest):
             messages.append(_late_reading(device, container, reading, meta))
         if reading.newer and reading.distance_mm is not None and reading.quality != 1:
             track, emptying = _advance(track, reading, container)
@@ -86,13 +86,14 @@ def _state(
     state: ContainerState,
 ) -> OutboxMessage:
     now_ms = meta.received_utc_ms
+    now_utc = utc(now_ms)
     event_id = f"{meta.event_id}:state"
     values: dict[str, object] = {
         "event_id": event_id,
-        "time_utc": utc(now_ms),
+        "time_utc": now_utc,
         "fill_pct": None,
         "fill_utc": None,
-        "measured_utc": utc(state.measured_ms),
+        "measured_utc": now_utc if state.measured_ms == now_ms else utc(state.measured_ms),
         "distance_mm": state.distance_mm,
         "quality": state.quality,
         "reason": state.reason,
@@ -111,7 +112,7 @@ def _state(
     track = state.track
     if track is not None:
         values["fill_pct"] = track.fill_pct
-        values["fill_utc"] = utc(track.at_ms)
+        values["fill_utc"] = now_utc if track.at_ms == now_ms else utc(track.at_ms)
         rate = filling.rate_pct_per_h(track)
         if rate is not None:
             values["rate_pct_per_day"] = round(24 * rate, 2)
