@@ -149,7 +149,7 @@ class App:
         now_ms = board.clock.now_ms
         reason = board.wake_reason()
         if reason in ("timer", "pin"):
-            self.meter.woken(now_ms() - self.saved_ms)
+            self.meter.woken(self._task.asleep, now_ms() - self.saved_ms)
         else:
             self._link.radio_awake = True
             self.reset_reason = _RESET_REASONS.get(reason, RESET_EXTERNAL)

@@ -28,6 +28,8 @@ _COUNTS_PER_MT = 68420  # at 4 gauss
 class BayTask:
     """The state of one bay. `store_due` asks for a write to storage."""
 
+    asleep = "watch"  # the meter's name for a deep sleep
+
     def __init__(
         self,
         board: "Board",

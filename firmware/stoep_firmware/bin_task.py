@@ -27,6 +27,8 @@ _SILENT_BURSTS = 6  # without a single octet; one is an absent echo, so many are
 class BinTask:
     """The readings of one container. `store_due` asks for a write to storage."""
 
+    asleep = "deep"  # the meter's name for a deep sleep
+
     def __init__(
         self,
         board: "Board",

@@ -9,6 +9,7 @@ _CURRENTS_UA = {
     "awake": 30000,
     "light": 1000,
     "deep": 15,
+    "watch": 18,  # deep sleep with a magnetometer that measures on
     "tx": 45000,  # the radio at 14 dBm, on top of the processor
     "rx": 4600,
     "sensor": 8000,
@@ -29,9 +30,9 @@ class Meter:
             current_ua: int = self._currents.get(state, _CURRENTS_UA[state])
             self.used_uc += current_ua * ms // 1000
 
-    def woken(self, slept_ms: int) -> None:
-        """Count a deep sleep and the start that ended it."""
-        self.add("deep", slept_ms)
+    def woken(self, state: str, slept_ms: int) -> None:
+        """Count a deep sleep, "deep" or "watch", and the start that ended it."""
+        self.add(state, slept_ms)
         self.used_uc += _WAKE_UC
 
     def used_mah(self) -> int:

@@ -100,6 +100,18 @@ def test_uplink_costs_the_radio_little(place):
     assert radio.charge_uc(here.engine.now_us) - before_uc < expected_uc
 
 
+@pytest.mark.parametrize("kind", ["bin", "bay"])
+def test_charge_the_device_counts_is_the_charge_its_chips_take(kind):
+    here = Place(CPythonDevice, kind=kind)
+    here.run(hours=28 * 24)
+    status = of(messages.Status, here.far)[-1]
+    taken_mah = here.board.charge_uc(here.engine.now_us) / 3_600_000
+    here.device.close()
+    assert taken_mah > 15
+    # The last status is up to a day old.
+    assert status.charge_used_mah == pytest.approx(taken_mah, rel=0.05, abs=taken_mah / 28 + 1)
+
+
 def test_answer_in_rx2_is_heard(place):
     here = place(confirmed_every=1)
     here.far.second = True

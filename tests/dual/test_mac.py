@@ -489,3 +489,28 @@ def test_event_that_a_state_does_not_know_changes_nothing():
         raise AssertionError("sent before joining")
     except ValueError:
         pass
+
+
+def test_us915_joins_and_sends_on_the_channels_it_is_given():
+    us915 = regions.US915
+    network = Network()
+    mac = m.Mac(us915, Session(), new_key, lambda n: n - 1, JOIN_EUI, DEV_EUI, APP_KEY)
+    transmit = first(mac.handle((m.JOIN,), 0), m.TRANSMIT)
+    assert 902_300_000 <= transmit[1] <= 914_900_000
+    assert transmit[4] == 30
+    mac.handle((m.TX_DONE,), 62)
+    masks = us915.encode_cf_list((0xFF00, 0, 0, 0, 0x02))  # the second sub-band
+    accept = network.accept(transmit[5], rx2_dr=8, cf_list=masks)
+    assert first(mac.handle((m.RECEIVED, accept, 5), 5100), m.DONE)[1] == m.JOINED
+    mac.session.dr = 0
+    assert mac.room() == 11
+    transmit = first(mac.handle((m.SEND, 10, bytes(11), False), 100_000), m.TRANSMIT)
+    assert transmit[1:4] == (905_300_000, 10, 125_000)  # channel 15, the last of those
+    network.open(transmit[5])
+    rx1 = mac.handle((m.TX_DONE,), 101_000)[0]
+    assert rx1[1:4] == (927_500_000, 10, 500_000)
+    rx2 = mac.handle((m.RX_TIMEOUT,), 102_050)[0]
+    assert rx2[1:4] == (923_300_000, 12, 500_000)
+    session = Session()
+    session.unpack(mac.session.pack())
+    assert session.ch_mask == 0xFF00 | 2 << 64
