@@ -62,7 +62,7 @@ class Device:
         self._nonce = chance.randrange(0x8000)
         self._reports = chance.randrange(100)
         self._chance = chance
-        self._f_cnt = 0
+        self.f_cnt = 0
         self._session_keys = (self._key, self._key)
         self._last_f_cnt_down = -1
         self.dev_addr: int | None = None
@@ -93,13 +93,13 @@ class Device:
         phy_payload = frames.encode_data(
             frames.CONFIRMED_UP if confirmed else frames.UNCONFIRMED_UP,
             self.dev_addr,
-            self._f_cnt,
+            self.f_cnt,
             *self._session_keys,
             f_port=f_port,
             payload=payload,
         )
-        uplink = Uplink(self, phy_payload, None, self.app_nonce, self._f_cnt, confirmed)
-        self._f_cnt += 1
+        uplink = Uplink(self, phy_payload, None, self.app_nonce, self.f_cnt, confirmed)
+        self.f_cnt += 1
         if confirmed:
             self.awaits = uplink
         return uplink
@@ -139,7 +139,7 @@ class Device:
         )
         self._session_keys = new_key(nwk_s_key), new_key(app_s_key)
         self.nwk_s_key = nwk_s_key
-        self._f_cnt, self._last_f_cnt_down = 0, -1
+        self.f_cnt, self._last_f_cnt_down = 0, -1
         return True
 
 
