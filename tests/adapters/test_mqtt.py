@@ -93,7 +93,7 @@ async def test_every_row_is_published_once_in_order_and_deleted(broker, publishe
 
 async def test_mqtt_5_where_the_broker_has_it(broker, publisher):
     await until(lambda: publisher.publisher.connected)
-    assert publisher.publisher._paho._protocol == 5
+    assert publisher.publisher._tap._version_5
 
 
 async def test_retained_rows_are_retained(broker, publisher):
@@ -169,7 +169,7 @@ async def test_a_broker_without_mqtt_5():
     running = Running(port)
     running.add(rows(1, 20))
     await running.drained()
-    assert running.publisher._paho._protocol == 4
+    assert not running.publisher._tap._version_5
     assert running.metrics.counts["published"] == 20
     await running.stop()
     await broker.shutdown()
@@ -178,9 +178,11 @@ async def test_a_broker_without_mqtt_5():
 class Refusing:
     """A broker that accepts connections and says nothing, or one that refuses each message."""
 
-    def __init__(self, puback: bytes | None):
+    def __init__(self, puback: bytes | None, connack_properties: bytes = b""):
         self.puback = puback
+        self.connack_properties = connack_properties
         self.connections = 0
+        self.unanswered = 0  # messages taken while `puback` is empty
 
     async def __call__(self, reader, writer):
         self.connections += 1
@@ -198,7 +200,11 @@ class Refusing:
                 if self.puback is None:
                     continue
                 if first >> 4 == 1:
-                    writer.write(b"\x20\x03\x00\x00\x00")
+                    properties = self.connack_properties
+                    writer.write(bytes((0x20, 3 + len(properties), 0, 0, len(properties))))
+                    writer.write(properties)
+                elif first >> 4 == 3 and not self.puback:
+                    self.unanswered += 1
                 elif first >> 4 == 3:
                     topic = int.from_bytes(body[:2], "big")
                     writer.write(b"\x40\x03" + body[2 + topic : 4 + topic] + self.puback)
@@ -218,6 +224,20 @@ async def test_a_message_that_the_broker_refuses_is_told_and_does_not_block(capl
     assert running.metrics.counts["publish_refused"] == 3
     assert running.metrics.counts["published"] == 0
     assert "Not authorized" in caplog.text
+
+
+async def test_no_more_is_in_flight_than_the_broker_takes():
+    slow = Refusing(b"", connack_properties=b"\x21\x00\x03")  # Receive Maximum 3
+    server = await asyncio.start_server(slow, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1])
+    running.add(rows(1, 10))
+    await until(lambda: slow.unanswered)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert slow.unanswered == 3
+    assert running.outbox.in_flight == 3
+    await running.stop()
+    server.close()
 
 
 async def test_a_broker_over_its_quota_is_tried_again_and_nothing_is_lost(monkeypatch):
@@ -248,3 +268,18 @@ async def test_a_broker_that_never_answers_is_given_up_and_left_no_socket(monkey
     await running.stop()
     server.close()
     assert caplog.text.count("is away") == 1
+
+
+async def test_a_connection_that_breaks_in_the_turn_of_a_message_is_an_outage(broker, publisher):
+    """aiomqtt registers the socket for writing one turn late; here it is closed in between."""
+    failures = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    for round_ in range(5):
+        await until(lambda: publisher.publisher.connected)
+        await publisher.drained()
+        broker.stop()  # without a turn of the loop: what the broker said last is still unread
+        publisher.add(rows(round_ + 1, round_ + 1))
+        await until(lambda: not publisher.publisher.connected)
+        broker.start()
+    await publisher.drained()
+    assert failures == []
