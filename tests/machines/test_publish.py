@@ -88,7 +88,7 @@ def test_a_container_from_its_first_reading_to_its_emptying() -> None:
         14.0,
     )
     assert published[-2][1] == {
-        "event_id": "e:emptied",
+        "event_id": "e:emptied:8",
         "time_utc": "2026-10-20T09:00:00.000Z",
         "received_utc": "2026-10-20T10:00:00.000Z",
         "event": "emptied",

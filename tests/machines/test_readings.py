@@ -51,6 +51,12 @@ def test_the_first_report_tells_its_history_too() -> None:
     assert times == [6 * HOUR, 7 * HOUR, 8 * HOUR, 9 * HOUR]
 
 
+def test_the_first_report_may_come_just_after_the_counter_went_round() -> None:
+    added = news(BinReport(1, 900, 4, history=((60, 800, 4), (120, 700, 4))), HOUR, 1800, None)
+    assert added is not None
+    assert [it.number for it in added.readings] == [1023, 1024, 1025]
+
+
 def test_lost_reports_are_told_by_the_next_one() -> None:
     state, numbers, times = feed([(n * HOUR, report(n, 3)) for n in (0, 3)])
     assert numbers == [0, 1, 2, 3]

@@ -86,7 +86,10 @@ def news(
     newest_ms = received_ms - report.age_min * _MINUTE_MS
     number = report.sequence
     restarted = False
-    if previous is not None:
+    if previous is None:
+        if number < len(report.history):  # no reading has a number below 0
+            number += SEQUENCE_MODULUS
+    else:
         last = previous.sequence
         forward = (number - last) % SEQUENCE_MODULUS
         if report.age_min:

@@ -40,7 +40,7 @@ def outputs(
         if reading.newer and reading.distance_mm is not None and reading.quality != 1:
             track, emptying = _advance(track, reading, container)
             if emptying is not None:
-                messages.append(_emptied(device, container, emptying, meta))
+                messages.append(_emptied(device, container, reading, emptying, meta))
     if previous is not None and not newest.newer:
         # Only earlier readings, now no longer missing: the state is still that of the newest.
         state = ContainerState(
@@ -152,9 +152,13 @@ def _late_reading(
 
 
 def _emptied(
-    device: Device, container: Container, emptying: Emptying, meta: UplinkMeta
+    device: Device,
+    container: Container,
+    confirming: Reading,
+    emptying: Emptying,
+    meta: UplinkMeta,
 ) -> OutboxMessage:
-    event_id = f"{meta.event_id}:emptied"
+    event_id = f"{meta.event_id}:emptied:{confirming.number}"
     cycle_ms = emptying.cycle_ms
     payload = encode(
         {
