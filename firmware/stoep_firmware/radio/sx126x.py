@@ -71,6 +71,8 @@ _REG_TX_CLAMP = const(0x08D8)
 
 _SYNC_WORD_PUBLIC = b"\x34\x44"  # LoRaWAN's 0x34, spread over two registers
 _TCXO_MV = (1600, 1700, 1800, 2200, 2400, 2700, 3000, 3300)  # DS 13.3.6
+_ANY_ERROR = const(0x17F)  # DS 13.6: bit 7 is reserved
+_XOSC = const(5)
 _TCXO_START_STEPS = const(320)  # 5 ms in steps of 15.625 us
 _CHIP_MODE_STANDBY_RC = const(2)
 _BUSY_POLL_US = const(50)
@@ -135,9 +137,11 @@ class Sx126x:
         self._command(_SET_PACKET_TYPE, 1)
         self._write_register(_REG_SYNC_WORD, _SYNC_WORD_PUBLIC)
         self._command(_SET_BUFFER_BASE, 0, 0)
-        errors = self._read((_GET_DEVICE_ERRORS, 0), 2)
-        if errors[0] & 1 or errors[1]:
-            raise RadioError(DEVICE_ERROR + _lowest_bit(errors[1] | (errors[0] & 1) << 8))
+        status = self._read((_GET_DEVICE_ERRORS, 0), 2)
+        errors = (status[0] << 8 | status[1]) & _ANY_ERROR
+        if errors:
+            # An oscillator that does not start takes calibrations with it: name the cause.
+            raise RadioError(DEVICE_ERROR + (_XOSC if errors >> _XOSC & 1 else _lowest(errors)))
 
     def transmit(
         self, freq_hz: int, sf: int, bw_hz: int, power_dbm: int, data: bytes, timeout_ms: int
@@ -313,8 +317,8 @@ def _image_band(freq_hz: int) -> "tuple[int, int]":
     return 0xE1, 0xE9
 
 
-def _lowest_bit(value: int) -> int:
-    bit = 0
-    while not value >> bit & 1:
-        bit += 1
-    return bit
+def _lowest(bits: int) -> int:
+    number = 0
+    while not bits >> number & 1:
+        number += 1
+    return number
