@@ -56,11 +56,7 @@ if TYPE_CHECKING:
 try:
     from micropython import const
 except ImportError:
-
-    def const(value: int) -> int:  # type: ignore[misc]
-        """MicroPython's compile-time constant."""
-        return value
-
+    const = int  # type: ignore[assignment]
 
 # States.
 IDLE = const(0)

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 try:
     from micropython import const
 except ImportError:
-
-    def const(value: int) -> int:  # type: ignore[misc]
-        """MicroPython's compile-time constant."""
-        return value
+    const = int  # type: ignore[assignment]
 
 
 CONVERSION_MS = 100  # of the fast mode, 10 Hz

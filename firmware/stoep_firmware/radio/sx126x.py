@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 try:
     from micropython import const
 except ImportError:
-
-    def const(value: int) -> int:  # type: ignore[misc]
-        """MicroPython's compile-time constant."""
-        return value
+    const = int  # type: ignore[assignment]
 
 
 TX_DONE = const(0x001)  # the bits of IRQ status (DS 13.3.1) that `outcome` returns
