@@ -46,17 +46,17 @@ def shown(picture: Picture) -> str:
 
 def test_a_message_that_comes_twice_counts_once() -> None:
     picture = Picture()
-    container(picture, "a:1:state", 40)
-    container(picture, "a:1:state", 40)
+    container(picture, "a-1:state", 40)
+    container(picture, "a-1:state", 40)
     assert picture.messages_by_kind == {"container/state": 1}
     assert picture.duplicates == 1
 
 
 def test_messages_of_one_uplink_are_one_uplink() -> None:
     picture = Picture()
-    container(picture, "a:1:state", 40)
-    take(picture, "container/bangwe-1/event", "a:1:emptied", event="emptied", from_pct=90)
-    container(picture, "a:2:state", 41)
+    container(picture, "a-1:state", 40)
+    take(picture, "container/bangwe-1/event", "a-1:emptied:0", event="emptied", from_pct=90)
+    container(picture, "a-2:state", 41)
     assert len(picture.uplinks) == 2
 
 
@@ -71,16 +71,16 @@ def test_a_join_and_a_round_are_no_uplinks() -> None:
 
 def test_the_screen_shows_containers_bays_round_and_news() -> None:
     picture = Picture()
-    container(picture, "a:1:state", 83.4)
+    container(picture, "a-1:state", 83.4)
     take(
         picture,
         "bay/kerb-1/state",
-        "b:1:state",
+        "b-1:state",
         state="occupied",
         since_utc=AT,
         change_count=5,
     )
-    take(picture, "bay/kerb-1/event", "b:1:changed", event="occupied")
+    take(picture, "bay/kerb-1/event", "b-1:changed", event="occupied")
     stop = {
         "action": "empty",
         "id": "bangwe-1",
@@ -109,7 +109,7 @@ def test_the_screen_shows_containers_bays_round_and_news() -> None:
 
 def test_no_echo_is_shown_as_that_and_not_as_a_level() -> None:
     picture = Picture()
-    container(picture, "a:1:state", None, quality=0)
+    container(picture, "a-1:state", None, quality=0)
     text = shown(picture)
     assert "no echo" in text
     assert "None" not in text

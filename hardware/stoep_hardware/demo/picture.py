@@ -42,7 +42,7 @@ class Picture:
         self.event_ids.add(event_id)
         self.messages_by_kind["round" if words[0] == "round" else f"{words[0]}/{words[-1]}"] += 1
         if words[0] in _FROM_UPLINKS and body.get("event") != "joined":
-            self.uplinks.add(event_id.rsplit(":", 1)[0])
+            self.uplinks.add(event_id.split(":", 1)[0])
         match words:
             case ["container", asset, "state"]:
                 self.containers[asset] = body
