@@ -40,6 +40,7 @@ __all__ = ["run"]
 
 _REGIONS = {"EU868": EU868}
 _DRAIN_S = 3.0
+_LOG_COUNTS_MS = 3_600_000
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ class _Gateway:
             channel = await clocks.serve(self._clock, self._forwarders)
         if self._rounds is not None:
             self._clock.when_started(self._rounds.start)
+        self._clock.when_started(self._log_counts)
         self._say_ready(ready_file, channel)
         publishing = asyncio.create_task(self._publisher.run(), name="publisher")
         publishing.add_done_callback(self._on_end_of_task)
@@ -169,6 +171,11 @@ class _Gateway:
     def _add_outbox_page(self, rows: list[OutboxRow]) -> None:
         self._outbox.add_page(rows)
         self._publisher.wake()
+
+    def _log_counts(self) -> None:
+        if counts := str(self._metrics):
+            _log.info("since the start: %s; outbox=%d", counts, len(self._outbox))
+        self._clock.call_at(self._clock.now_ms() + _LOG_COUNTS_MS, self._log_counts)
 
     # Beginning and end.
 

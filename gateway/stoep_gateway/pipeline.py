@@ -111,6 +111,7 @@ class Pipeline:
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
         self._last_downlink_id = 0
+        self._verbose = _log.isEnabledFor(logging.DEBUG)
 
     def receive(self, action: Action) -> None:
         """Take what a forwarder's machine brought."""
@@ -211,6 +212,18 @@ class Pipeline:
         )
         self._metrics.counts["uplinks_accepted"] += 1
         self._monitor.accepted(frame_set.receptions[0].gateway_eui)
+        if self._verbose:
+            _log.debug(
+                "%s f_cnt_up=%d f_port=%s bytes=%d dr=%d receptions=%s messages=%d%s",
+                device.dev_eui_hex,
+                match.f_cnt_up,
+                plain.f_port,
+                len(plain.frm_payload),
+                dr,
+                record.uplinks[0].receptions,
+                len(rows),
+                " answered" if answer else "",
+            )
         return None
 
     def _outputs(

@@ -208,6 +208,20 @@ def test_a_stop_in_the_deduplication_window_loses_nothing(tmp_path, broker):
         subscriber.wait_for(lambda: states(subscriber))
 
 
+def test_a_commit_that_fails_ends_the_process_before_anything_leaves(broker, gateway, forwarder):
+    device = joined(forwarder)
+    with closing(sqlite3.connect(gateway.folder / "stoep.db")) as connection, connection:
+        connection.execute("UPDATE frame_counter SET f_cnt_up = 10")
+    with Subscriber(broker, "stoep/v1/street/container/#") as subscriber:
+        forwarder.push(rxpk(device.uplink(BinReport(1, 900, 4), confirmed=True)))
+        assert gateway.process.wait(15) == 1
+        assert "a frame counter was claimed twice" in gateway.log()
+        assert subscriber.messages == []
+    forwarder.down.setblocking(False)
+    with pytest.raises(OSError, match=r"unavailable|refused"):
+        forwarder.down.recv(1000)
+
+
 def test_a_second_gateway_on_the_same_store_says_so(gateway, capfd):
     config = str(gateway.folder / "stoep.toml")
     assert main(["run", "--config", config]) == 1

@@ -5,6 +5,8 @@ import json
 import pytest
 from gwmp_client import Device
 from hand_clock import HandClock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from lns_values import GATEWAY, OTHER_GATEWAY, reception
 from lorawan_keys import new_key
 from stoep_gateway import config, pipeline
@@ -458,3 +460,51 @@ def test_the_same_input_gives_the_same_output(gateway, tmp_path_factory):
     assert gateway.records == other.records
     assert [o.phy_payload for o in gateway.orders] == [o.phy_payload for o in other.orders]
     assert gateway.published == other.published
+
+
+@given(
+    st.binary(max_size=80)
+    | st.builds(
+        lambda head, rest: head + rest,
+        st.sampled_from([b"\x00", b"\x40", b"\x80"]),
+        st.binary(max_size=40),
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_payload_stops_the_pipeline(gateway, phy_payload):
+    gateway.take(phy_payload)
+    assert gateway.records == []
+    assert gateway.orders == []
+
+
+@given(
+    f_port=st.none() | st.integers(0, 224),
+    payload=st.binary(max_size=60),
+    f_opts=st.binary(max_size=15),
+    confirmed=st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_no_content_of_a_devices_own_frames_stops_the_pipeline(
+    gateway, f_port, payload, f_opts, confirmed
+):
+    if not gateway.memory.sessions.of_device(BIN[0]):
+        gateway.device = gateway.join()
+    fields = {"f_port": f_port, "payload": b"" if f_port is None else payload}
+    if f_port != 0:
+        fields["f_opts"] = f_opts
+    records = len(gateway.records)
+    gateway.take(gateway.device.uplink(confirmed=confirmed, **fields))
+    (record,) = gateway.records[records:]
+    assert len(record.uplinks) == 1
+    assert gateway.metrics.rejected["internal_error"] == 0
+
+
+def test_each_uplink_is_one_line_for_who_asks(tmp_path, caplog):
+    caplog.set_level("DEBUG", logger="stoep_gateway.pipeline")
+    gateway = Gateway(tmp_path)
+    device = gateway.join()
+    caplog.clear()
+    gateway.take(device.uplink(BinReport(1, 900, 4), confirmed=True))
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("70b3d57ed0000001 f_cnt_up=0 f_port=10 bytes=")
+    assert line.endswith('dr=5 receptions=[["0016c001ff10a235",-90,5]] messages=1 answered')

@@ -97,6 +97,8 @@ class UdpForwarders:
                 self.received += 1
         except BlockingIOError:
             pass
+        except OSError:  # the system is short of something; the next datagram may fare better
+            self._deliver(Rejected("gwmp_receive"))
         if self._waiting:
             self._wake()
 
