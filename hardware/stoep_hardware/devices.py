@@ -68,8 +68,8 @@ class Device:
 
     def close(self) -> None:
         """End what runs; the device does not wake again."""
-        self._stop()
         self.board.power_off()
+        self._stop()
 
     def read_file(self, name: str) -> bytes | None:
         """Return a file of the device, None if there is none."""

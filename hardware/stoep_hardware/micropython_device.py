@@ -24,6 +24,7 @@ _RECEIVE_BYTES = 65_536
 # Real seconds without a message after which the firmware counts as hung.
 _PATIENCE_S = 30.0
 _CONSOLE_BYTES = 20_000
+_TRACEBACK = "Traceback (most recent call last)"
 
 _IDLE, _LIGHT, _DEEP = 19, 20, 21
 
@@ -70,9 +71,14 @@ class MicroPythonDevice(Device):
         return self.folder.with_name(f"{self.folder.name}.console-{number % 3}")
 
     def close(self) -> None:
-        """End what runs; the device does not wake again, and its files may be gone."""
-        super().close()
-        self._runtime.remove_device(self.folder)
+        """End what runs; the device does not wake again, and its files may be gone.
+
+        Raises DeviceCrashedError when its last wake ended in a mistake.
+        """
+        try:
+            super().close()
+        finally:
+            self._runtime.remove_device(self.folder)
 
     def read_file(self, name: str) -> bytes | None:
         """Return a file of the device, None if there is none."""
@@ -176,17 +182,19 @@ class MicroPythonDevice(Device):
         if over is None:
             return
         status = over.wait()
-        if status != _EXIT_ASLEEP:
+        console = self.console
+        if status != _EXIT_ASLEEP or _TRACEBACK in console:
+            # In the field a mistake becomes an error code; here it shall be seen.
             raise DeviceCrashedError(
-                f"device {self.name} under MicroPython fell over on its way to sleep"
-                f" (exit {status}):\n{self.console}"
+                f"device {self.name} under MicroPython went to sleep after a mistake"
+                f" (exit {status}):\n{console}"
             )
 
     def _stop(self) -> None:
+        following, self._next = self._next, None
+        if following is not None:
+            following.kill()
         self._forget_program()
-        if self._next is not None:
-            self._next.kill()
-            self._next = None
 
 
 class Wire:

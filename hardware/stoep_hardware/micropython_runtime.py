@@ -47,18 +47,18 @@ class Program:
 
     def __init__(self, runtime: "MicroPythonRuntime", number: int, link: socket.socket) -> None:
         self.link = link
+        self.number = number
         self._runtime = runtime
-        self._number = number
 
     def wait(self) -> int:
         """Wait for its end and return its exit code; negative is the signal that ended it."""
         self.link.close()
-        return self._runtime.end("wait", self._number)
+        return self._runtime.end("wait", self)
 
     def kill(self) -> int:
         """End it; returns the same."""
         self.link.close()
-        return self._runtime.end("kill", self._number)
+        return self._runtime.end("kill", self)
 
 
 _shared: "weakref.WeakKeyDictionary[object, MicroPythonRuntime]" = weakref.WeakKeyDictionary()
@@ -92,6 +92,7 @@ class MicroPythonRuntime:
         self._close_with_last = close_with_last
         self._users: set[Path] = set()
         self._started = 0
+        self._programs: set[Program] = set()
         self._heap_bytes = heap_bytes
         self._temporary = tempfile.TemporaryDirectory(prefix="stoep-micropython-")
         self._scratch = Path(self._temporary.name)
@@ -140,16 +141,28 @@ class MicroPythonRuntime:
         }
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise MicroPythonError("the process that starts MicroPython has ended") from error
         finally:
             theirs.close()
-        return Program(self, self._started, ours)
+        program = Program(self, self._started, ours)
+        self._programs.add(program)
+        return program
 
-    def end(self, how: str, number: int) -> int:
-        """Wait for ("wait") or end ("kill") a program; returns its exit code."""
+    def end(self, how: str, program: Program) -> int:
+        """Wait for ("wait") or end ("kill") a program; returns its exit code.
+
+        Raises MicroPythonError when the server has gone, and every program with it.
+        """
+        self._programs.discard(program)
         if self._socket is None:
             return 0
-        self._socket.sendall(json.dumps({how: number}).encode())
-        message = self._socket.recv(_MESSAGE_BYTES)
+        try:
+            self._socket.sendall(json.dumps({how: program.number}).encode())
+            message = self._socket.recv(_MESSAGE_BYTES)
+        except OSError:
+            message = b""
         if not message:
             raise MicroPythonError("the process that starts MicroPython has ended")
         return int(json.loads(message)["status"])
@@ -157,6 +170,9 @@ class MicroPythonRuntime:
     def close(self) -> None:
         """End every program and remove what was made; the devices' files too."""
         self.is_closed = True
+        for program in self._programs:
+            program.link.close()
+        self._programs.clear()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -330,6 +330,28 @@ class TestPrograms:
         ):
             here.run(0.1)
 
+    def test_a_mistake_that_the_firmware_lives_with(self, runtime):
+        program = """
+import machine, sys
+try:
+    {}["no such"]
+except KeyError as problem:
+    sys.print_exception(problem)
+machine.deepsleep(60_000)
+"""
+        here = self.world(runtime, program)
+        with pytest.raises(DeviceCrashedError, match="KeyError: no such"):
+            here.run(0.1)
+        here.device.close()
+
+    def test_the_last_wakes_mistake_surfaces_on_close(self, runtime):
+        program = "import machine, sys\nprint('Traceback (most recent call last)')\n"
+        here = self.world(runtime, program + "machine.deepsleep(86_400_000)\n")
+        here.run(0.1)
+        with pytest.raises(DeviceCrashedError, match="after a mistake"):
+            here.device.close()
+        here.device.close()
+
     def test_an_endless_loop(self, runtime, monkeypatch):
         monkeypatch.setattr(micropython_device, "_PATIENCE_S", 0.2)
         with (
@@ -457,7 +479,7 @@ def test_when_the_server_is_killed(cache, modules):
         (server,) = set(children_of(os.getpid())) - before
         programs = children_of(server)
         os.kill(server, 9)
-        with pytest.raises((MicroPythonError, OSError)):
+        with pytest.raises(MicroPythonError, match="has ended"):
             here.run(3)
     for pid in programs:
         while is_running(pid):
