@@ -16,11 +16,13 @@ default message is published. Times are of the monotonic clock of one machine.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import select
 import socket
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,7 +47,7 @@ FULL_CONCENTRATOR_PER_S = 141
 WINDOW_MS = 200
 GATEWAY_CORE, OTHER_CORE = 0, 1
 PROBE_S, RUN_S = 8.0, 30.0
-STEP = 1.08
+STEP = 1.1
 WAVE_S = 0.002
 
 
@@ -55,7 +57,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=RUN_S)
     parser.add_argument("--start", type=float, default=3000.0, help="where the search begins")
     parser.add_argument("--skip-latency", action="store_true")
-    parser.add_argument("--profile", type=Path, help="py-spy's flame graph of the first run")
+    parser.add_argument(
+        "--profile", type=Path, help="where py-spy (if installed) writes its stacks"
+    )
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("pipeline: needs two cores")
@@ -149,8 +153,6 @@ class Bench:
                     data = down.recv(10_000)
                     txpk = json.loads(data[4:])["txpk"]
                     device = waiting.pop(txpk["tmst"] - 5_000_000)
-                    import base64
-
                     device.accept(base64.b64decode(txpk["data"]))
                     eui = gateway_eui(first % GATEWAYS)
                     down.send(b"\x02" + data[1:3] + b"\x05" + eui)
@@ -229,10 +231,7 @@ class Bench:
         # every second would show as that much, times half the seconds.
         allowed = max(0.01 * rate * seconds / 2, 0.1 * rate)
         sustained = (
-            recorded == total
-            and growth <= allowed
-            and took < seconds * 1.01
-            and self.outbox() == 0
+            recorded == total and growth <= allowed and took < seconds * 1.01 and self.outbox() == 0
         )
         note(
             f"{rate:.0f}/s for {took:.1f} s: {recorded} of {total} recorded, backlog"
@@ -243,10 +242,18 @@ class Bench:
     def start_profiler(self, seconds: float) -> Thread | None:
         if self.profile is None:
             return None
-        import subprocess
-
         assert self.gateway.process is not None
-        command = [str(Path(sys.executable).with_name("py-spy")), "record", "-d", str(int(seconds - 2)), "-r", "200", "-f", "raw"]
+        command = [
+            str(Path(sys.executable).with_name("py-spy")),
+            "record",
+            "-d",
+            str(int(seconds - 2)),
+            "-r",
+            "200",
+            "-f",
+            "raw",
+            "--gil",
+        ]
         command += ["-o", str(self.profile), "-p", str(self.gateway.process.pid)]
         self.profile = None
         thread = Thread(target=lambda: subprocess.run(command, check=True, capture_output=True))
