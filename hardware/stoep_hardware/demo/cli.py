@@ -41,17 +41,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than none")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of things")
+    return int(text)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -77,13 +79,30 @@ def main(arguments: Sequence[str]) -> int:
     from stoep_hardware.demo.watcher import BrokerUnreachableError  # noqa: PLC0415
 
     try:
+        _check(options)
         return _run(options)
+    except ValueError as problem:
+        print(f"stoep demo: {problem}", file=sys.stderr)
+        return USAGE_ERROR
     except (BrokerUnreachableError, GatewayGoneError) as problem:
         print(f"stoep demo: {problem}", file=sys.stderr)
         return _FAILED
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what could not be kept at the end; raises ValueError."""
+    if options.json is not None and not options.json.resolve().parent.is_dir():
+        raise ValueError(f"--json {options.json}: there is no folder {options.json.parent}")
+    if options.keep is not None and options.keep.exists():
+        if not options.keep.is_dir():
+            raise ValueError(f"--keep {options.keep} is not a folder")
+        if any(options.keep.iterdir()):
+            # Its gateway remembers every DevNonce of a street whose boards are new again.
+            raise ValueError(f"--keep {options.keep} holds something already; name an empty folder")
+
+
 def _run(options: argparse.Namespace) -> int:
+    from stoep_hardware import micropython_runtime  # noqa: PLC0415
     from stoep_hardware.demo.broker import EmbeddedBroker  # noqa: PLC0415
     from stoep_hardware.demo.show import Show  # noqa: PLC0415
     from stoep_hardware.demo.watcher import Watcher  # noqa: PLC0415
@@ -109,9 +128,12 @@ def _run(options: argparse.Namespace) -> int:
                 seed=options.seed,
                 containers=options.containers,
                 bays=options.bays,
-                micropython=options.micropython,
+                micropython=min(options.micropython, options.containers + options.bays),
             )
         )
+        missing = micropython_runtime.why_unavailable()
+        if options.micropython and missing:
+            print(f"all boards run on CPython: {missing}", file=sys.stderr)
         show = Show(street, watcher, speed=options.speed)
         show.run(options.seconds)
         summary = show.finish()
