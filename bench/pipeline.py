@@ -22,6 +22,7 @@ import os
 import select
 import socket
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -64,23 +65,23 @@ def main() -> None:
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("pipeline: needs two cores")
     os.sched_setaffinity(0, {OTHER_CORE})
-    with tempfile.TemporaryDirectory(prefix="stoep-bench-") as folder:
-        with Mosquitto(Path(folder) / "broker") as broker:
-            command = ("taskset", "-c", str(GATEWAY_CORE))
-            config = configuration(broker.port)
-            with Gateway(Path(folder) / "gateway", config, command=command) as gateway:
-                bench = Bench(gateway, broker)
-                bench.join()
-                if not options.skip_latency:
-                    print(f"pipeline_p99_ms {bench.latency_p99_ms(options.seconds):.1f} ms")
-                if options.rate:
-                    bench.profile = options.profile
-                    print("sustained" if bench.sustains(options.rate, options.seconds) else "lost")
-                else:
-                    rate = bench.highest_rate(options.start, options.seconds)
-                    print(f"pipeline_uplinks_per_s {rate:.0f} 1/s")
-                sys.stdout.flush()
-                assert gateway.stop() == 0, gateway.log()
+    command = ("taskset", "-c", str(GATEWAY_CORE))
+    with (
+        tempfile.TemporaryDirectory(prefix="stoep-bench-") as folder,
+        Mosquitto(Path(folder) / "broker") as broker,
+        Gateway(Path(folder) / "gateway", configuration(broker.port), command=command) as gateway,
+    ):
+        bench = Bench(gateway, broker)
+        bench.join()
+        if not options.skip_latency:
+            print(f"pipeline_p99_ms {bench.latency_p99_ms(options.seconds):.1f} ms", flush=True)
+        bench.profile = options.profile
+        if options.rate:
+            print("sustained" if bench.sustains(options.rate, options.seconds) else "NOT sustained")
+        else:
+            rate = bench.highest_rate(options.start, options.seconds)
+            print(f"pipeline_uplinks_per_s {rate:.0f} 1/s")
+        assert gateway.stop() == 0, gateway.log()
 
 
 def note(text: str) -> None:
@@ -93,8 +94,10 @@ def configuration(broker_port: int) -> str:
         f"[mqtt]\nport = {broker_port}\n[gwmp]\nport = 0\n",
         f"[lorawan]\ndedup_window_ms = {WINDOW_MS}\n",
     ]
-    for index in range(GATEWAYS):
-        parts.append(f'[[gateway]]\nid = "kerb-{index}"\neui = "{gateway_eui(index).hex()}"\n')
+    parts += [
+        f'[[gateway]]\nid = "kerb-{index}"\neui = "{gateway_eui(index).hex()}"\n'
+        for index in range(GATEWAYS)
+    ]
     for index in range(DEVICES):
         kind = "container" if index < BINS else "bay"
         parts.append(
@@ -226,8 +229,8 @@ class Bench:
         recorded = self.recorded() - recorded_before
         late = [depth for at, depth in backlog if at > seconds / 2]
         early = [depth for at, depth in backlog if 2 < at <= seconds / 2]
-        growth = (sum(late) / len(late) - sum(early) / len(early)) if late and early else 0.0
-        # Half the run lies between the two means: a pile that grows by a hundredth of the rate
+        growth = statistics.median(late) - statistics.median(early) if late and early else 0.0
+        # Half the run lies between the two medians: a pile that grows by a hundredth of the rate
         # every second would show as that much, times half the seconds.
         allowed = max(0.01 * rate * seconds / 2, 0.1 * rate)
         sustained = (
@@ -243,17 +246,8 @@ class Bench:
         if self.profile is None:
             return None
         assert self.gateway.process is not None
-        command = [
-            str(Path(sys.executable).with_name("py-spy")),
-            "record",
-            "-d",
-            str(int(seconds - 2)),
-            "-r",
-            "200",
-            "-f",
-            "raw",
-            "--gil",
-        ]
+        py_spy = str(Path(sys.executable).with_name("py-spy"))
+        command = [py_spy, "record", "--gil", "-r", "200", "-f", "raw", "-d", str(int(seconds - 2))]
         command += ["-o", str(self.profile), "-p", str(self.gateway.process.pid)]
         self.profile = None
         thread = Thread(target=lambda: subprocess.run(command, check=True, capture_output=True))
