@@ -170,7 +170,9 @@ def test_nothing_leaves_before_the_sync_that_covers_it(life: int, run: Run, tmp_
 def test_the_second_life_has_checkpoints_in_its_middle(run: Run) -> None:
     """Else the cuts would say nothing of the moment when the log is moved into the database."""
     recording = run.recordings[1]
-    database = recording.root.first_entries[DATABASE]
+    database = recording.root
+    for name in DATABASE.split("/"):
+        database = database.first_entries[name]
     moved = [change.start for change in recording.changes if change.node is database]
     sends = [send.start for send in recording.sends]
     assert sum(sends[0] < at < sends[-1] for at in moved) > 50

@@ -20,7 +20,7 @@ from waiting import PATIENCE_S, wait_until
 __all__ = ["DATABASE", "GATEWAY_EUI", "MortalGateway", "configuration"]
 
 GATEWAY_EUI = bytes.fromhex("0016c001ff10a235")
-DATABASE = "stoep.db"
+DATABASE = "data/stoep.db"  # in a folder that the gateway makes, whose name has to last, too
 
 _HEAD = """\
 site = "test"
@@ -137,6 +137,7 @@ class MortalGateway(Gateway):
         copy = self.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.state, copy)
+        (copy / DATABASE).parent.mkdir(exist_ok=True)
         connection = sqlite3.connect(copy / DATABASE)
         try:
             yield connection
