@@ -164,6 +164,24 @@ def test_an_uplink_is_one_transaction_and_published_only_after_it(gateway):
     assert gateway.metrics.counts["uplinks_accepted"] == 1
 
 
+def test_the_old_session_ends_with_the_first_uplink_on_the_new_one(gateway):
+    device = gateway.join()
+    gateway.take(device.uplink(BinReport(1, 900, 4)))
+    gateway.take(device.join_request())
+    assert gateway.records[-1].ended_sessions == ()
+    gateway.clock.pass_ms(5000)
+    gateway.take(device.uplink(BinReport(2, 900, 4)))  # the accept has not arrived
+    assert gateway.records[-1].counters == ((1, 1, 0),)
+    gateway.take(device.join_request())  # nor will this device use the second session
+    assert gateway.records[-1].ended_sessions == (2,)
+    device.accept(gateway.orders[-1].phy_payload)
+    gateway.take(device.uplink(BinReport(3, 900, 4)))
+    record = gateway.records[-1]
+    assert record.counters == ((3, 0, 0),)
+    assert record.confirmed_sessions == (3,)
+    assert record.ended_sessions == (1,)
+
+
 def test_both_gateways_receptions_are_kept(gateway):
     device = gateway.join()
     phy_payload = device.uplink(BinReport(1, 900, 4))

@@ -113,6 +113,16 @@ def test_old_and_new_session_live_until_the_first_uplink_on_the_new_one():
     assert sessions.match(frame(92)).reason == "mic"
 
 
+def test_a_session_is_confirmed_once_and_then_outlives_a_join_that_fails():
+    sessions = Sessions([])
+    first = session(1, confirmed=False)
+    sessions.begin(first)
+    assert sessions.claim(sessions.match(frame(0)), downlink=False).confirmed_session == 1
+    assert sessions.claim(sessions.match(frame(1)), downlink=False).confirmed_session is None
+    assert sessions.begin(session(2, nwk_s_key=OTHER_KEY, confirmed=False)) == ()
+    assert sessions.match(frame(2)).session is first
+
+
 def test_joining_again_replaces_a_session_that_was_never_used():
     old, lost = session(1, f_cnt_up=90), session(2, confirmed=False)
     sessions = Sessions([old, lost])

@@ -68,13 +68,11 @@ class Outbox:
         return wanted
 
     def add_page(self, rows: Sequence[OutboxRow]) -> None:
-        """Take the rows that follow ``loaded_id`` in the store."""
+        """Take the rows that follow ``loaded_id`` in the store, each of them added before."""
         self._reading = False
-        for row in rows:
-            if row.outbox_id > self._loaded_id:
-                self._waiting.append(row)
-                self._loaded_id = row.outbox_id
-        self._newest_id = max(self._newest_id, self._loaded_id)
+        if rows:
+            self._waiting.extend(rows)
+            self._loaded_id = rows[-1].outbox_id
 
     def take(self, limit: int) -> list[OutboxRow]:
         """Return up to ``limit`` rows to publish now, oldest first; they are then in flight."""
