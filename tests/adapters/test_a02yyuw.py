@@ -121,6 +121,14 @@ def test_on_other_pins_nobody_talks():
     assert sample(Target(1200), setup=swap)[0].octets == 0
 
 
+def test_at_another_speed_nothing_is_understood():
+    bench = Bench(distance=Target(1200))
+    bench.board.sensor_power(True)
+    uart = bench.board.uart(115_200)
+    bench.mcu.advance(1_000 * MS)
+    assert uart.any() == 0
+
+
 def test_unpowered_nobody_talks():
     def invert(bench):
         bench.config["board"]["sensor_power_on"] = 1

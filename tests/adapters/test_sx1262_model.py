@@ -179,16 +179,27 @@ def test_receiving_until_told_otherwise(spi, ear):
     assert spi.read(0x13, 0, count=2) == b"\x04\x03"
 
 
-def test_a_damaged_packet_with_a_crc(spi, ear):
+@pytest.mark.parametrize(("crc_on", "error"), [(True, CRC_ERROR), (False, 0)])
+def test_a_damaged_packet(spi, ear, crc_on, error):
+    """Without a CRC nobody tells."""
     other = Ear(spi.engine, spi.air, position_m=(0.0, 100.0))
     spi.set_up(rx=True)
     spi.send(*SET_RX)
-    ear.say_at(spi.t_us + 10_000, b"down", crc_on=True)
-    other.say_at(spi.t_us + 25_000, b"collision", crc_on=True)
+    ear.say_at(spi.t_us + 10_000, b"down", crc_on=crc_on)
+    other.say_at(spi.t_us + 25_000, b"collision", crc_on=crc_on)
     spi.go(spi.t_us + 200_000)
-    assert spi.irq() == DONE_RX | CRC_ERROR | PREAMBLE | HEADER
+    assert spi.irq() == DONE_RX | error | PREAMBLE | HEADER
     assert spi.status()[0] == STBY_RC
+    assert spi.read(0x1E, 0, 0, count=4) != b"down"
     assert spi.chip.frames_received == 0
+
+
+def test_after_a_timeout_the_receiver_is_off(spi, ear):
+    spi.set_up(rx=True)
+    spi.send(0x82, 0, 0x05, 0x00)  # 20 ms
+    ear.say_at(spi.t_us + 50_000, b"down")
+    spi.go(spi.t_us + 200_000)
+    assert spi.air.counts["heard"] == 0
 
 
 def test_the_timer_ends_reception(spi, ear):
@@ -291,6 +302,9 @@ def test_warm_sleep_keeps_settings_but_not_buffer_nor_registers(spi, ear):
     assert spi.read(0x1D, 0x08, 0x89, 0, count=1) == b"\x01", "errata 15.1 has to be done again"
     spi.send(0x0D, 0x08, 0x89, 0x05)
     spi.send(0x0D, 0x08, 0xD8, 0xDE)
+    assert spi.chip.violations == []
+    spi.send(*SET_TX)
+    assert "SetTx before WriteBuffer" in spi.chip.violations.pop()
     spi.send(0x0E, 0, *b"abc")
     spi.send(*SET_TX)
     spi.go(1_000_000)

@@ -63,8 +63,10 @@ class SpiMaster:
         self.wait()
 
     def wait(self):
+        until_us = self.t_us + 100_000
         while self.chip.busy(self.t_us):
             self.t_us += 10
+            assert self.t_us < until_us, "BUSY stays high"
 
     def go(self, t_us):
         """Let the world go on to `t_us`."""
