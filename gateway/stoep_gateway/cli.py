@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stoep_gateway import app, config, log
+from stoep_gateway import log
+from stoep_gateway.app import run as run_gateway
+from stoep_gateway.config import load
 from stoep_gateway.errors import FatalError
 
 __all__ = ["main"]
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(path: Path) -> int:
-    read = config.load(path)
+    read = load(path)
     print(
         f"{path}: site {read.site}, {len(read.gateways)} gateways, {len(read.devices)} devices,"
         f" {len(read.containers)} containers, {len(read.bays)} bays"
@@ -50,7 +52,7 @@ def _check(path: Path) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     log.set_up(verbose=options.verbose)
-    read = config.load(options.config)
+    read = load(options.config)
     return asyncio.run(
-        app.run(read, simulated=options.simulated_clock, ready_file=options.ready_file)
+        run_gateway(read, simulated=options.simulated_clock, ready_file=options.ready_file)
     )
