@@ -56,12 +56,13 @@ def test_octets_come_one_by_one():
 
 
 def test_without_power_it_is_silent():
-    sensor = powered(1000)
-    sensor.power(False, 500 * MS)
-    assert sensor.sent(500 * MS, 5_000 * MS) == b""
+    sensor = powered(1000, 2000)
+    assert frames(sensor.sent(0, 350 * MS)) == [1000]
+    sensor.power(False, 360 * MS)
+    assert sensor.sent(360 * MS, 5_000 * MS) == b""
     sensor.power(True, 6_000 * MS)
     assert sensor.sent(6_000 * MS, 6_299 * MS) == b"", "it starts anew"
-    assert frames(sensor.sent(6_299 * MS, 6_350 * MS)) == [1000]
+    assert frames(sensor.sent(6_299 * MS, 6_350 * MS)) == [2000]
 
 
 def test_nearer_than_its_blind_zone():

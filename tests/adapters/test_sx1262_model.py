@@ -85,6 +85,7 @@ def test_a_busy_device_sees_the_end_before_the_engine_does(spi, ear):
     spi.send(*SET_TX)
     spi.t_us += 100_000
     assert spi.irq() == DONE_TX
+    spi.send(0x80, 0)
     spi.go(spi.t_us)
     assert [frame.payload for frame, _ in ear.heard] == [b"abc"]
 
