@@ -40,7 +40,7 @@ def parse(frame_set: UplinkFrameSet) -> DataFrame | JoinRequest | Rejected:
     try:
         frame = frames.parse(frame_set.phy_payload)
     except DecodeError as error:
-        return Rejected(f"frame_{error.code}")
+        return Rejected("frame_" + error.code.replace("-", "_"))
     if type(frame) is DataFrame:
         return frame if frame.direction == UP else Rejected("not_an_uplink")
     return frame if type(frame) is JoinRequest else Rejected("not_an_uplink")
@@ -70,13 +70,16 @@ def decrypt(
 
 
 def decode(plain: Plain) -> payloads.Uplink | str | None:
-    """Return the message, None where the frame carries none, or the code of what is wrong."""
+    """Return the message, None where the frame carries none, or what is wrong with it.
+
+    That is the codec's code, spelled as a label.
+    """
     if not plain.f_port:
         return None
     try:
         return payloads.decode(plain.f_port, plain.frm_payload)
     except DecodeError as error:
-        return error.code
+        return error.code.replace("-", "_")
 
 
 def wants_answer(frame: DataFrame, plain: Plain) -> bool:
