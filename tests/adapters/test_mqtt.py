@@ -183,6 +183,7 @@ class Refusing:
         self.connack_properties = connack_properties
         self.connections = 0
         self.unanswered = 0  # messages taken while `puback` is empty
+        self.pings = 0
 
     async def __call__(self, reader, writer):
         self.connections += 1
@@ -203,6 +204,9 @@ class Refusing:
                     properties = self.connack_properties
                     writer.write(bytes((0x20, 3 + len(properties), 0, 0, len(properties))))
                     writer.write(properties)
+                elif first >> 4 == 12:
+                    self.pings += 1
+                    writer.write(b"\xd0\x00")
                 elif first >> 4 == 3 and not self.puback:
                     self.unanswered += 1
                 elif first >> 4 == 3:
@@ -236,6 +240,18 @@ async def test_no_more_is_in_flight_than_the_broker_takes():
         await asyncio.sleep(0)
     assert slow.unanswered == 3
     assert running.outbox.in_flight == 3
+    await running.stop()
+    server.close()
+
+
+async def test_the_library_keeps_an_idle_connection_alive():
+    broker = Refusing(b"\x00")
+    server = await asyncio.start_server(broker, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1], keepalive_s=1)
+    await until(lambda: broker.pings >= 2)
+    running.add(rows(1, 3))
+    await running.drained()
+    assert broker.connections == 1
     await running.stop()
     server.close()
 
