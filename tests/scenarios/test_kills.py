@@ -34,6 +34,7 @@ def _live(
     old = list(forwarder.sent)
     for first in range(0, len(old), REPLAY):
         forwarder.push(old[first : first + REPLAY])
+        forwarder.ease()
         yield
     while time.monotonic() < until:
         device = chance.choice(active)

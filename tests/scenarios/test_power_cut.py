@@ -133,9 +133,9 @@ def _behind(phy_payload: bytes, uplink: Uplink) -> Iterator[Hashable]:
     frame = frames.parse(phy_payload)
     if isinstance(frame, frames.EncryptedJoinAccept):
         accept = frames.decode_join_accept(phy_payload, new_key(device.app_key))
-        assert accept.app_nonce == device.app_nonce  # nobody joins twice here
         yield Join(device.dev_eui, accept.app_nonce)
-        yield Session(accept.dev_addr, device.nwk_s_key)
+        if accept.app_nonce == device.app_nonce:  # else it asked again: the accept came too late
+            yield Session(accept.dev_addr, device.nwk_s_key)
         return
     assert isinstance(frame, frames.DataFrame)
     assert frames.verify(frame, new_key(device.nwk_s_key), frame.f_cnt)

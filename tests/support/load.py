@@ -28,7 +28,9 @@ __all__ = ["BAY", "CONTAINER", "Device", "Forwarder", "Uplink"]
 
 CONTAINER, BAY = "container", "bay"
 CHANNELS_HZ = (868_100_000, 868_300_000, 868_500_000)
-RECEIVE_DELAYS_US = (1_000_000, 2_000_000, 5_000_000, 6_000_000)  # RX1, RX2, after a join
+REPEAT_AFTER_S = 8.0  # the latest window opens 6 s after its uplink
+MAX_AHEAD = 5  # datagrams not acknowledged: an unprivileged socket buffers 200 kB
+RX2_MHZ = 869.525
 
 PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
 
@@ -170,9 +172,7 @@ class Forwarder:
         """Send to this port from now on, and ask for downlinks there."""
         self._gateway = ("127.0.0.1", port)
         self.pushes = self.push_acks = 0
-        before = self.pull_acks
-        self.pull()
-        self.wait(lambda: self.pull_acks > before, "PULL_ACK")
+        self.catch_up()
 
     def pull(self) -> None:
         """Send PULL_DATA."""
@@ -214,12 +214,40 @@ class Forwarder:
             pass
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Take what comes until ``condition()`` is true."""
-        deadline = time.monotonic() + PATIENCE_S
+        """Take what comes until ``condition()`` is true.
+
+        Devices that wait for an answer ask again, as they do when their windows stayed empty: a
+        gateway that was held up for seconds has missed them.
+        """
+        now = time.monotonic()
+        deadline, repeat_at = now + PATIENCE_S, now + REPEAT_AFTER_S
         while not condition():
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > deadline:
                 raise TimeoutError(f"after {PATIENCE_S:.0f} s still not: {what}")
+            if now > repeat_at:
+                repeat_at = now + REPEAT_AFTER_S
+                self._repeat()
             self._take(0.02)
+
+    def _repeat(self) -> None:
+        for device in self.devices:
+            if device.awaits is not None and device.awaits.dev_nonce is not None:
+                self.push_new(device.join_request())
+            elif device.awaits is not None:
+                self.push([device.awaits])
+
+    def ease(self) -> None:
+        """Let a gateway that is alive catch up, before its socket's buffer is full."""
+        until = time.monotonic() + 0.2
+        while self.pushes - self.push_acks > MAX_AHEAD and time.monotonic() < until:
+            self._take(0.01)
+
+    def catch_up(self) -> None:
+        """Wait until the gateway has read everything that was sent to it."""
+        before = self.pull_acks
+        self.pull()
+        self.wait(lambda: self.pull_acks > before, "PULL_ACK")
 
     def join(self, devices: Iterable[Device]) -> None:
         """Have devices join that have not."""
@@ -299,12 +327,11 @@ class Forwarder:
     def answered(self, pull_resp: bytes) -> tuple[bytes, Uplink]:
         """Return the PHYPayload of a PULL_RESP, and the uplink in whose windows it is sent."""
         txpk = json.loads(pull_resp[4:])["txpk"]
-        (uplink,) = (
-            self.heard[txpk["tmst"] - delay_us]
-            for delay_us in RECEIVE_DELAYS_US
-            if txpk["tmst"] - delay_us in self.heard
-        )
-        return base64.b64decode(txpk["data"]), uplink
+        phy_payload = base64.b64decode(txpk["data"])
+        delay_s = 5 if phy_payload[0] >> 5 == frames.JOIN_ACCEPT else 1
+        if txpk["freq"] == RX2_MHZ:
+            delay_s += 1
+        return phy_payload, self.heard[txpk["tmst"] - delay_s * 1_000_000]
 
 
 def _loopback() -> socket.socket:
