@@ -6,7 +6,8 @@ or refused whole; reading and writing octets is stoep_protocol.lorawan.mac_comma
 
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import mac_commands as mc
-from stoep_protocol.lorawan.crypto import UP
+from stoep_protocol.lorawan.crypto import DOWN, UP
+from stoep_protocol.lorawan.frames import MAX_F_OPTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,19 @@ def usable_channels(session: "Session", region: "Region", dr: int) -> "list[tupl
     return _carrying(session, region, session.ch_mask, dr)
 
 
+def stay_heard(session: "Session", region: "Region") -> None:
+    """Go back to the region's own channels where commands have left none for the data rate."""
+    if not usable_channels(session, region, session.dr):
+        session.ch_mask |= (1 << len(region.default_channels_hz)) - 1
+        session.dr = min(session.dr, region.dr_of(7, 125000))
+
+
+def whole(answers: bytes, limit: int) -> bytes:
+    """Return the answers from the first on that fit into `limit` octets, none of them cut."""
+    head = answers[:limit]
+    return head[: len(head) - len(mc.decode(UP, head)[1])]
+
+
 def _carrying(
     session: "Session", region: "Region", ch_mask: int, dr: int
 ) -> "list[tuple[int, int]]":
@@ -76,9 +90,10 @@ def obey(
     """Carry out the commands in `data`; return the answers to give once and those to repeat.
 
     `battery` and `margin_db` are for DevStatusAns. Answers to RXParamSetup, RXTimingSetup and
-    DlChannel are repeated in every uplink until a downlink arrives (5.4, 5.7).
+    DlChannel are repeated in every uplink until a downlink arrives (5.4, 5.7). What one uplink
+    does not hold of either is dropped (1.0.4, 5): it would only fill RTC memory.
     """
-    commands, _ = mc.decode(1 - UP, data)
+    commands, _ = mc.decode(DOWN, data)
     answers: list[tuple[int, ...]] = []
     sticky: list[tuple[int, ...]] = []
     at = 0
@@ -119,7 +134,10 @@ def obey(
             if up_hz and fits:
                 session.channels[index] = (up_hz, freq_hz, dr_range)
             sticky.append((cid, int(fits), int(up_hz != 0)))
-    return mc.encode(UP, tuple(answers)), mc.encode(UP, tuple(sticky))
+    return (
+        whole(mc.encode(UP, tuple(answers)), MAX_F_OPTS),
+        whole(mc.encode(UP, tuple(sticky)), MAX_F_OPTS),
+    )
 
 
 def _link_adr(

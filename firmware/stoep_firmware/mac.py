@@ -25,6 +25,7 @@ from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.lorawan.frames import (
     CONFIRMED_DOWN,
     CONFIRMED_UP,
+    MAX_F_OPTS,
     UNCONFIRMED_DOWN,
     UNCONFIRMED_UP,
     DataFrame,
@@ -100,6 +101,7 @@ _TABLE = (
 _CONFIRMED_TRIES = const(4)
 _HOUR_MS = const(3_600_000)
 _MHDR_TO_MIC = const(13)  # octets of a data frame beside FOpts and FRMPayload
+_SHORTEST_ROOM = const(11)  # every report has a form of this length (US915 DR0)
 # What the receiver has to be early: a slow clock that is right to 3 in 1000, a late interrupt,
 # and the time from at_ms until it listens.
 _DRIFT_PERMILLE = const(3)
@@ -135,7 +137,7 @@ class Mac:
         self._app_key = app_key
         self._adr = adr
         self.battery = 255
-        self.state = WAIT if session.kept else IDLE
+        self.state = WAIT if session.kept and session.tries else IDLE
         self._joining = False
         self._keys: tuple[Key, Key] | None = None
         self._sent_ms = 0
@@ -155,10 +157,10 @@ class Mac:
         return self.session.retry_at_ms if self.state == WAIT else None
 
     def room(self) -> int:
-        """Return how many octets of payload the next uplink holds."""
+        """Return how many octets of payload leave room for the MAC commands that are due, too."""
         session = self.session
         taken = len(session.sticky) + len(session.answers)
-        return self._region.max_payload(session.dr) - min(taken, 15)
+        return max(_SHORTEST_ROOM, self._region.max_payload(session.dr) - min(taken, MAX_F_OPTS))
 
     # Joining.
 
@@ -236,10 +238,8 @@ class Mac:
         _, f_port, payload, confirmed = event
         if not session.joined:
             raise ValueError("SEND before JOIN")
-        f_opts = session.sticky + session.answers
-        if len(f_opts) > 15:
-            f_opts = session.sticky[:15]
-        room = self._region.max_payload(session.dr) - len(f_opts)
+        commands.stay_heard(session, self._region)
+        room = self._region.max_payload(session.dr)
         if len(payload) > room:
             return ((DONE, TOO_LONG, room),)
         channel, until_ms = self._channel(session.dr, now_ms)
@@ -248,11 +248,11 @@ class Mac:
         adr_ack_req = False
         if self._adr:
             adr_ack_req = self._adr_back_off()
+        f_opts = commands.whole(
+            session.answers + session.sticky, min(MAX_F_OPTS, room - len(payload))
+        )
         f_cnt = session.f_cnt_up
         session.f_cnt_up = f_cnt + 1
-        durable = f_cnt + 1 >= session.f_cnt_limit
-        if durable:
-            session.f_cnt_limit = f_cnt + 1 + RESERVE
         nwk_s_key, app_s_key = self._session_keys()
         session.kept = encode_data(
             CONFIRMED_UP if confirmed else UNCONFIRMED_UP,
@@ -267,39 +267,54 @@ class Mac:
             f_port=f_port,
             payload=payload,
         )
-        session.answers = b""
-        session.ack_due = session.answer_due = 0
+        session.answers = session.answers[len(f_opts) :]
+        session.ack_due = 0
+        session.answer_due = int(len(session.answers) > 0)
         session.retry_confirmed = int(confirmed)
         session.tries = _CONFIRMED_TRIES if confirmed else session.nb_trans
-        return (SAVE, durable), self._uplink(channel, session.dr, now_ms)
+        return self._uplink(channel, session.dr, now_ms)
 
     def _again(self, event: "Event", now_ms: int) -> "Actions":
         """Send the kept frame once more, the same to the last octet."""
         session = self.session
+        region = self._region
         if now_ms < session.retry_at_ms:
             return ()
+        commands.stay_heard(session, region)
         dr = session.dr
+        size = len(session.kept) - _MHDR_TO_MIC
+        if size > region.max_payload(dr):
+            session.tries = 0  # a LinkADRReq has come in between
+            return self._nothing(event, now_ms)
         if session.retry_confirmed:
             # One data rate down after every second try (1.0.3, 18.4), as far as the frame fits.
             wanted = max(0, dr - (_CONFIRMED_TRIES - session.tries) // 2)
-            while dr > wanted and (
-                self._region.max_payload(dr - 1) >= len(session.kept) - _MHDR_TO_MIC
+            while (
+                dr > wanted
+                and size <= region.max_payload(dr - 1)
+                and commands.usable_channels(session, region, dr - 1)
             ):
                 dr -= 1
         channel, until_ms = self._channel(dr, now_ms)
         if channel is None:
             session.retry_at_ms = until_ms
             return ((SAVE, False),)
-        return (SAVE, False), self._uplink(channel, dr, now_ms)
+        return self._uplink(channel, dr, now_ms)
 
-    def _uplink(self, channel: "tuple[int, int]", dr: int, now_ms: int) -> "tuple[Any, ...]":
+    def _uplink(self, channel: "tuple[int, int]", dr: int, now_ms: int) -> "Actions":
+        """Send the kept frame; a try counts from here, so that resets cannot repeat it for ever."""
         session = self.session
+        session.tries -= 1
+        durable = session.f_cnt_up >= session.f_cnt_limit
+        if durable:
+            session.f_cnt_limit = session.f_cnt_up + RESERVE
         self._joining = False
         freq_hz, down_hz = channel
         self._rx1 = self._region.rx1(freq_hz, dr, session.rx1_dr_offset)
         if down_hz != freq_hz:
             self._rx1 = down_hz, self._rx1[1]
-        return self._transmit(freq_hz, dr, session.tx_power, session.kept, now_ms)
+        transmit = self._transmit(freq_hz, dr, session.tx_power, session.kept, now_ms)
+        return (SAVE, durable), transmit
 
     def _transmit(
         self, freq_hz: int, dr: int, tx_power: int, phy_payload: bytes, now_ms: int
@@ -479,7 +494,6 @@ class Mac:
         self.state = IDLE
         if self._joining:
             return (SAVE, False), (DONE, NO_ANSWER, session.join_until_ms)
-        session.tries -= 1
         if session.tries > 0:
             self.state = WAIT
             session.retry_at_ms = now_ms

@@ -127,7 +127,9 @@ class Region:
         raise DecodeError(RANGE, "%s has no data rate %d" % (self.name, dr))
 
     def in_band(self, freq_hz: int) -> bool:
-        """Whether a channel may lie here."""
+        """Whether a channel may lie here; between sub-bands none may."""
+        if self.sub_bands:
+            return self.sub_band(freq_hz) is not None
         return self.low_hz <= freq_hz <= self.high_hz
 
     def tx_power_dbm(self, tx_power: int) -> int:
