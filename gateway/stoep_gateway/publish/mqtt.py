@@ -1,15 +1,15 @@
 """Publishes the outbox over MQTT at QoS 1: the driver of ``Outbox``, over aiomqtt.
 
 One task connects, and connects again with growing pauses when the connection is lost. Messages go
-out in batches through a ``Tap`` on aiomqtt's connection, without a task or a future each, as many
-in flight as the broker lets. MQTT 5 is tried first, then 3.1.1, and what worked is remembered.
+out in batches without a task or a future each: ``aiomqtt.Client.publish`` costs several times what
+the message does, so rows are handed to its paho client directly and its acknowledgement callback
+feeds the outbox. MQTT 5 is tried first, then 3.1.1, and what worked is remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,9 @@ from typing import Any
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt import client as paho
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 
 from stoep_gateway.errors import BrokerUnavailable
 from stoep_gateway.metrics import Metrics
-from stoep_gateway.publish.mqtt_tap import Tap
 from stoep_gateway.publish.outbox import Outbox
 
 __all__ = ["Broker", "Publisher"]
@@ -34,7 +31,7 @@ _COLLECT_AFTER_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
 _CONNECT_TIMEOUT_S = 5.0
-_MAX_PACKET_ID = 0xFFFF
+_MOST_IN_FLIGHT = 0xFFFF  # MQTT 5.0, 3.2.2.3.3: what a broker takes that names no limit
 _REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _QUOTA_EXCEEDED = 0x97
 _VERSION_REFUSED = (0x84, 0x01)  # CONNACK of MQTT 5 and of 3.1.1
@@ -90,10 +87,9 @@ class Publisher:
         self._metrics = metrics
         self._read_page = read_page
         self._delete = delete
-        self._tap: Tap | None = None
+        self._paho: paho.Client | None = None
         self._room = MAX_IN_FLIGHT
-        self._rows: dict[int, int] = {}  # packet id to outbox id
-        self._packet_id = 0
+        self._rows: dict[int, int] = {}  # MQTT message id to outbox id
         self._version = 0
         self._collector: asyncio.TimerHandle | None = None
         self._pumping = False
@@ -105,11 +101,11 @@ class Publisher:
     @property
     def connected(self) -> bool:
         """Whether messages can go out now."""
-        return self._tap is not None
+        return self._paho is not None
 
     def wake(self) -> None:
         """Send what the outbox has; call after rows were added to it."""
-        if self._tap is not None and not self._pumping:
+        if self._paho is not None and not self._pumping:
             self._pumping = True
             asyncio.get_running_loop().call_soon(self._pump)
         elif self._outbox.wants_page():
@@ -163,6 +159,8 @@ class Publisher:
             clean_session=None if _VERSIONS[self._version] is aiomqtt.ProtocolVersion.V5 else True,
             timeout=_CONNECT_TIMEOUT_S,
             keepalive=broker.keepalive_s,
+            max_inflight_messages=0,  # MAX_IN_FLIGHT is ours; paho's would search all each time
+            max_queued_outgoing_messages=0,
             logger=_paho_log,
         )
         limits = _Limits(client._client)
@@ -180,7 +178,7 @@ class Publisher:
                     return  # and try the next version at once
             raise BrokerUnavailable(str(error)) from error
         finally:
-            self._tap = None
+            self._paho = None
             self._rows.clear()
             self._outbox.disconnected()
             if client._client.socket() is not None:
@@ -200,16 +198,9 @@ class Publisher:
             self._outage_since = None
         else:
             _log.info("broker %s connected, %s", self._name(), _VERSIONS[self._version].name)
-        inner = client.socket()
-        assert isinstance(inner, socket.socket)
         self._room = room
-        self._tap = Tap(
-            inner,
-            version_5=_VERSIONS[self._version] is aiomqtt.ProtocolVersion.V5,
-            acknowledged=self._acknowledged,
-            broken=self._break,
-        )
-        client._sock = self._tap  # type: ignore[assignment]
+        self._paho = client
+        client.on_publish = self._acknowledged
         client.on_socket_register_write = _register_write
         self._pump()
 
@@ -223,17 +214,15 @@ class Publisher:
 
     def _pump(self) -> None:
         self._pumping = False
-        tap, outbox = self._tap, self._outbox
-        if tap is None:
+        client, outbox = self._paho, self._outbox
+        if client is None:
             return
-        rows = self._rows
         for row in outbox.take(min(self._room - outbox.in_flight, _BATCH)):
-            packet_id = self._packet_id % _MAX_PACKET_ID + 1
-            while packet_id in rows:
-                packet_id = packet_id % _MAX_PACKET_ID + 1
-            self._packet_id = packet_id
-            rows[packet_id] = row.outbox_id
-            tap.publish(row.topic, row.payload, packet_id, retain=bool(row.retain))
+            info = client.publish(row.topic, row.payload, 1, bool(row.retain))
+            self._rows[info.mid] = row.outbox_id
+            if info.rc != paho.MQTT_ERR_SUCCESS:
+                self._break()
+                return
         if outbox.wants_page():
             self._read_page()
 
@@ -241,21 +230,23 @@ class Publisher:
         if self._broken is not None and not self._broken.done():
             self._broken.set_result(None)
 
-    def _acknowledged(self, acknowledged: list[tuple[int, int]]) -> None:
-        outbox, metrics = self._outbox, self._metrics
-        for packet_id, reason in acknowledged:
-            outbox_id = self._rows.pop(packet_id, None)
-            if outbox_id is None:
-                continue
-            if reason >= _REFUSED:
-                metrics.count("publish_refused")
-                _log.error("broker %s refuses a message: %s", self._name(), _reason(reason))
-                if reason == _QUOTA_EXCEEDED:
-                    self._break()
-                    continue
-            else:
-                metrics.counts["published"] += 1
-            outbox.acknowledge(outbox_id)
+    def _acknowledged(
+        self, _client: Any, _userdata: Any, mid: int, reason_code: Any, _properties: Any = None
+    ) -> None:
+        outbox_id = self._rows.pop(mid, None)
+        if outbox_id is None:
+            return
+        code = reason_code.value
+        if code >= _REFUSED:
+            self._metrics.count("publish_refused")
+            _log.error("broker %s refuses a message: %s", self._name(), reason_code)
+            if code == _QUOTA_EXCEEDED:
+                self._break()
+                return
+        else:
+            self._metrics.count("published")
+        outbox = self._outbox
+        outbox.acknowledge(outbox_id)
         if not len(outbox):
             self._drained.set()
         if outbox.acknowledged >= _COLLECT_AT:
@@ -270,19 +261,12 @@ class _Limits:
     """Learns from CONNACK how many messages a broker takes at once (MQTT 5.0, 3.2.2.3.3)."""
 
     def __init__(self, client: paho.Client) -> None:
-        self.receive_maximum = _MAX_PACKET_ID
+        self.receive_maximum = _MOST_IN_FLIGHT
         self._inner = client.on_connect
         client.on_connect = self._on_connect
 
     def _on_connect(
         self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None
     ) -> None:
-        self.receive_maximum = getattr(properties, "ReceiveMaximum", _MAX_PACKET_ID)
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
         self._inner(client, userdata, flags, reason, properties)  # type: ignore[call-arg, misc]
-
-
-def _reason(code: int) -> str:
-    try:
-        return str(ReasonCode(PacketTypes.PUBACK, identifier=code))
-    except KeyError:
-        return f"reason {code}"
