@@ -122,7 +122,7 @@ class _Gateway:
             raise FatalError(f"UDP {bind.bind}:{bind.port}: {error.strerror}") from error
         channel = None
         if isinstance(self._clock, SimulatedClock):
-            channel = await clocks.serve(self._clock, self._forwarders)
+            channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
         if self._rounds is not None:
             self._clock.when_started(self._rounds.start)
         self._clock.when_started(self._log_counts)

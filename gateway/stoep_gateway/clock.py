@@ -199,8 +199,13 @@ class DatagramCounters(Protocol):
         """Return when ``count`` datagrams in all have been received and handled."""
 
 
-async def serve(clock: SimulatedClock, datagrams: DatagramCounters) -> asyncio.Server:
-    """Open the channel on a loopback port chosen by the system."""
+async def serve(
+    clock: SimulatedClock, datagrams: DatagramCounters, ended: Callable[[], None]
+) -> asyncio.Server:
+    """Open the channel on a loopback port chosen by the system.
+
+    ``ended`` is called when the simulator has gone: nobody else would end the gateway it started.
+    """
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -219,6 +224,7 @@ async def serve(clock: SimulatedClock, datagrams: DatagramCounters) -> asyncio.S
             pass  # the simulator has ended, or sent a line without an end
         finally:
             writer.close()
+            ended()
 
     return await asyncio.start_server(converse, "127.0.0.1", 0, limit=_MAX_LINE)
 

@@ -197,9 +197,9 @@ class Street:
 
     def kill_gateway(self) -> None:
         """Kill the gateway at once; its street goes on without it."""
-        self.lockstep.detach()
         assert self.gateway is not None
         self.gateway.kill()
+        self.lockstep.detach()  # after the kill: a gateway whose simulator has gone would end well
 
     # What happens in the street.
 

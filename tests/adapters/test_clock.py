@@ -48,8 +48,13 @@ async def counters():
 
 
 @pytest.fixture
-async def channel(clock, counters):
-    server = await clocks.serve(clock, counters)
+async def ended():
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def channel(clock, counters, ended):
+    server = await clocks.serve(clock, counters, ended.set)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     yield Channel(reader, writer)
     writer.close()
@@ -64,6 +69,14 @@ async def test_time_begins_when_the_client_says_so(clock, channel):
     assert await channel.ask({"utc_start_ms": UTC}) == {"ready": True}
     assert started == [UTC]
     assert (clock.now_ms(), clock.utc_ms()) == (0, UTC)
+
+
+async def test_a_simulator_that_is_gone_ends_the_gateway(channel, ended):
+    await channel.ask({"utc_start_ms": UTC})
+    assert not ended.is_set()
+    channel.writer.close()
+    async with asyncio.timeout(10):
+        await ended.wait()
 
 
 async def test_time_stands_still_between_advances(clock, channel):
