@@ -234,6 +234,13 @@ class Air:
         for station in self._listening.values():
             self._offer(station, sending)
 
+    def cut_off(self, radio: Radio) -> None:
+        """End what a radio sends before its time, as a lost supply does: nobody gets it whole."""
+        sender, now_us = self._stations[id(radio)].number, self._engine.now_us
+        for sending in self._sendings:
+            if sending.sender == sender and sending.frame.end_us > now_us:
+                sending.frame = replace(sending.frame, end_us=now_us)
+
     def path_loss_db(self, one: Radio, other: Radio) -> float:
         """Return the mean loss between two radios, the same in both directions."""
         return self._loss(self._stations[id(one)], self._stations[id(other)])
@@ -273,7 +280,7 @@ class Air:
     def _detect(
         self, station: _Station, generation: int, sending: _Sending, rssi_dbm: float
     ) -> None:
-        if station.generation != generation:
+        if station.generation != generation or sending.frame.end_us < self._engine.now_us:
             return
         if self._is_drowned(station, sending, rssi_dbm):
             self.counts["drowned"] += 1
@@ -291,7 +298,8 @@ class Air:
             return
         station.locked -= 1
         frame = sending.frame
-        intact = self._is_intact(station, sending, rssi_dbm)
+        is_whole = frame.end_us == self._engine.now_us
+        intact = is_whole and self._is_intact(station, sending, rssi_dbm)
         self.counts["heard" if intact else "damaged"] += 1
         if not intact:
             frame = replace(frame, payload=self._damage(frame.payload))

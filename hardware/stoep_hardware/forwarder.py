@@ -131,9 +131,15 @@ class Forwarder:
         self._timers.append(self._engine.after(_STAT_US, self._stat))
 
     def stop(self) -> None:
-        """Switch off, as by a power cut: what is queued and buffered is gone."""
+        """Switch off, as by a power cut: what is queued, buffered or on the air is gone.
+
+        The concentrator's counter begins anew.
+        """
         self._is_on = False
         self._air.stop(self)
+        self._air.cut_off(self)
+        self._emitting_until_us = 0
+        self._counter_start_us = -self._engine.now_us
         for handle in self._timers:
             handle.cancel()
         self._timers.clear()
@@ -142,6 +148,7 @@ class Forwarder:
                 pending.cancel()
         self._fetch = self._push_timeout = None
         self._push_token = None
+        self._stat_due = False
         self._rx_buffer.clear()
         self._rx_buffered = 0
         self.queue.downlinks.clear()

@@ -385,9 +385,28 @@ def test_a_timeout_shorter_than_the_frame(spi):
 
 def test_standby_cuts_a_frame_off(spi):
     spi.set_up()
+    ear = Ear(spi.engine, spi.air, UPLINK)
     spi.send(*SET_TX)
     spi.send(0x80, 0)
+    spi.go(1_000_000)
     assert said(spi, "cuts a frame off")
+    assert ear.heard == []
+
+
+@pytest.mark.parametrize("lost", ["supply", "reset"])
+def test_a_frame_ends_with_the_chip_that_sends_it(spi, lost):
+    spi.set_up()
+    ear = Ear(spi.engine, spi.air, UPLINK)
+    spi.send(*SET_TX)
+    spi.go(spi.t_us + 20_000)
+    if lost == "supply":
+        spi.chip.power(False, spi.t_us)
+    else:
+        spi.chip.set_reset(False, spi.t_us)
+        spi.chip.set_reset(True, spi.t_us + 200)
+    spi.engine.run_until(1_000_000)
+    assert [intact for _, intact in ear.heard] == [False]
+    assert spi.chip.frames_sent == 0
 
 
 def test_a_symbol_timeout_beyond_its_register(spi):

@@ -285,6 +285,27 @@ def test_a_chip_stays_with_the_frame_it_locked_on(field):
     assert len(ear.preambles) == 1
 
 
+def test_a_frame_that_is_cut_off_arrives_with_nobody_and_disturbs_nobody(field):
+    ear, sender = field.ear(0, UPLINK), field.ear(100)
+    field.send_at(0, sender, payload=b"stoep")
+    field.engine.at(49_999, lambda: field.air.cut_off(sender))
+    field.send_at(49_999, field.ear(110), payload=b"other")
+    field.send_at(200_000, sender, payload=b"noticed by nobody")
+    field.engine.at(201_000, lambda: field.air.cut_off(sender))
+    field.run()
+    assert ear.heard == [b"other"]
+    assert [intact for _, intact, *_ in ear.frames] == [False, True]
+    assert len(ear.preambles) == 2
+
+
+def test_a_frame_that_is_over_cannot_be_cut_off(field):
+    ear, sender = field.ear(0, UPLINK), field.ear(1000)
+    frame = field.send_at(0, sender)
+    field.engine.at(frame.end_us, lambda: field.air.cut_off(sender))
+    field.run()
+    assert ear.heard == [b"stoep"]
+
+
 def test_frames_one_after_the_other_do_not_collide(field):
     ear = two_senders(field, 0.0, second_at_us=50_000)
     assert ear.heard == [b"strong", b"weak"]

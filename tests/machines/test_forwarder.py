@@ -472,3 +472,18 @@ def test_switched_off_it_forgets(site):
     site.uplink(41 * S)
     site.engine.run_until(42 * S)
     assert len(site.received()) == 1
+
+
+def test_switched_off_it_breaks_its_downlink_off_and_counts_anew(site):
+    heard = []
+    site.device.on_frame = lambda frame, intact, *_: heard.append(intact)
+    site.air.listen(site.device, (Listen(868_100_000, 12, 125_000, SYNC_WORD_PUBLIC, True),))
+    site.ask(tmst=1 * S, datr="SF12BW125")
+    site.engine.run_until(1 * S + 500 * MS)
+    site.forwarder.stop()
+    site.forwarder.start()
+    ended_us = site.uplink(3 * S)
+    site.engine.run_until(5 * S)
+    assert heard == [False]
+    (received,) = site.received()
+    assert received["tmst"] == ended_us - (1 * S + 500 * MS)

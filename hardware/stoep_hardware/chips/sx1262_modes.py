@@ -98,9 +98,11 @@ class Modes(Settings):
 
     def _stop(self, t_us: int) -> None:
         """End what the chip transmits or receives."""
-        if self._tx_start is not None and t_us < self._tx_start.at_us:
-            self._tx_start.cancel()
-        self._tx_start = None
+        start, self._tx_start = self._tx_start, None
+        if start is not None and t_us < start.at_us:
+            start.cancel()
+        elif start is not None and self._mode is Mode.TX and t_us < self._tx_end_us:
+            self._engine.at(max(t_us, self._engine.now_us), lambda: self._air.cut_off(self))
         self._leave_rx(t_us)
 
     def _set_sleep(self, params: bytes, t_us: int) -> int | None:
