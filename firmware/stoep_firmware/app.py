@@ -8,7 +8,7 @@ Whatever goes wrong ends as an error code in the next status report and in a DEE
 """
 
 import struct
-from binascii import unhexlify
+from binascii import crc32, unhexlify
 
 from stoep_protocol.lorawan import regions
 from stoep_protocol.lorawan.crypto import Key
@@ -47,7 +47,7 @@ FIRMWARE = (0, 1, 0)
 
 _DAY_MS = 86_400_000
 _AFTER_FAULT_MS = 900_000
-_PIN_HIGH_MS = 30_000
+_SHORTEST_SLEEP_MS = 1000
 _FIRST_SPREAD_MS = 8_000  # a street that gets its power back must not join in one moment
 _MOST_UPLINKS = 8  # in one wake
 
@@ -59,6 +59,7 @@ _FIELDS = (
     "retry_at_ms",
     "status_at_ms",
     "saved_ms",
+    "clock_offset_ms",
     "used_uc",
     "reports",
     "status_part",
@@ -68,9 +69,11 @@ _FIELDS = (
     "ack_due",
     "refused",
 )
-_FORMAT = "<qqqqqIBBBBBB"
+_FORMAT = "<qqqqqqIBBBBBB"
 _DURABLE_FORMAT = "<q"
-_RTC_SECTIONS = 11
+_RTC_SECTIONS = 12
+# Of config.json: a record that was made under others is another device's.
+_IDENTITY = ("kind", "region", "dev_eui", "join_eui", "app_key")
 
 
 def run(board: "Board") -> "Iterator[tuple[int, int]]":
@@ -92,10 +95,11 @@ def run(board: "Board") -> "Iterator[tuple[int, int]]":
         app.meter.add("awake", now_ms() - before_ms)
         until_ms = app.sleep_until_ms()
     except Exception as problem:  # noqa: BLE001 - the root: a device in the field has nobody to tell
-        board.on_problem(problem)
         until_ms = now_ms() + _AFTER_FAULT_MS
-        if app is not None:
-            app.fault(ERROR_MEMORY if isinstance(problem, MemoryError) else ERROR_SAFE_MODE)
+        if app is None:
+            board.on_problem(problem)
+        else:
+            app.mishap(problem)
     if app is not None:
         try:
             app.close()
@@ -124,12 +128,15 @@ class App:
             from stoep_firmware.bin_task import BinTask  # noqa: PLC0415
 
             self._task = BinTask(board, self.settings, self.fault, self.meter)
+        identity = " ".join([config[name] for name in _IDENTITY])
+        self._identity = crc32(identity.encode()).to_bytes(4, "little")
         self._errors = b""
         self._told = b""
         self.next_slot_ms = 0
         self.retry_at_ms = 0
         self.status_at_ms = 0
         self.saved_ms = 0
+        self.clock_offset_ms = 0
         self.used_uc = 0
         self.reports = 0
         self.status_part = 0
@@ -159,7 +166,12 @@ class App:
         if slot or reason == "pin" or (recheck_ms is not None and now_ms() >= recheck_ms):
             if slot:
                 self._next_slot(now_ms(), first)
-            if (yield from self._task.sense(not slot)):
+            try:
+                news = yield from self._task.sense(not slot)
+            except Exception as problem:  # noqa: BLE001 - else nobody would ever be told
+                self.mishap(problem)
+                news = False
+            if news:
                 self.report_due = 1
                 self.retry_at_ms = 0
         if self.session.joined and now_ms() >= self.status_at_ms:
@@ -174,18 +186,20 @@ class App:
     def sleep_until_ms(self) -> int:
         """Return when the next wake is due."""
         until_ms = self.next_slot_ms
-        if self._board.sensor_int():
-            # Its level cannot wake us, being there already.
-            until_ms = min(until_ms, self._board.clock.now_ms() + _PIN_HIGH_MS)
         for wanted_ms in (self.retry_at_ms, self._task.recheck_ms(), self._mac.next_deadline()):
             if wanted_ms and wanted_ms < until_ms:
                 until_ms = wanted_ms
-        return until_ms
+        return max(until_ms, self._board.clock.now_ms() + _SHORTEST_SLEEP_MS)
 
     def close(self) -> None:
         """Put the radio to sleep and keep everything."""
         self._link.close()
-        self._save(self._task.store_due)
+        self._save(False)
+
+    def mishap(self, problem: Exception) -> None:
+        """Note a mistake of this program."""
+        self._board.on_problem(problem)
+        self.fault(ERROR_MEMORY if isinstance(problem, MemoryError) else ERROR_SAFE_MODE)
 
     def fault(self, code: int) -> None:
         """Note an error for a status report, which is sent soon if the code is new today."""
@@ -311,11 +325,12 @@ class App:
 
     def _status(self) -> Status:
         margin_db = self.session.margin_db
+        battery_mv = self._board.battery_mv()
         return Status(
             FIRMWARE,
-            self._board.wiring["id"],
-            self.meter.used_mah(),
-            self._board.battery_mv(),
+            self._board.wiring.get("id"),
+            min(0xFFFF, self.meter.used_mah()),
+            None if battery_mv is None else min(0xFFFF, battery_mv),
             self.reset_reason,
             tuple(self._errors),
             None if margin_db == NO_MARGIN else margin_db,
@@ -342,10 +357,13 @@ class App:
     # Memory.
 
     def _restore(self) -> None:
-        board = self._board
-        now_ms = board.clock.now_ms()
+        clock = self._board.clock
         sections = self._store.load_rtc()
-        if sections is not None and len(sections) == _RTC_SECTIONS:
+        if (
+            sections is not None
+            and len(sections) == _RTC_SECTIONS
+            and sections[6] == self._identity
+        ):
             self.session.unpack(sections[0])
             self.settings.unpack(sections[1])
             self._task.unpack(sections[2])
@@ -354,29 +372,40 @@ class App:
                 setattr(self, _FIELDS[at], values[at])
             self._errors = sections[4]
             self._told = sections[5]
+            self.session.unpack_volatile(sections[7:])
             self.meter.used_uc = self.used_uc
-            if now_ms >= self.saved_ms:
-                self.session.unpack_volatile(sections[6:])
-                return
-            # The clock has begun anew though the memory has not: nothing timed is of use.
-            self.next_slot_ms = self.retry_at_ms = self.status_at_ms = 0
-            self.saved_ms = now_ms
-            self._task.clock_restarted(now_ms)
-            self.fault(ERROR_CLOCK)
+            clock.offset_ms = self.clock_offset_ms
+            back_ms = self.saved_ms - clock.now_ms()
+            if back_ms > 0:
+                # The clock has begun anew though the memory has not: as if no time had passed.
+                clock.offset_ms += back_ms
+                self.next_slot_ms = self.saved_ms
+                self.fault(ERROR_CLOCK)
             return
         sections = self._store.load_storage()
-        if sections is not None:
-            self.session.unpack(sections[0])
-            self.session.skip_ahead()
-            self.settings.unpack(sections[1])
-            self._task.restart(sections[2])
-            self.meter.used_uc = struct.unpack(_DURABLE_FORMAT, sections[3])[0]
-            self.status_due = 1
-            self.status_at_ms = now_ms + _DAY_MS
+        if sections is None:
+            return
+        session = self.session
+        session.unpack(sections[0])
+        if sections[-1] != self._identity:
+            # All that is still of use: the DevNonce, for only the keys may have changed.
+            self.session = Session()
+            self.session.dev_nonce = session.dev_nonce
+            return
+        session.skip_ahead()
+        self.settings.unpack(sections[1])
+        self._task.restart(sections[2])
+        self.meter.used_uc = struct.unpack(_DURABLE_FORMAT, sections[3])[0]
+        self.status_due = 1
+        self.status_at_ms = clock.now_ms() + _DAY_MS
 
     def _save(self, durable: bool) -> bool:
-        """Keep everything, in storage too if `durable`; False if storage failed."""
-        self.saved_ms = self._board.clock.now_ms()
+        """Keep everything, in storage too if `durable` or the task wants it; False if storage
+        failed to keep what has to be durable.
+        """
+        clock = self._board.clock
+        self.saved_ms = clock.now_ms()
+        self.clock_offset_ms = clock.offset_ms
         self.used_uc = self.meter.used_uc
         session = self.session.pack()
         settings = self.settings.pack()
@@ -387,16 +416,20 @@ class App:
             struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS]),
             self._errors,
             self._told,
+            self._identity,
         ] + self.session.pack_volatile()
         self._store.save_rtc(rtc)
-        if not durable:
+        if not (durable or self._task.store_due):
             return True
         used = struct.pack(_DURABLE_FORMAT, self.used_uc)
         try:
-            self._store.save_storage([session, settings, self._task.pack_durable(), used])
+            self._store.save_storage(
+                [session, settings, self._task.pack_durable(), used, self._identity]
+            )
         except OSError:
             self.fault(ERROR_STORAGE)
-            return False
+            return not durable
+        self._task.store_due = False
         self._store.save_rtc(rtc)
         return True
 

@@ -1,7 +1,14 @@
 """What a bay's sensor does in a wake: let the field settle, decide, watch for the next change."""
 
+import struct
+
 from stoep_protocol.messages import BayReport
-from stoep_protocol.schema import ERROR_SENSOR_BUS, ERROR_SENSOR_SILENT, FIELD_SATURATED
+from stoep_protocol.schema import (
+    ERROR_SENSOR_BUS,
+    ERROR_SENSOR_SILENT,
+    FIELD_SATURATED,
+    UNCERTAIN,
+)
 
 from stoep_firmware.board import LIGHT
 from stoep_firmware.drivers.lis3mdl import CONVERSION_MS, Lis3mdl, SensorError
@@ -18,9 +25,12 @@ if TYPE_CHECKING:
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
+_FORMAT = "<Bq"
 _FIELDS = 6
 _PATIENCE_MS = 10_000  # for a car that manoeuvres
 _RECHECK_MS = 60_000
+_BLIND_MS = 600_000  # until a sensor that failed is looked for again
+_BLIND = 0x80  # in `_flags`, which are else those of the report: the last look has failed
 _MARGIN_MS = 20  # the sensor's rate is its own, to some percent
 _COUNTS_PER_MT = 68420  # at 4 gauss
 
@@ -46,10 +56,14 @@ class BayTask:
         self.store_due = False
 
     def sense(self, by_pin: bool) -> "Wait[bool]":
-        """Look at the field; True if the state has changed or, without `by_pin`, in any case."""
+        """Look at the field; True if there is news or, without `by_pin`, in any case."""
         clock = self._board.clock
         changed = False
-        self._recheck_ms = -1
+        before = self._flags
+        self._flags = _BLIND
+        self._recheck_ms = clock.now_ms() + _BLIND_MS
+        # The pin of a sensor that is not under control would end every sleep at once.
+        self._board.sensor_wakes = False
         threshold = self._settings.bay_threshold_nt() * _COUNTS_PER_MT // 1_000_000
         try:
             sensor = Lis3mdl(self._board.i2c())
@@ -68,10 +82,11 @@ class BayTask:
                         still = settled(fields, threshold)
             if not fields:
                 self._fault(ERROR_SENSOR_SILENT)
-                return not by_pin
+                return not by_pin or not before & _BLIND
             self._flags = FIELD_SATURATED if sensor.saturated() else 0
+            recheck_ms = -1
             if still is None:
-                self._recheck_ms = clock.now_ms() + _RECHECK_MS
+                recheck_ms = clock.now_ms() + _RECHECK_MS
                 still = fields[-1]
             else:
                 changed = self._bay.update(still, clock.now_ms(), threshold)
@@ -81,10 +96,13 @@ class BayTask:
             if self._board.sensor_int():
                 # It would wake us at once, again and again: wait with open eyes instead.
                 sensor.measure()
-                self._recheck_ms = clock.now_ms() + _RECHECK_MS
+                recheck_ms = clock.now_ms() + _RECHECK_MS
+            else:
+                self._board.sensor_wakes = True
+            self._recheck_ms = recheck_ms
         except (OSError, SensorError):
             self._fault(ERROR_SENSOR_BUS)
-        return changed or not by_pin
+        return changed or not by_pin or (self._flags ^ before) & _BLIND != 0
 
     def recheck_ms(self) -> "int | None":
         """When the sensor wants to be looked at before its slot."""
@@ -93,6 +111,8 @@ class BayTask:
     def report(self, now_ms: int) -> "Message":
         """Return what there is to say."""
         bay = self._bay
+        if self._flags & _BLIND:
+            return BayReport(UNCERTAIN, bay.change_count)
         return BayReport(
             bay.state,
             bay.change_count,
@@ -110,22 +130,19 @@ class BayTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        return bytes((self._flags,)) + self._bay.pack()
+        return struct.pack(_FORMAT, self._flags, self._recheck_ms) + self._bay.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        self._flags = data[0]
-        self._bay.unpack(data[1:])
+        self._flags, self._recheck_ms = struct.unpack_from(_FORMAT, data, 0)
+        self._bay.unpack(data[struct.calcsize(_FORMAT) :])
 
     def pack_durable(self) -> bytes:
-        """Return what a power loss must not undo: the baseline and the count of changes."""
+        """Return what a power loss leaves, as of the last write: above all the baseline."""
         return self.pack()
 
     def restart(self, data: bytes) -> None:
         """Go on after a power loss."""
         self.unpack(data)
+        self._recheck_ms = -1
         self._bay.forget_times(self._board.clock.now_ms())
-
-    def clock_restarted(self, now_ms: int) -> None:
-        """Forget what was timed by a clock that has begun anew."""
-        self._bay.forget_times(now_ms)

@@ -51,16 +51,19 @@ class BinTask:
         clock = board.clock
         begun_ms = clock.now_ms()
         board.sensor_power(True)
-        uart = board.uart(BAUDRATE)
-        yield LIGHT, begun_ms + _START_MS
-        burst = yield from sample(uart, clock, _PINGS, _BURST_MS)
-        board.sensor_power(False)
+        try:
+            uart = board.uart(BAUDRATE)
+            yield LIGHT, begun_ms + _START_MS
+            burst = yield from sample(uart, clock, _PINGS, _BURST_MS)
+        finally:
+            board.sensor_power(False)
         self._meter.add("sensor", clock.now_ms() - begun_ms)
         self._silent = 0 if burst.octets else min(self._silent + 1, 255)
         if self._silent == _SILENT_BURSTS:
             self._fault(ERROR_SENSOR_SILENT)
         distance_mm, quality, self._flags = reading(burst.distances_mm, _PINGS)
-        self.store_due = self._outbox.add(clock.now_ms(), distance_mm, quality)
+        if self._outbox.add(clock.now_ms(), distance_mm, quality):
+            self.store_due = True
         return True
 
     def recheck_ms(self) -> "int | None":
@@ -91,13 +94,8 @@ class BinTask:
 
     def pack_durable(self) -> bytes:
         """Return what a power loss must not undo."""
-        self.store_due = False
         return self._outbox.limit.to_bytes(2, "little")
 
     def restart(self, data: bytes) -> None:
         """Go on after a power loss."""
         self._outbox.restart(int.from_bytes(data, "little"))
-
-    def clock_restarted(self, now_ms: int) -> None:
-        """Forget what was timed by a clock that has begun anew."""
-        self._outbox.forget()

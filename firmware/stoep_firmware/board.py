@@ -7,8 +7,8 @@ be simulated:
 - `machine.Pin(id, mode[, pull], value=, hold=)`, `pin()`, `pin(value)`, `IN`, `OUT`;
 - `machine.SPI(id, baudrate=, polarity=, phase=, sck=, mosi=, miso=)`, `machine.I2C(id, scl=, sda=,
   freq=)`, `machine.UART(id, baudrate=, tx=, rx=, timeout=)`, `machine.ADC(pin).read_uv()`;
-- `machine.RTC().memory([data])`, `machine.unique_id()`, `machine.reset_cause()` with
-  `PWRON_RESET`, `WDT_RESET`, `DEEPSLEEP_RESET`; `machine.wake_reason()` with `TIMER_WAKE`;
+- `machine.RTC().memory([data])`, `machine.reset_cause()` with `PWRON_RESET`,
+  `WDT_RESET`, `DEEPSLEEP_RESET`; `machine.wake_reason()` with `TIMER_WAKE`;
 - `machine.lightsleep(ms)`, `machine.deepsleep(ms)`, `esp32.wake_on_ext1(pins, level)` where an
   empty tuple disarms, `esp32.WAKEUP_ANY_HIGH`;
 - `time.time_ns()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
@@ -80,19 +80,15 @@ class Board:
         self.wiring = config["board"]
         self.clock = Clock(time.time_ns)
         self.rtc_memory = machine.RTC().memory
-        self.unique_id = machine.unique_id()
         self.delay_ms = time.sleep_ms
         self.delay_us = time.sleep_us
         self.on_problem: Callable[[BaseException], object] = _ignore
         self._radio_pins: RadioPins | None = None
-        self._sensor_int = self._pin("sensor_int", machine.Pin.IN)
-
-    def _pin(self, name: str, mode: int) -> "Pin | None":
-        number = self.wiring.get(name)
-        if number is None:
-            return None
-        pin: Pin = self._machine.Pin(number, mode)
-        return pin
+        self.sensor_wakes = True  # whether the sensor's pin may end a deep sleep
+        number = self.wiring.get("sensor_int")
+        self._sensor_int: Pin | None = None
+        if number is not None:
+            self._sensor_int = machine.Pin(number, machine.Pin.IN)
 
     def spi(self) -> "Spi":
         """The radio's bus: mode 0, 8 MHz, within the SX126x's 16 MHz (datasheet 8.1)."""
@@ -187,7 +183,7 @@ class Board:
         if mode == LIGHT and self._radio_pins is not None:
             pins = (self._radio_pins.dio1,)
         elif mode == DEEP:
-            if self._sensor_int is not None:
+            if self._sensor_int is not None and self.sensor_wakes:
                 pins = (self._sensor_int,)
             if self._radio_pins is not None:
                 # A floating NSS wakes the radio: 1.6 mA in place of 14 uA on one board.

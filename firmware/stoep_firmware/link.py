@@ -117,9 +117,10 @@ class Link:
         radio.transmit(freq_hz, sf, bw_hz, power_dbm, phy_payload, airtime_ms + _SLACK_MS)
         self._meter.add("tx", airtime_ms)
         at_ms = yield from self._interrupt(airtime_ms + 2 * _SLACK_MS)
-        done = radio.outcome() == TX_DONE
+        if radio.outcome() != TX_DONE:
+            raise RadioError(SILENT)
         radio.sleep(True)
-        return ((m.TX_DONE,) if done else (m.FAULT,)), at_ms
+        return (m.TX_DONE,), at_ms
 
     def _receive(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
         _, freq_hz, sf, bw_hz, at_ms, symbols = action
@@ -149,4 +150,4 @@ class Link:
         return now_ms()
 
 
-SILENT = 66  # an error code beside those of radio/sx126x.py: no interrupt came
+SILENT = 66  # an error code beside those of radio/sx126x.py: DIO1 did not tell of the end

@@ -69,11 +69,6 @@ class Outbox:
         """Note that a report with everything in it has gone out."""
         self._unsent = 0
 
-    def forget(self) -> None:
-        """Drop readings whose times mean nothing any more."""
-        self._readings = []
-        self._unsent = 0
-
     def restart(self, limit: int) -> None:
         """After a power loss: go on beyond every number that may have been used."""
         self.limit = limit

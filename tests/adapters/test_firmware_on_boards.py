@@ -5,8 +5,9 @@ import itertools
 import pytest
 from firmware_place import Place
 from stoep_hardware.chips.sx1262_tables import Mode
-from stoep_hardware.devices import CPythonDevice
+from stoep_hardware.devices import CPythonDevice, DeviceCrashedError
 from stoep_hardware.engine import US_PER_S
+from stoep_hardware.esp32 import Input
 from stoep_hardware.micropython_device import MicroPythonDevice
 from stoep_hardware.micropython_runtime import MicroPythonRuntime, is_available
 from stoep_protocol import messages, schema
@@ -206,6 +207,45 @@ def test_missing_sensor_is_an_error_code_and_no_crash(place):
     assert schema.ERROR_SENSOR_BUS in of(messages.Status, here.far)[0].errors
     assert len(of(messages.BayReport, here.far)) >= 2
     here.check()
+
+
+def test_interrupt_line_stuck_high_lets_the_board_sleep(place):
+    here = place(kind="bay", field=False)
+    here.board.esp32.inputs[here.config["board"]["sensor_int"]] = Input(lambda _t_us: True)
+    here.run(hours=2.5)
+    assert here.device.wakes <= 18  # it looks for its sensor every ten minutes
+    reports = of(messages.BayReport, here.far)
+    assert {report.state for report in reports} == {schema.UNCERTAIN}
+    assert len(reports) >= 2
+
+
+def test_sensor_that_comes_back_is_watched_again(place):
+    here = place(kind="bay")
+    here.run(hours=0.5)
+    slaves = here.board.esp32.buses.i2c_slaves
+    cable = dict(slaves)
+    slaves.clear()
+    here.run(hours=1.2)
+    assert of(messages.BayReport, here.far)[-1].state == schema.UNCERTAIN
+    slaves.update(cable)
+    here.run(hours=0.3)
+    assert of(messages.BayReport, here.far)[-1].state == schema.FREE
+    here.bay.arrive()
+    here.run(hours=0.1)
+    assert of(messages.BayReport, here.far)[-1].state == schema.OCCUPIED
+    here.check()
+
+
+def test_configuration_without_a_board_ends_in_deep_sleep_and_not_at_the_prompt(compiled):
+    if not is_available():
+        pytest.skip("no micropython in the virtual environment (x86-64 wheels only)")
+    with MicroPythonRuntime(compiled) as program:
+        here = Place(lambda *arguments: MicroPythonDevice(*arguments, program))
+        here.device.write_file("config.json", b'{"kind": "bin"}')
+        here.run(seconds=10)
+        assert not here.board.esp32.is_awake
+        with pytest.raises(DeviceCrashedError, match="KeyError: board"):
+            here.device.close()
 
 
 def test_no_echo_is_reported_as_such(place):

@@ -3,7 +3,7 @@
 from dual_device import APP_KEY, DEV_EUI, JOIN_EUI, Board, Network, Radio, new_key, run
 from stoep_firmware import mac as m
 from stoep_firmware.board import LIGHT
-from stoep_firmware.link import PENDING, Link
+from stoep_firmware.link import PENDING, SILENT, Link
 from stoep_firmware.mac import Mac
 from stoep_firmware.meter import Meter
 from stoep_firmware.session import Session
@@ -145,6 +145,15 @@ def test_interrupt_that_never_comes_ends_the_try():
     (result, _), _ = device.perform(m.SEND, 10, b"hello", False)
     assert result == m.NO_ANSWER
     assert len(device.faults) == 1
+
+
+def test_interrupt_that_does_not_tell_of_an_end_is_a_fault_too():
+    device = joined()
+    device.radio.interrupted = lambda: True  # DIO1 shorted to the supply
+    device.radio.outcome = lambda: 0
+    (result, _), _ = device.perform(m.SEND, 10, b"hello", False)
+    assert result == m.NO_ANSWER
+    assert device.faults == [SILENT]
 
 
 def test_closed_link_leaves_the_radio_in_its_deepest_sleep():

@@ -172,9 +172,10 @@ class Radio:
 class Clock:
     def __init__(self):
         self.ms = 1000
+        self.offset_ms = 0
 
     def now_ms(self):
-        return self.ms
+        return self.ms + self.offset_ms
 
 
 class Files:
@@ -281,7 +282,7 @@ def run(clock, program, radio=None):
         if mode == DEEP:
             assert next(program, None) is None, "DEEP is the last"
             return None, yielded
-        assert until_ms > clock.ms, "a sleep that does not end is a busy loop"
-        if radio is not None and radio.event_ms is not None and radio.event_ms > clock.ms:
+        assert until_ms > clock.now_ms(), "a sleep that does not end is a busy loop"
+        if radio is not None and radio.event_ms is not None and radio.event_ms > clock.now_ms():
             until_ms = min(until_ms, radio.event_ms)
-        clock.ms = until_ms
+        clock.ms = until_ms - clock.offset_ms

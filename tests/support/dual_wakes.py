@@ -40,6 +40,7 @@ class Device:
         made = sx126x.Sx126x
         sx126x.Sx126x = lambda *_: self.radio
         try:
+            self.board.clock.offset_ms = 0  # every wake makes the board anew
             program = app.run(self.board)
             if stop_after is not None:
                 for _ in range(stop_after):
@@ -53,11 +54,11 @@ class Device:
             sx126x.Sx126x = made
         assert yielded[-1][0] == DEEP
         self.until_ms = yielded[-1][1]
-        assert self.until_ms > self.board.clock.ms
+        assert self.until_ms > self.board.clock.now_ms()
         return yielded
 
     def sleep(self):
-        self.board.clock.ms = self.until_ms
+        self.board.clock.ms = self.until_ms - self.board.clock.offset_ms
         self.board.reason = "timer"
 
     def lose_power(self):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from stoep_firmware._types import Aes
 
 
+_AFTER_FAULT_MS = 900_000
+
+
 class Files:
     """Named records in the file system, replaced whole or not at all (littlefs renames so)."""
 
@@ -41,13 +44,20 @@ def new_aes(key: bytes) -> "Aes":
 
 
 def main() -> None:
-    """Run one wake; on hardware the last sleep is deep and does not return."""
+    """Run one wake; on hardware the last sleep is deep and does not return.
+
+    Without a config.json the board stays awake, for whoever is about to write it.
+    """
     with open("config.json") as file:
         config = json.load(file)
-    board = build(machine, esp32, time, os.urandom, new_aes, Files(), config)
-    board.on_problem = sys.print_exception
-    for mode, until_ms in app.run(board):
-        board.sleep(mode, until_ms)
+    try:
+        board = build(machine, esp32, time, os.urandom, new_aes, Files(), config)
+        board.on_problem = sys.print_exception
+        for mode, until_ms in app.run(board):
+            board.sleep(mode, until_ms)
+    except Exception as problem:  # noqa: BLE001 - the prompt would empty the battery
+        sys.print_exception(problem)
+        machine.deepsleep(_AFTER_FAULT_MS)
 
 
 if __name__ == "__main__":
