@@ -137,7 +137,12 @@ class Esp32:
         self.log.enter(self.t_us, "off", 0.0)
 
     def reset(self, cause: int) -> None:
-        """Start anew, now; RTC memory and clock go on (a watchdog, machine.reset())."""
+        """Start anew, now; RTC memory and clock go on (a watchdog, machine.reset()).
+
+        Without power nothing starts.
+        """
+        if self._asleep == "off":
+            return
         now_us = self._engine.now_us
         if self._asleep in ("light", "deep"):
             self._end_sleep(now_us)

@@ -63,6 +63,7 @@ class SimBoard:
             keep_states=keep_states,
         )
         self.sonar: A02yyuw | None = None
+        self._is_sonar_switched = "sensor_power" in data.pins
         self.magnetometer: Lis3mdl | None = None
         esp32.buses.spi_slave = radio
         pins = data.radio
@@ -84,12 +85,11 @@ class SimBoard:
         self.sonar = sonar
         self.esp32.buses.uart_source = sonar
         self.esp32.buses.uart_baudrate = BAUDRATE
-        power_pin = data.pins.get("sensor_power")
-        if power_pin is None:
+        if not self._is_sonar_switched:
             sonar.power(True, self.esp32.t_us)
             return
         on_level = bool(data.pins.get("sensor_power_on", 0))
-        self.esp32.outputs[power_pin] = Output(
+        self.esp32.outputs[data.pins["sensor_power"]] = Output(
             lambda level, t_us: sonar.power(level == on_level, t_us), idle=not on_level
         )
 
@@ -127,6 +127,8 @@ class SimBoard:
         self.radio.power(True, now_us)
         if self.magnetometer is not None:
             self.magnetometer.power(True, now_us)
+        if self.sonar is not None and not self._is_sonar_switched:
+            self.sonar.power(True, now_us)
         self.esp32.power_on()
 
     def power_off(self) -> None:

@@ -154,3 +154,11 @@ def test_a_full_buffer_takes_no_more():
     uart = bench.board.uart(driver.BAUDRATE)
     bench.mcu.advance(20_000 * MS)
     assert uart.any() == 256
+
+
+def test_a_sensor_without_a_switch_is_on_whenever_the_board_is():
+    board = Bench(distance=Target(1200), without=("sensor_power", "sensor_power_on")).hardware
+    assert board.sonar.sent(0, 1_000 * MS)
+    board.power_off()
+    board.power_on()
+    assert board.sonar.sent(0, 1_000 * MS)

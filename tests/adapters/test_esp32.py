@@ -316,6 +316,13 @@ def test_the_same_seed_gives_the_same_randomness():
     assert len(set(draws[0])) > 1
 
 
+def test_without_power_a_reset_starts_nothing(mcu):
+    mcu.board.power_off()
+    mcu.mcu.reset(mcu.machine.WDT_RESET)
+    mcu.go_to(10 * BOOT_US)
+    assert mcu.boots == [BOOT_US]
+
+
 def test_states_and_charge(mcu):
     mcu.machine.freq(80_000_000)
     mcu.time.sleep_ms(100)

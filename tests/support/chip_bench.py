@@ -138,10 +138,12 @@ class SpiMaster:
 class Bench:
     """A board with chips, and the firmware's own board and drivers on it, without its program."""
 
-    def __init__(self, *, kind="bin", distance=None, field=None, seed=0, **options):
+    def __init__(self, *, kind="bin", distance=None, field=None, seed=0, without=(), **options):
         self.engine = Engine(seed)
         self.air = quiet_air(self.engine)
         data = board_data.load(BOARD)
+        for pin in without:
+            del data.pins[pin]
         self.config = device_config(kind=kind)
         self.hardware = SimBoard(
             self.engine,
