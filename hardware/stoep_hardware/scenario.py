@@ -8,8 +8,9 @@ The gateway is reached over loopback only, as packet forwarders reach it, and by
 channel. The same seed gives the same frames at the same times, and the same answers.
 """
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,6 @@ _GENERATED_DAYS = 60
 _SHADOWING_DB = 4.0
 
 _JOIN_REQUEST, _UNCONFIRMED_UP, _CONFIRMED_UP = 0, 2, 4  # MHDR's message types
-_BIN, _BAY = "container", "bay"
 
 
 class Device(Protocol):
@@ -121,10 +121,9 @@ class Street:
         ]
         self.devices: dict[bytes, Device] = {}
         self._running: list[Device] = []
-        self._kinds: dict[int, tuple[str, bytes]] = {}  # by the radio's identity
-        self.sent: Counter[bytes] = Counter()
-        self._sent: Counter[str] = Counter()
-        self._joined: dict[str, set[bytes]] = {_BIN: set(), _BAY: set()}
+        self._euis: dict[int, bytes] = {}  # by the radio's identity
+        self.sent: Counter[bytes] = Counter()  # uplinks with data; who has sent one has joined
+        self._join_requests = 0
         self.gateway: GatewayProcess | None = None
         self.config = street_files.write(
             self.plan, directory, broker=broker, planning_at=planning_at
@@ -154,12 +153,14 @@ class Street:
 
     def close(self) -> None:
         """End the gateway and every board's process."""
-        self.lockstep.detach()
-        while self._running:
-            self._running.pop().close()
-        if self.gateway is not None:
-            self.gateway.stop()
-            self.gateway = None
+        with contextlib.ExitStack() as ending:  # all of it, even if a board ends badly
+            if self.gateway is not None:
+                ending.callback(self.gateway.stop)
+                self.gateway = None
+            for device in self._running:
+                ending.callback(device.close)
+            self._running.clear()
+            self.lockstep.detach()
 
     # Time.
 
@@ -207,24 +208,27 @@ class Street:
         """Have a container emptied at a simulated time; raises KeyError for an unknown id."""
         container = self.containers[container_id]
         at_us = max(at_ms * US_PER_MS, self.engine.now_us)
-        self.engine.at(at_us, lambda: _empty(container, at_us))
+        self.engine.at(at_us, lambda: container.collect(at_us))
 
     def summary(self) -> dict[str, int | float]:
         """Return what the street did: counts, and simulated seconds."""
         return {
             "containers": len(self.plan.containers),
             "bays": len(self.plan.bays),
-            "containers_joined": len(self._joined[_BIN]),
-            "bays_joined": len(self._joined[_BAY]),
+            "containers_joined": self._joined(self.plan.containers),
+            "bays_joined": self._joined(self.plan.bays),
             "micropython_devices": sum(
                 device.runtime == "micropython" for device in self.devices.values()
             ),
-            "sent": self._sent["data"],
-            "join_requests": self._sent["join"],
+            "sent": self.sent.total(),
+            "join_requests": self._join_requests,
             "forwarded": sum(one.counts["forwarded"] for one in self.forwarders),
             "downlinks": sum(one.counts["tx_ok"] for one in self.forwarders),
             "simulated_s": self.engine.now_us / US_PER_S,
         }
+
+    def _joined(self, planned: Iterable[Planned]) -> int:
+        return sum(one.board.dev_eui in self.sent for one in planned)
 
     def forwarder_counts(self) -> Mapping[str, int]:
         """Return all forwarders' counts, added up."""
@@ -251,33 +255,25 @@ class Street:
 
     def _add_device(self, planned: Planned, device: Device, radio: Radio) -> None:
         dev_eui = planned.board.dev_eui
-        kind = _BIN if isinstance(planned, PlannedContainer) else _BAY
         self.devices[dev_eui] = device
         self._running.append(device)
-        self._kinds[id(radio)] = (kind, dev_eui)
+        self._euis[id(radio)] = dev_eui
         at_s = self.engine.random("scenario/start").uniform(1, _SWITCHED_ON_WITHIN_S)
         device.start(round(at_s * US_PER_S))
 
     def _on_sent(self, radio: Radio, frame: Frame) -> None:
-        """Count what boards send; one that sends data has joined."""
-        known = self._kinds.get(id(radio))
-        if known is None or not frame.payload:
+        """Count what boards send."""
+        dev_eui = self._euis.get(id(radio))
+        if dev_eui is None or not frame.payload:
             return
-        kind, dev_eui = known
         m_type = frame.payload[0] >> 5
         if m_type == _JOIN_REQUEST:
-            self._sent["join"] += 1
+            self._join_requests += 1
         elif m_type in (_UNCONFIRMED_UP, _CONFIRMED_UP):
-            self._sent["data"] += 1
             self.sent[dev_eui] += 1
-            self._joined[kind].add(dev_eui)
 
 
 def _firmware(street: Street, planned: Planned) -> tuple[Device, Radio]:
     from .street_devices import make_device  # noqa: PLC0415 - it needs this module's types
 
     return make_device(street, planned)
-
-
-def _empty(container: Container, at_us: int) -> None:
-    container.collect(at_us)

@@ -175,13 +175,11 @@ class Container:
                 level -= self.curve.level(collected_us)
         return max(level, 0.0)
 
-    def collect(self, t_us: int) -> float:
-        """Empty the container; returns the level it had. Times may not go back."""
+    def collect(self, t_us: int) -> None:
+        """Empty the container. Times may not go back."""
         if self.collected_us and t_us < self.collected_us[-1]:
             raise ValueError(f"{self.name} has already been emptied after {t_us} us")
-        level = self.level(t_us)
         self.collected_us.append(t_us)
-        return level
 
     def true_distance_mm(self, t_us: int) -> float:
         """Return the distance from the sensor to the waste."""

@@ -9,6 +9,7 @@ import pytest
 from broker import Subscriber
 from plain_device import plain_device
 from stoep_hardware.clock_channel import ClockChannel, GatewayGoneError
+from stoep_hardware.devices import DeviceCrashedError
 from stoep_hardware.scenario import Street
 
 HOUR_MS = 3_600_000
@@ -103,6 +104,22 @@ def test_a_gateway_that_dies_ends_the_run_with_a_clear_error(broker, tmp_path):
         here.gateway.kill()
         with pytest.raises(GatewayGoneError, match=r"gateway(.|\n)*exit code -9"):
             here.run_until(HOUR_MS)
+
+
+def test_the_gateway_ends_with_its_street_even_if_a_board_ends_badly(broker, tmp_path):
+    def crash():
+        raise DeviceCrashedError("at last")
+
+    here = street(tmp_path / "gateway", broker, containers=2)
+    gateway = here.gateway
+    first, second = here.devices.values()
+    closed = []
+    first.close = lambda: closed.append(first)
+    second.close = crash
+    with pytest.raises(DeviceCrashedError, match="at last"):
+        here.close()
+    assert closed == [first]
+    assert not gateway.is_running
 
 
 def test_a_configuration_that_does_not_fit_is_reported_with_the_gateways_words(
