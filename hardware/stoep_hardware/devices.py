@@ -36,7 +36,6 @@ class Device:
         self.board = board
         self.config = config
         self.name: str = config["dev_eui"]
-        self._is_started = False
         board.esp32.on_boot = self._run
         board.esp32.on_resume = self._resume
 

@@ -1,7 +1,6 @@
 """The gateway as a process of its own: start it, learn its ports, end it, or let it die."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -65,14 +64,6 @@ class GatewayProcess:
     def is_running(self) -> bool:
         """Tell whether it has not ended."""
         return self._process.poll() is None
-
-    def cpu_s(self) -> float:
-        """Return the processor time it has used so far; 0 where the system does not tell."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def last_words(self) -> str:
         """Return its exit code and the end of its log."""

@@ -127,7 +127,7 @@ class MicroPythonRuntime:
             self.close()
 
     def start(self, folder: Path, console: Path) -> Program:
-        """Start the firmware in `folder`; what it prints is added to `console`."""
+        """Start the firmware in `folder`; what it prints replaces `console`."""
         if self._socket is None:
             self._socket = self._start_server()
         ours, theirs = socket.socketpair()

@@ -276,14 +276,14 @@ class Lis3mdl:
         if self._mode() != _CONTINUOUS or not config & _INT_ENABLED:
             return
         threshold = registers[INT_THS_L] | registers[INT_THS_H] << 8
-        order = "big" if registers[CTRL_REG4] & 2 else "little"
+        is_big_endian = bool(registers[CTRL_REG4] & 2)
         source = 0
         for axis in range(3):
             if not config & 0x80 >> axis:
                 continue
             at = OUT_X_L + 2 * axis
             pair = (registers[at], registers[at + 1])
-            counts = int.from_bytes(pair, "big" if order == "big" else "little", signed=True)
+            counts = int.from_bytes(pair, "big" if is_big_endian else "little", signed=True)
             if counts > threshold:
                 source |= 0x80 >> axis
             elif counts < -threshold:
