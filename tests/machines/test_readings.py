@@ -52,7 +52,8 @@ def test_the_first_report_tells_its_history_too() -> None:
 
 
 def test_the_first_report_may_come_just_after_the_counter_went_round() -> None:
-    added = news(BinReport(1, 900, 4, history=((60, 800, 4), (120, 700, 4))), HOUR, 1800, None)
+    report_ = BinReport(1, 900, 4, history=((60, 800, 4), (120, 700, 4)))
+    added = news(report_, 9 * HOUR, 1800, None)
     assert added is not None
     assert [it.number for it in added.readings] == [1023, 1024, 1025]
 
