@@ -27,19 +27,6 @@ DEEP = 1  # the end of the run; only RTC memory and storage survive, the sensor'
 IDLE = 2  # the processor stays on, because a UART loses bytes in light sleep
 
 
-def build(
-    machine: "Any",
-    esp32: "Any",
-    time: "Any",
-    urandom: "Entropy",
-    new_aes: "NewAes",
-    storage: "Storage",
-    config: "Config",
-) -> "Board":
-    """Make the board from modules (or objects like them) and the content of config.json."""
-    return Board(machine, esp32, time, urandom, new_aes, storage, config)
-
-
 def _ignore(problem: BaseException) -> None:
     pass
 
@@ -203,3 +190,6 @@ class Board:
             else:
                 self.arm(LIGHT)
                 self._machine.lightsleep(ms)
+
+
+build = Board

@@ -130,6 +130,8 @@ class Mac:
     ) -> None:
         self._region = region
         self.session = session
+        if not session.band_until_ms:
+            session.band_until_ms = [0] * len(region.sub_bands)
         self._new_key = new_key
         self._random = random
         self._join_eui = join_eui
@@ -210,25 +212,10 @@ class Mac:
             return False  # the one of the last session, replayed
         if accept.rx1_dr_offset > region.max_rx1_dr_offset:
             return False
-        session.nwk_s_key, session.app_s_key = derive_session_keys(
-            app_key, accept.app_nonce, accept.net_id, session.dev_nonce - 1
-        )
+        keys = derive_session_keys(app_key, accept.app_nonce, accept.net_id, session.dev_nonce - 1)
         self._keys = None
-        session.app_nonce = accept.app_nonce
-        session.dev_addr = accept.dev_addr
-        session.rx1_dr_offset = accept.rx1_dr_offset
-        session.rx2_dr = accept.rx2_dr
-        session.rx2_hz = region.rx2_hz
-        session.rx_delay_s = accept.rx_delay_s
-        session.f_cnt_up = session.f_cnt_down = 0
-        session.f_cnt_limit = RESERVE
-        session.dr = self._dr
-        session.tx_power = session.max_duty_cycle = session.adr_ack_cnt = 0
-        session.nb_trans = 1
-        session.join_attempts = session.ack_due = session.answer_due = 0
-        session.answers = session.sticky = b""
+        session.begin(accept, keys, region.rx2_hz, self._dr)
         commands.apply_cf_list(session, region, accept.cf_list)
-        session.joined = 1
         return True
 
     # Sending.
@@ -323,14 +310,12 @@ class Mac:
         region = self._region
         sf, bw_hz = region.data_rate(dr)
         airtime_ms = time_on_air_us(len(phy_payload), sf, bw_hz) // 1000 + 1
-        while len(session.band_until_ms) < len(region.sub_bands):
-            session.band_until_ms.append(0)
         eirp_dbm = region.tx_power_dbm(tx_power)
-        for at in range(len(region.sub_bands)):
-            band = region.sub_bands[at]
-            if band.low_hz <= freq_hz <= band.high_hz:
-                session.band_until_ms[at] = now_ms + airtime_ms * band.duty_cycle
-                eirp_dbm = min(eirp_dbm, band.max_eirp_dbm)
+        band = region.sub_band(freq_hz)
+        if band is not None:
+            at = region.sub_bands.index(band)
+            session.band_until_ms[at] = now_ms + airtime_ms * band.duty_cycle
+            eirp_dbm = min(eirp_dbm, band.max_eirp_dbm)
         if session.max_duty_cycle:
             session.duty_until_ms = now_ms + (airtime_ms << session.max_duty_cycle)
         self._dr = dr
@@ -347,10 +332,9 @@ class Mac:
         until_ms = None
         for channel in commands.usable_channels(session, region, dr):
             free_ms = 0
-            for at in range(len(session.band_until_ms)):
-                band = region.sub_bands[at]
-                if band.low_hz <= channel[0] <= band.high_hz:
-                    free_ms = session.band_until_ms[at]
+            band = region.sub_band(channel[0])
+            if band is not None:
+                free_ms = session.band_until_ms[region.sub_bands.index(band)]
             if free_ms <= now_ms:
                 free.append(channel)
             elif until_ms is None or free_ms < until_ms:

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stoep_protocol.lorawan.frames import JoinAccept
+
     from stoep_firmware._types import Storage
 
 RESERVE = 32  # uplinks between two writes to storage
@@ -113,6 +115,25 @@ class Session:
         self.answers = b""
         self.sticky = b""
         self.kept = b""  # the frame that may have to be sent again
+
+    def begin(
+        self, accept: "JoinAccept", keys: "tuple[bytes, bytes]", rx2_hz: int, dr: int
+    ) -> None:
+        """Start anew with what a join-accept says and the keys made from it."""
+        self.nwk_s_key, self.app_s_key = keys
+        self.app_nonce = accept.app_nonce
+        self.dev_addr = accept.dev_addr
+        self.rx1_dr_offset = accept.rx1_dr_offset
+        self.rx2_dr = accept.rx2_dr
+        self.rx2_hz = rx2_hz
+        self.rx_delay_s = accept.rx_delay_s
+        self.f_cnt_up = self.f_cnt_down = 0
+        self.f_cnt_limit = RESERVE
+        self.dr = dr
+        self.tx_power = self.max_duty_cycle = self.adr_ack_cnt = self.duty_until_ms = 0
+        self.nb_trans = self.joined = 1
+        self.join_attempts = self.ack_due = self.answer_due = 0
+        self.answers = self.sticky = b""
 
     def pack(self) -> bytes:
         """Return what storage keeps; after a power loss FCntUp goes on at its upper bound."""
