@@ -17,6 +17,7 @@ import json
 import select
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from .engine import US_PER_MS, Engine
@@ -160,9 +161,13 @@ class Lockstep:
     gateway is down) they are lost, as datagrams are.
     """
 
-    def __init__(self, engine: Engine, utc_start_ms: int) -> None:
-        """Begin with no gateway; simulated time 0 is `utc_start_ms`."""
+    def __init__(self, engine: Engine, utc_start_ms: int, *, backhaul_ms: int = 0) -> None:
+        """Begin with no gateway; simulated time 0 is `utc_start_ms`.
+
+        A datagram is `backhaul_ms` under way, as from a forwarder behind a mobile network.
+        """
         self.utc_start_ms = utc_start_ms
+        self._backhaul_us = backhaul_ms * US_PER_MS
         self.datagrams_lost = 0
         self._engine = engine
         self._peers: list[DatagramPeer] = []
@@ -177,10 +182,7 @@ class Lockstep:
         self._senders += 1
 
         def send(upstream: bool, datagram: bytes) -> None:
-            if self._channel is None:
-                self.datagrams_lost += 1
-            else:
-                self._unsent.append((index, upstream, datagram))
+            self._carry(lambda: self._put(index, upstream, datagram))
 
         return send
 
@@ -257,7 +259,17 @@ class Lockstep:
     def _advance(self, channel: ClockChannel, until_ms: int) -> None:
         for forwarder, upstream, datagram in channel.advance(until_ms):
             peer = self._peers[forwarder]
-            if upstream:
-                peer.on_upstream(datagram)
-            else:
-                peer.on_downstream(datagram)
+            take = peer.on_upstream if upstream else peer.on_downstream
+            self._carry(partial(take, datagram))
+
+    def _carry(self, arrive: Callable[[], None]) -> None:
+        if self._backhaul_us:
+            self._engine.after(self._backhaul_us, arrive)
+        else:
+            arrive()
+
+    def _put(self, forwarder: int, upstream: bool, datagram: bytes) -> None:
+        if self._channel is None:
+            self.datagrams_lost += 1
+        else:
+            self._unsent.append((forwarder, upstream, datagram))

@@ -76,12 +76,14 @@ class Street:
         history: int = 3,
         planning_at: str | None = "06:00",
         start: datetime = blantyre.DEMO_START,
+        backhaul_ms: int = 0,
         make_device: MakeDevice | None = None,
     ) -> None:
         """Build the street and start its gateway, which keeps its files in `directory`.
 
         `broker` is the MQTT broker's host and port, `planning_at` the local time of the daily
-        round, None for none. `make_device` replaces the firmware, for tests of the rest.
+        round, None for none, `backhaul_ms` how long a datagram takes from or to a forwarder.
+        `make_device` replaces the firmware, for tests of the rest.
         Raises `GatewayGoneError` when the gateway does not start, ValueError for numbers of
         things that cannot be had.
         """
@@ -106,7 +108,7 @@ class Street:
         for index, bay in enumerate(in_row):
             bay.neighbours = in_row[max(index - 1, 0) : index] + in_row[index + 1 : index + 2]
 
-        self.lockstep = Lockstep(self.engine, self.plan.utc_start_ms)
+        self.lockstep = Lockstep(self.engine, self.plan.utc_start_ms, backhaul_ms=backhaul_ms)
         self.forwarders = [
             Forwarder(
                 self.engine,

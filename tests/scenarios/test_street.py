@@ -98,6 +98,37 @@ def test_how_finely_it_is_stepped_changes_nothing(broker, tmp_path):
     assert whole == steps
 
 
+def test_over_a_slow_backhaul_answers_come_in_the_second_window(broker, tmp_path):
+    """0.4 s there, 0.2 s of deduplication, 0.4 s back: RX1 is over, and the gateway is told so."""
+
+    def confirming(here, planned):
+        device, radio = plain_device(here, planned)
+        device.confirmed_every = 1
+        return device, radio
+
+    options = {"containers": 2, "bays": 0, "micropython": 0, "backhaul_ms": 400}
+    (tmp_path / "gateway").mkdir()
+    with Street(
+        tmp_path / "gateway", broker=broker.address, make_device=confirming, **options
+    ) as here:
+        downlinks = []
+        here.air.observe(
+            lambda _, frame: frame.iq_inverted and downlinks.append((frame.freq_hz, frame.sf))
+        )
+        here.run_until(3 * HOUR_MS)
+        summary = here.summary()
+        assert summary["join_requests"] == summary["containers_joined"] == 2
+        assert [len(one.downlinks) for one in here.devices.values()] == [
+            len(one.sent) for one in here.devices.values()
+        ]
+        joined_in_rx1, answers = downlinks[:2], downlinks[2:]
+        assert all(sf == 7 for _, sf in joined_in_rx1)
+        assert set(answers) == {(869_525_000, 12)}
+        assert len(answers) == summary["sent"] > 4
+        # Too late is too early to the reference forwarder: its arithmetic is unsigned.
+        assert here.forwarder_counts()["tx_TOO_EARLY"] == summary["sent"]
+
+
 def test_a_gateway_that_dies_ends_the_run_with_a_clear_error(broker, tmp_path):
     with street(tmp_path / "gateway", broker, containers=1) as here:
         here.run_until(60_000)
