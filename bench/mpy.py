@@ -90,11 +90,12 @@ def works(cache: Path, heap_bytes: int) -> bool:
         wanted = messages.Configuration(history=5)
         here.far.down = [{"f_port": 13, "data": messages.encode(wanted)[1]}]
         try:
-            here.run(hours=HOURS)
-        except (SimulationError, ConnectionResetError):  # it did not even start
+            try:
+                here.run(hours=HOURS)
+            finally:
+                here.device.close()
+        except (SimulationError, ConnectionResetError):  # it did not start, or ran out of heap
             return False
-        finally:
-            here.device.close()
     heard = here.far.messages
     reports = [message for message in heard if isinstance(message, messages.BinReport)]
     statuses = [message for message in heard if isinstance(message, messages.Status)]
