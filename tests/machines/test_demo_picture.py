@@ -94,6 +94,11 @@ def test_the_screen_shows_containers_bays_round_and_news() -> None:
         "round/2021-03-01/truck-1",
         "r:1",
         stops=[stop],
+        deferred=[],
+        skipped=[
+            {"container": "bca-1", "reason": "no_data"},
+            {"container": "bca-2", "reason": "below_threshold"},
+        ],
         totals={"containers": 1, "km": 12.0, "hours": 0.8},
         distance_source="matrix",
     )
@@ -103,6 +108,8 @@ def test_the_screen_shows_containers_bays_round_and_news() -> None:
     assert "● occupied" in text
     assert "overflow risk" in text
     assert "round of 2021-03-01, truck-1: 1 containers, 12.0 km" in text
+    assert "not on it: bca-1 (no data)" in text
+    assert "bca-2" not in text
     assert "kerb-1 occupied" in text
     assert "4 on MicroPython, 20 on CPython" in text
 

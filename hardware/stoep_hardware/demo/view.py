@@ -97,7 +97,7 @@ def _containers(picture: Picture, zone: tzinfo | None) -> Panel:
 
 
 def _bays(picture: Picture, zone: tzinfo | None) -> Panel:
-    table = _table(("bay", ""), ("state", ""), ("since", ""), ("cars", "right"))
+    table = _table(("bay", ""), ("state", ""), ("since", ""), ("changes", "right"))
     for asset, body in sorted(picture.bays.items()):
         state = body["state"]
         table.add_row(
@@ -128,12 +128,18 @@ def _round(picture: Picture, zone: tzinfo | None) -> Panel:
             str(stop["reason"]).replace("_", " "),
             style="" if emptied else "dim",
         )
+    left_out = [
+        f"{it['container']} ({it['reason'].replace('_', ' ')})"
+        for it in (*body["deferred"], *body["skipped"])
+        if it["reason"] != "below_threshold"
+    ]
+    words = Text("not on it: " + ", ".join(left_out) if left_out else "", "yellow")
     totals = body["totals"]
     title = (
         f"round of {date}, {truck}: {totals['containers']} containers, {totals['km']:.1f} km,"
         f" {totals['hours']:.1f} h ({body['distance_source']})"
     )
-    return Panel(table, title=title, border_style="dim")
+    return Panel(Group(table, words), title=title, border_style="dim")
 
 
 def _number(value: Any, digits: int = 0) -> str:
