@@ -125,6 +125,7 @@ class _Gateway:
             channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
         if self._rounds is not None:
             self._clock.when_started(self._rounds.start)
+        self._clock.when_started(self._pipeline.start)
         self._clock.when_started(self._log_counts)
         self._say_ready(ready_file, channel)
         publishing = asyncio.create_task(self._publisher.run(), name="publisher")

@@ -1,7 +1,7 @@
 """Counters by name, since the process began; pure.
 
-A rejected frame or datagram is counted under its ``Rejected.reason``. Gateway state messages carry
-a snapshot, and so does the line that is logged when the gateway stops.
+A rejected frame or datagram is counted under its ``Rejected.reason``. The log gets all of them
+every hour and when the gateway stops.
 """
 
 from __future__ import annotations
@@ -26,14 +26,8 @@ class Metrics:
         """Count a rejection."""
         self.rejected[reason] += 1
 
-    def snapshot(self) -> dict[str, dict[str, int]]:
-        """Return all counters, names sorted, for messages and logs."""
-        return {
-            "counts": dict(sorted(self.counts.items())),
-            "rejected": dict(sorted(self.rejected.items())),
-        }
-
     def __str__(self) -> str:
+        """Return all counters, names sorted, for the log."""
         parts = [f"{name}={value}" for name, value in sorted(self.counts.items())]
         parts += [f"rejected.{name}={value}" for name, value in sorted(self.rejected.items())]
         return " ".join(parts)

@@ -113,6 +113,11 @@ class Pipeline:
         self._last_downlink_id = 0
         self._verbose = _log.isEnabledFor(logging.DEBUG)
 
+    def start(self) -> None:
+        """Begin to watch the gateways; call once time runs."""
+        self._monitor.start(self._clock.now_ms())
+        self._arm_monitor()
+
     def receive(self, action: Action) -> None:
         """Take what a forwarder's machine brought."""
         if type(action) is UplinkFrame:
@@ -134,7 +139,7 @@ class Pipeline:
 
     def record_messages(self, messages: Iterable[OutboxMessage]) -> None:
         """Record messages that no uplink caused, such as a round, and publish them."""
-        self._record(recording.messages_record(self._outbox_rows(messages)))
+        self._record(Record(outbox=self._outbox_rows(messages)))
 
     def finish(self) -> None:
         """Process what the deduplication window holds back; to be called last."""
@@ -359,6 +364,12 @@ class Pipeline:
         utc_ms = self._clock.utc_ms()
         for state in due:
             eui = state.gateway.eui
+            if state.changed:
+                _log.info(
+                    "gateway %s is %s",
+                    state.gateway.id,
+                    "online" if state.status.online else "offline",
+                )
             messages = topics.gateway_outputs(
                 state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status
             )

@@ -1,4 +1,4 @@
-"""What is written of an uplink, a join, a message: from values to one ``Record``. Pure."""
+"""What is written of an uplink, a join, a gateway: from values to one ``Record``. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stoep_gateway.store.records import (
     UplinkRow,
 )
 
-__all__ = ["gateway_record", "join_record", "messages_record", "outbox_rows", "uplink_record"]
+__all__ = ["gateway_record", "join_record", "outbox_rows", "uplink_record"]
 
 
 def outbox_rows(
@@ -103,11 +103,6 @@ def gateway_record(
 ) -> Record:
     """Return a gateway's state with its own words."""
     return Record(gateways=(GatewayRow(gateway_eui, utc_ms, json.dumps(stat)),), outbox=outbox)
-
-
-def messages_record(outbox: tuple[OutboxRow, ...]) -> Record:
-    """Return messages that no uplink caused."""
-    return Record(outbox=outbox)
 
 
 def receptions_json(frame_set: UplinkFrameSet) -> str:

@@ -46,7 +46,6 @@ def test_then_every_interval(monitor, link):
 
 
 def test_silence_is_offline_and_a_stat_brings_it_back(monitor, link):
-    assert monitor.next_deadline() is None
     stat(monitor, link, 0)
     assert monitor.next_deadline() == OFFLINE_AFTER_MS
     link.last_seen_ms = 50_000
@@ -75,7 +74,29 @@ def test_what_a_gateway_brought_is_counted(monitor, link):
     assert dict(due.status.rejected) == {"mic": 2}
 
 
-@pytest.mark.parametrize("odd", [{}, {"rxnb": -1, "ackr": "100"}, {"rxnb": 1.5, "rxok": None}])
+def test_a_gateway_that_does_not_come_back_after_a_restart_is_offline(monitor, link):
+    monitor.start(1000)
+    assert monitor.next_deadline() == 1000 + OFFLINE_AFTER_MS
+    assert monitor.handle(Tick(), 999 + OFFLINE_AFTER_MS, UTC) == []
+    (due,) = monitor.handle(Tick(), 1000 + OFFLINE_AFTER_MS, UTC)
+    assert (due.status.online, due.status.last_seen_utc_ms, due.changed) == (False, None, True)
+    assert monitor.next_deadline() is None
+    (due,) = stat(monitor, link, 2000 + OFFLINE_AFTER_MS)
+    assert (due.status.online, due.changed) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"rxnb": -1, "ackr": "100"},
+        {"rxnb": 1.5, "rxok": None},
+        {"rxnb": 10**400, "ackr": 10**400},
+        {"ackr": float("inf")},
+        {"ackr": float("nan")},
+        {"ackr": -1},
+    ],
+)
 def test_a_stat_that_says_nothing_useful(monitor, link, odd):
     (due,) = stat(monitor, link, 0, odd)
     assert due.status.rx_received is None

@@ -209,17 +209,9 @@ def test_what_is_no_datagram_of_a_forwarder_gets_no_answer(server, data, reason)
     assert server.links[EUI].last_seen_ms is None
 
 
-def test_an_unregistered_gateway_is_refused_and_remembered(server):
+def test_an_unregistered_gateway_is_refused(server):
     for event in (push({"rxpk": [RXPK]}, STRANGER), pull(STRANGER)):
         assert server.handle(event, 9) == [Rejected("gateway_not_registered", STRANGER.hex())]
-    assert server.unregistered == {STRANGER: (9, DOWN)}
-
-
-def test_only_so_many_strangers_are_remembered_the_last_ones(server):
-    for number in range(gwmp.MAX_UNREGISTERED + 5):
-        server.handle(pull(number.to_bytes(8, "big")), number)
-    assert len(server.unregistered) == gwmp.MAX_UNREGISTERED
-    assert min(server.unregistered) == (5).to_bytes(8, "big")
 
 
 def test_a_gateway_that_sends_too_much_is_held_back_and_recovers():
@@ -233,6 +225,21 @@ def test_a_gateway_that_sends_too_much_is_held_back_and_recovers():
     # A long silence saves up no more than a burst.
     assert [reasons(server.handle(pull(), 1_000_000)) for _ in range(4)][-1] == [
         "gateway_rate_limit"
+    ]
+
+
+def test_a_reception_counts_against_the_rate_like_a_datagram():
+    server = GwmpServer([EUI], datagrams_per_s=10, burst=3)
+    assert reasons(server.handle(push({"rxpk": [RXPK] * 5}), 0)) == []
+    assert reasons(server.handle(pull(), 299)) == ["gateway_rate_limit"]
+    assert reasons(server.handle(pull(), 300)) == []
+
+
+def test_a_stat_is_kept_as_far_as_it_can_be_written_again(server):
+    body = b'{"stat":{"rxnb":2,"lati":46.2,"desc":"roof","ackr":1e999,"x":[[]],"y":{},"z":null}}'
+    datagram = DatagramReceived(bytes((2, 0, 0, 0)) + EUI + body, UP)
+    assert server.handle(datagram, 0)[1:] == [
+        GatewayStat(EUI, {"rxnb": 2, "lati": 46.2, "desc": "roof"})
     ]
 
 

@@ -458,8 +458,24 @@ def test_a_gateway_that_falls_silent_is_published_as_offline(gateway):
     gateway.commit()
     gateway.clock.pass_ms(120_000)
     gateway.commit()
-    states = [payload["online"] for topic, payload in gateway.published if "gateway" in topic]
+    states = [payload["online"] for topic, payload in gateway.published if "kerb-1" in topic]
     assert states == [True, False]
+
+
+def test_a_gateway_that_was_online_before_a_restart_and_is_not_heard_again(gateway, caplog):
+    caplog.set_level("INFO", logger="stoep_gateway")
+    gateway.pipeline.start()
+    gateway.links[GATEWAY].last_seen_ms = 0
+    gateway.pipeline.receive(GatewayStat(GATEWAY, {}))
+    gateway.links[GATEWAY].last_seen_ms = 100_000
+    gateway.clock.pass_ms(120_000)
+    gateway.commit()
+    states = [(payload["gateway"], payload["online"]) for _, payload in gateway.published]
+    assert states == [("kerb-1", True), ("kerb-2", False)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "gateway kerb-1 is online",
+        "gateway kerb-2 is offline",
+    ]
 
 
 def test_a_stop_does_not_lose_what_was_acknowledged_to_the_forwarder(gateway):

@@ -14,13 +14,14 @@ The frame layout is that of PROTOCOL.TXT in Semtech's packet_forwarder, with wha
 add: a reception's base64 may lack padding, a TX_ACK may carry a single 0x00 or nothing instead of
 JSON and may come from the upstream socket, so it is matched by token and EUI and not by address.
 
-Only registered gateways are answered; others are remembered as "seen, not registered". UDP is
-unauthenticated: a rate limit per gateway and size limits bound what one sender can cost.
+Only registered gateways are answered. UDP is unauthenticated: size limits and a rate limit per
+gateway, in which each further reception counts like a datagram, bound what one sender can cost.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable
@@ -46,7 +47,6 @@ VERSION = 2
 MAX_DATAGRAM = 32_768  # a backlog of 52 receptions in one datagram takes 13 kB
 MAX_RECEPTIONS = 256
 MAX_PHY_PAYLOAD = 255
-MAX_UNREGISTERED = 64
 TX_ACK_TIMEOUT_MS = 10_000
 
 Address = tuple[Any, ...]
@@ -92,7 +92,10 @@ class SendDatagram:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStat:
-    """A gateway's own account, sent every half minute: the fields of ``stat`` as received."""
+    """A gateway's own account, sent every half minute: the plain values of ``stat`` as received.
+
+    Lists, tables and numbers that JSON cannot write again (1e999) are left out.
+    """
 
     gateway_eui: bytes
     stat: dict[str, object]
@@ -108,11 +111,8 @@ class Link:
     __slots__ = (
         "allowance",
         "allowance_at_ms",
-        "downlinks",
         "last_seen_ms",
         "pull_address",
-        "refused_downlinks",
-        "uplinks",
     )
 
     def __init__(self, allowance: float, now: int) -> None:
@@ -120,9 +120,6 @@ class Link:
         self.allowance_at_ms = now
         self.last_seen_ms: int | None = None
         self.pull_address: Address | None = None
-        self.uplinks = 0
-        self.downlinks = 0
-        self.refused_downlinks = 0
 
 
 class GwmpServer:
@@ -134,7 +131,6 @@ class GwmpServer:
         self._rate_per_ms = datagrams_per_s / 1000
         self._burst = burst
         self.links = {eui: Link(burst, 0) for eui in gateway_euis}
-        self.unregistered: dict[bytes, tuple[int, Address]] = {}
         self._awaited: dict[tuple[bytes, bytes], tuple[int, int]] = {}
         self._token = 0
         self._decode_json: Callable[[str], Any] = json.JSONDecoder(
@@ -169,7 +165,7 @@ class GwmpServer:
             return [Rejected("gwmp_identifier", str(kind))]
         link = self.links.get(eui)
         if link is None:
-            return [self._refuse_unregistered(eui, address, now)]
+            return [Rejected("gateway_not_registered", eui.hex())]
         allowance = link.allowance + (now - link.allowance_at_ms) * self._rate_per_ms
         link.allowance_at_ms = now
         if allowance < 1:
@@ -178,7 +174,7 @@ class GwmpServer:
         link.allowance = (allowance if allowance < self._burst else self._burst) - 1
         link.last_seen_ms = now
         if kind == TX_ACK:
-            return [self._tx_ack(data, eui, link)]
+            return [self._tx_ack(data, eui)]
         actions: list[Action] = [
             SendDatagram(bytes((VERSION, data[1], data[2], _ANSWERS[kind])), address)
         ]
@@ -187,13 +183,6 @@ class GwmpServer:
         else:
             self._push_data(data, eui, link, now, actions)
         return actions
-
-    def _refuse_unregistered(self, eui: bytes, address: Address, now: int) -> Rejected:
-        self.unregistered.pop(eui, None)
-        if len(self.unregistered) >= MAX_UNREGISTERED:
-            del self.unregistered[next(iter(self.unregistered))]
-        self.unregistered[eui] = (now, address)
-        return Rejected("gateway_not_registered", eui.hex())
 
     def _push_data(
         self, data: bytes, eui: bytes, link: Link, now: int, actions: list[Action]
@@ -213,11 +202,12 @@ class GwmpServer:
             else:
                 for rxpk in receptions:
                     actions.append(_uplink_frame(rxpk, eui, now))  # noqa: PERF401 (hot path)
-                link.uplinks += len(receptions)
+                link.allowance -= max(0, len(receptions) - 1)
         stat = body.get("stat")
         if stat is not None:
             if type(stat) is dict:
-                actions.append(GatewayStat(eui, stat))
+                plain = {name: value for name, value in stat.items() if _is_plain(value)}
+                actions.append(GatewayStat(eui, plain))
             else:
                 actions.append(Rejected("gwmp_stat", "not an object", eui))
 
@@ -229,11 +219,10 @@ class GwmpServer:
         token = self._token.to_bytes(2, "big")
         self._awaited.pop((order.gateway_eui, token), None)
         self._awaited[order.gateway_eui, token] = (order.downlink_id, now + TX_ACK_TIMEOUT_MS)
-        link.downlinks += 1
         data = bytes((VERSION, *token, PULL_RESP)) + encode_txpk(order)
         return [SendDatagram(data, link.pull_address, for_air=True)]
 
-    def _tx_ack(self, data: bytes, eui: bytes, link: Link) -> Action:
+    def _tx_ack(self, data: bytes, eui: bytes) -> Action:
         awaited = self._awaited.pop((eui, data[1:3]), None)
         if awaited is None:
             return Rejected("gwmp_tx_ack_unasked", eui.hex(), eui)
@@ -241,8 +230,6 @@ class GwmpServer:
             error, warning = parse_tx_ack(data)
         except ValueError:
             error, warning = _UNKNOWN, ""
-        if error:
-            link.refused_downlinks += 1
         return Transmitted(awaited[0], eui, error, warning)
 
     def _expire(self, now: int) -> list[Action]:
@@ -304,7 +291,7 @@ def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
             return Rejected("rxpk_no_crc" if status == _CRC_NONE else "rxpk_crc", "", eui)
         rate = _LORA_RATES.get(rxpk["datr"])
         if rate is None or rxpk.get("modu", "LORA") != "LORA":
-            return Rejected("rxpk_modulation", str(rxpk["datr"])[:20], eui)
+            return Rejected("rxpk_modulation", ascii(rxpk["datr"])[:20], eui)
         text = rxpk["data"]
         phy_payload = a2b_base64(text + "===="[len(text) % 4 or 4 :], strict_mode=True)
         freq_hz = round(rxpk["freq"] * 1_000_000)
@@ -326,6 +313,10 @@ def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
     if not phy_payload or len(phy_payload) > MAX_PHY_PAYLOAD:
         return Rejected("rxpk_size", "", eui)
     return UplinkFrame(phy_payload, eui, tmst_us, freq_hz, rate[0], rate[1], rssi_dbm, snr_db, now)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _refuse_constant(name: str) -> float:
