@@ -57,13 +57,13 @@ class World:
 
     def __init__(self, runtime, *, kind="bin", seed=1, window=1, modules=None, **config):
         self.engine = Engine(seed)
-        air = quiet_air(self.engine)
+        self.air = quiet_air(self.engine)
         self.config = device_config(kind, **config)
-        self.network = SmallNetwork(self.engine, air, [self.config], window=window)
+        self.network = SmallNetwork(self.engine, self.air, [self.config], window=window)
         self.street = Street()
         self.board = SimBoard(
             self.engine,
-            air,
+            self.air,
             board_data.load(BOARD),
             self.config,
             distance=Waste() if kind == "bin" else None,
@@ -198,8 +198,14 @@ def test_a_flat_battery_loses_rtc_memory_but_no_files(world):
 
 def test_without_a_network_it_goes_on_trying_and_sleeping(world):
     here = world()
+    frames = []
+    here.air.observe(lambda _, frame: frames.append((frame.start_us, frame.end_us)))
     here.network.is_deaf = True
-    here.run(3)
+    here.run(11)
+    # LoRaWAN 1.0.x, 7: joins may take 36 s of air in the first hour, and again in the next ten.
+    for begin_us, end_us in ((0, HOUR_US), (HOUR_US, 11 * HOUR_US)):
+        on_air_us = sum(end - start for start, end in frames if begin_us <= start < end_us)
+        assert 10 * US_PER_S < on_air_us <= 36 * US_PER_S
     assert here.network.uplinks == []
     assert here.device.sent > 2
     asleep_us = here.board.esp32.log.us_in("deep", here.engine.now_us)
