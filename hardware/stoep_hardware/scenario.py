@@ -27,7 +27,7 @@ from .world import Bay, Container, FillCurve, ParkingHabits, Weather, generated_
 
 # Boards are switched on one after the other, as a technician would.
 _SWITCHED_ON_WITHIN_S = 240
-_GENERATED_DAYS = 60
+_GENERATED_DAYS = 100  # as long as the log goes on from the demo's first day
 # Sensors hang where a technician has tried the link: shadowing is milder than anywhere.
 _SHADOWING_DB = 4.0
 
