@@ -228,11 +228,18 @@ def test_a_gateway_that_sends_too_much_is_held_back_and_recovers():
     ]
 
 
-def test_a_reception_counts_against_the_rate_like_a_datagram():
+def test_sixteen_receptions_count_against_the_rate_like_a_datagram():
     server = GwmpServer([EUI], datagrams_per_s=10, burst=3)
-    assert reasons(server.handle(push({"rxpk": [RXPK] * 5}), 0)) == []
+    assert reasons(server.handle(push({"rxpk": [RXPK] * 65}), 0)) == []
     assert reasons(server.handle(pull(), 299)) == ["gateway_rate_limit"]
     assert reasons(server.handle(pull(), 300)) == []
+
+
+def test_the_backlog_of_a_day_is_no_flood():
+    """A forwarder that was cut off sends all it has, some 52 receptions in a datagram."""
+    server = GwmpServer([EUI])
+    for _ in range(200):
+        assert reasons(server.handle(push({"rxpk": [RXPK] * 52}), 0)) == []
 
 
 def test_a_stat_is_kept_as_far_as_it_can_be_written_again(server):

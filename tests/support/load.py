@@ -29,6 +29,7 @@ __all__ = ["BAY", "CONTAINER", "Device", "Forwarder", "Uplink"]
 CONTAINER, BAY = "container", "bay"
 CHANNELS_HZ = (868_100_000, 868_300_000, 868_500_000)
 REPEAT_AFTER_S = 8.0  # the latest window opens 6 s after its uplink
+PUSHES_PER_S = 400  # the gateway refuses more than 500 datagrams a second; a concentrator hears 219
 MAX_AHEAD = 5  # datagrams not acknowledged: an unprivileged socket buffers 200 kB
 RX2_MHZ = 869.525
 
@@ -162,6 +163,7 @@ class Forwarder:
         self._token = 0
         self._channel = 0
         self._tmst_us = 0
+        self._next_push_at = 0.0
         self._gateway: tuple[str, int] | None = None
         self._up, self._down = _loopback(), _loopback()
         self._poll = select.poll()
@@ -193,7 +195,9 @@ class Forwarder:
         return uplink
 
     def push_json(self, body: object) -> None:
-        """Send PUSH_DATA with this body."""
+        """Send PUSH_DATA with this body, no sooner than a busy concentrator would."""
+        self._next_push_at = max(self._next_push_at + 1 / PUSHES_PER_S, time.monotonic())
+        self.listen(self._next_push_at - time.monotonic())
         self.pushes += 1
         self._send(self._up, PUSH_DATA, json.dumps(body).encode())
 

@@ -15,7 +15,7 @@ add: a reception's base64 may lack padding, a TX_ACK may carry a single 0x00 or 
 JSON and may come from the upstream socket, so it is matched by token and EUI and not by address.
 
 Only registered gateways are answered. UDP is unauthenticated: size limits and a rate limit per
-gateway, in which each further reception counts like a datagram, bound what one sender can cost.
+gateway, to which receptions beyond the first of a datagram add, bound what one sender can cost.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
 VERSION = 2
 MAX_DATAGRAM = 32_768  # a backlog of 52 receptions in one datagram takes 13 kB
 MAX_RECEPTIONS = 256
+RECEPTIONS_PER_DATAGRAM = 16  # of the rate limit: a backlog of some thousands is no flood
 MAX_PHY_PAYLOAD = 255
 TX_ACK_TIMEOUT_MS = 10_000
 
@@ -202,7 +203,7 @@ class GwmpServer:
             else:
                 for rxpk in receptions:
                     actions.append(_uplink_frame(rxpk, eui, now))  # noqa: PERF401 (hot path)
-                link.allowance -= max(0, len(receptions) - 1)
+                link.allowance -= max(0, len(receptions) - 1) / RECEPTIONS_PER_DATAGRAM
         stat = body.get("stat")
         if stat is not None:
             if type(stat) is dict:
