@@ -6,6 +6,7 @@ is only misspelt, the right one. Keys and passwords never appear in a message or
 
 from __future__ import annotations
 
+import csv
 import datetime
 import re
 import zoneinfo
@@ -23,6 +24,9 @@ __all__ = ["Config", "load", "mqtt_password"]
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NOT_ID = re.compile(r"[^A-Za-z0-9._-]+")
 _ASSET = re.compile(r"(container|bay)/(.+)", re.DOTALL)
+_NAME_OR_IPV4 = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
+_IPV6 = re.compile(r"[0-9a-fA-F.]*(:[0-9a-fA-F.]*){2,}(%\w+)?", re.ASCII)
+_HOST_AND_PORT = re.compile(r"\w+://.*|[\w.-]+:[0-9]+")
 _CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -51,10 +55,18 @@ def _hexadecimal(octets: int, what: str) -> BeforeValidator:
 
 
 def _beside_the_file(value: object, info: ValidationInfo) -> object:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("a path is a non-empty string")
     folder: Path = info.context["folder"] if info.context else Path()
     return folder / value
+
+
+def _host(value: str) -> str:
+    if _NAME_OR_IPV4.fullmatch(value) or _IPV6.fullmatch(value):
+        return value
+    if _HOST_AND_PORT.fullmatch(value):
+        raise ValueError('a host is a name or an address alone; its port belongs in "port"')
+    raise ValueError('a host is a name or an address, such as "127.0.0.1" or "broker.example.org"')
 
 
 def _clock_time(value: object) -> object:
@@ -79,6 +91,7 @@ FilePath = Annotated[Path, BeforeValidator(_beside_the_file)]
 TimeOfDay = Annotated[datetime.time, BeforeValidator(_clock_time)]
 AssetReference = Annotated[str, AfterValidator(_asset_reference)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Host = Annotated[Text, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
@@ -97,7 +110,7 @@ class StoreConfig(_Model):
 class MqttConfig(_Model):
     """``[mqtt]``: the broker that messages are published to."""
 
-    host: Text = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 1883
     client_id: Id | None = None
     username: Text | None = None
@@ -108,7 +121,7 @@ class MqttConfig(_Model):
 class GwmpConfig(_Model):
     """``[gwmp]``: the UDP port that packet forwarders send to; port 0 lets the system choose."""
 
-    bind: Text = "127.0.0.1"
+    bind: Host = "127.0.0.1"
     port: int = Field(default=1700, ge=0, le=65535)
 
 
@@ -335,7 +348,9 @@ def _timezone(reader: Reader, main: Document) -> zoneinfo.ZoneInfo:
 
 def _asset_files(reader: Reader, main: Document) -> list[Document]:
     names = main.values.get("assets", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) and "\0" not in name for name in names
+    ):
         reader.report(main, ("assets",), 'assets must be a list of file names, ["street.toml"]')
         return []
     documents = []
@@ -419,6 +434,10 @@ def _check_password_file(reader: Reader, main: Document, mqtt: _Model | None) ->
         except ConfigError as error:
             message = f"password_file {error.mistakes[0].message}"
             reader.report(main, ("mqtt", "password_file"), message)
+            return
+        if mqtt.username is None:
+            message = 'password_file needs "username" beside it'
+            reader.report(main, ("mqtt", "password_file"), message)
 
 
 def _distances(
@@ -437,8 +456,8 @@ def _distances(
     except OSError as error:
         reader.report(main, at, f"distances cannot be read: {error.strerror}")
         return None
-    except UnicodeDecodeError:
-        reader.report(main, at, "distances is not UTF-8 text")
+    except (UnicodeDecodeError, csv.Error):
+        reader.report(main, at, "distances is not a table (CSV) in UTF-8 text")
         return None
     reader.mistakes.extend(mistakes)
     for kind in ("container", "place"):

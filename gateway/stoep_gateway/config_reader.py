@@ -92,7 +92,7 @@ class Reader:
     ) -> Document | None:
         """Read and parse a file; ``named_at`` is where another one asks for it."""
         try:
-            text = path.read_bytes().decode("utf-8")
+            text = path.read_bytes().decode("utf-8-sig")
         except OSError as error:
             reason = error.strerror or type(error).__name__
             if named_at is None:
@@ -111,7 +111,13 @@ class Reader:
             match = _AT_LINE.search(message)
             line = int(match[1]) if match and match[1] else text.rstrip().count("\n") + 1
             message = _DECLARED_TWICE.sub(_declared_twice, _AT_LINE.sub("", message))
+            message = message.replace("Cannot overwrite a value", "this key was given before")
             self.mistakes.append(Mistake(name, line, f"this is not TOML: {message}"))
+            return None
+        except (RecursionError, ValueError):  # of the parser's own means
+            self.mistakes.append(
+                Mistake(name, 0, "this is not TOML: a list too deep or a number too long to read")
+            )
             return None
         return Document(path, name, values, text)
 

@@ -219,6 +219,33 @@ SECTIONS = [
         'stoep.toml:19: disposal "yard" is not a [[place]] of kind "disposal"',
     ),
     ("x = [1, 2", "stoep.toml:15: this is not TOML: Unclosed array"),
+    (
+        "[mqtt]\nhost = 'mqtt://broker:1883'",
+        'stoep.toml:16: host: a host is a name or an address alone; its port belongs in "port"',
+    ),
+    (
+        "[mqtt]\nhost = 'broker:1883'",
+        'stoep.toml:16: host: a host is a name or an address alone; its port belongs in "port"',
+    ),
+    *(
+        (
+            f"[gwmp]\nbind = {host!r}",
+            (
+                'stoep.toml:16: bind: a host is a name or an address, such as "127.0.0.1" or '
+                '"broker.example.org"'
+            ),
+        )
+        for host in ("a b", "broker..example", "x" * 64, "[::1]")
+    ),
+    ('[store]\npath = "a\\u0000b"', "stoep.toml:16: path: a path is a non-empty string"),
+    (
+        f"x = {'[' * 5000}{']' * 5000}",
+        "stoep.toml: this is not TOML: a list too deep or a number too long to read",
+    ),
+    (
+        f"x = {'1' * 5000}",
+        "stoep.toml: this is not TOML: a list too deep or a number too long to read",
+    ),
 ]
 
 
@@ -226,6 +253,22 @@ SECTIONS = [
 def test_one_mistake(tmp_path: Path, text: str, message: str) -> None:
     found = mistakes(tmp_path, stoep=f"{GOOD}\n{text}\n")
     assert found == [message]
+
+
+@pytest.mark.parametrize("host", ["::1", "fe80::1%eth0", "localhost", "10.0.0.7", "my_broker.lan."])
+def test_hosts(tmp_path: Path, host: str) -> None:
+    text = f'{GOOD}\n[mqtt]\nhost = "{host}"\n[gwmp]\nbind = "{host}"\n'
+    assert load(tmp_path, stoep=text).mqtt.host == host
+
+
+def test_a_password_without_a_user_would_never_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    found = mistakes(tmp_path, stoep=f'{GOOD}\n[mqtt]\npassword_file = "secret"\n')
+    assert found == ['stoep.toml:16: password_file needs "username" beside it']
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert load(tmp_path, stoep=f"\ufeff{GOOD}").site == "town"
 
 
 HEADS = [
@@ -258,7 +301,7 @@ HEADS = [
         'stoep.toml:2: unknown key "threshold_pct" (it belongs in [planning])',
     ),
     ("site = ", "stoep.toml:1: this is not TOML: Invalid value"),
-    ('site = "t"\nsite = "u"', "stoep.toml:2: this is not TOML: Cannot overwrite a value"),
+    ('site = "t"\nsite = "u"', "stoep.toml:2: this is not TOML: this key was given before"),
 ]
 
 
@@ -360,7 +403,7 @@ def test_keys_are_not_in_the_repr(tmp_path: Path) -> None:
 
 def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("p\u00e4ss wort\nand more\n", encoding="utf-8")
-    loaded = load(tmp_path, stoep='site = "a"\n[mqtt]\npassword_file = "secret"\n')
+    loaded = load(tmp_path, stoep='site = "a"\n[mqtt]\nusername = "u"\npassword_file = "secret"\n')
     assert config.mqtt_password(loaded.mqtt) == "p\u00e4ss wort"
     (tmp_path / "secret").unlink()
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -404,6 +447,19 @@ distance_index = 3
             "FROM_ID,TO_ID,DIST_KM\n1,3,3\n",
             ["distances.csv: the distance from 3 to 1 is missing"],
         ),
+        (
+            "FROM_ID,TO_ID,DIST_KM\n1,3,3\n3,1,3\n4,1,3\n",
+            [
+                "distances.csv: the distance from 1 to 4 is missing",
+                "distances.csv: the distance from 3 to 4 is missing",
+                "distances.csv: the distance from 4 to 3 is missing",
+            ],
+        ),
+        (
+            "FROM_ID,TO_ID,DIST_KM\n1,3,3\n1,4,3\n3,1,3\n3,4,4\n4,4,0\n",
+            ["distances.csv: the distances from 4 to 1 and to 1 more are missing"],
+        ),
+        ("x" * 200_000, ["stoep.toml:3: distances is not a table (CSV) in UTF-8 text"]),
         (
             "FROM_ID,TO_ID,DIST_KM\n1,3,x\n1,a,2\n\n1,2\n3,1,-1\n1,3,inf\n1,3,1\n1,3,1\n3,1,1\n",
             [

@@ -90,9 +90,12 @@ def _row(row: list[str]) -> tuple[int, int, float]:
 
 def _gaps(km: dict[int, dict[int, float]]) -> Iterator[str]:
     for from_id, to_ids in km.items():
-        for to_id in km:
-            if to_id not in to_ids:
-                yield f"the distance from {from_id} to {to_id} is missing"
+        missing = [to_id for to_id in km if to_id not in to_ids]
+        if len(missing) == 1:
+            yield f"the distance from {from_id} to {missing[0]} is missing"
+        elif missing:
+            more = len(missing) - 1
+            yield f"the distances from {from_id} to {missing[0]} and to {more} more are missing"
 
 
 def _shortened(mistakes: list[Mistake], file: str) -> list[Mistake]:
