@@ -11,6 +11,9 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
+# The tests play a network and many lives of a device in one process; a board's heap is measured by
+# bench/mpy.py.
+HEAP = ("-X", "heapsize=16M")
 FILES = sorted(p for p in HERE.glob("test_*.py") if p.name != pathlib.Path(__file__).name)
 
 
@@ -33,7 +36,7 @@ def test_file_passes_on_micropython(path: pathlib.Path) -> None:
     support = ROOT / "tests/support"
     search_path = (HERE, support, ROOT / "protocol", ROOT / "firmware", ".frozen")
     run = subprocess.run(
-        [micropython(), str(ROOT / "tests/support/dual_runner.py"), path.stem],
+        [micropython(), *HEAP, str(ROOT / "tests/support/dual_runner.py"), path.stem],
         env={**os.environ, "MICROPYPATH": ":".join(map(str, search_path))},
         capture_output=True,
         text=True,
