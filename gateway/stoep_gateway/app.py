@@ -39,6 +39,7 @@ from stoep_gateway.store.store import Store
 __all__ = ["run"]
 
 _REGIONS = {"EU868": EU868}
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DRAIN_S = 3.0
 _LOG_COUNTS_MS = 3_600_000
 
@@ -46,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 async def run(config: Config, *, simulated: bool = False, ready_file: Path | None = None) -> int:
-    """Run the gateway until SIGTERM or SIGINT; return the exit code. Raises ``FatalError``."""
+    """Run the gateway until a signal ends it; return the exit code. Raises ``FatalError``."""
     clock: Clock = SimulatedClock() if simulated else SystemClock()
     store = Store(config.store.path)
     state = await store.open()
@@ -113,25 +114,28 @@ class _Gateway:
         """Run until told to stop. Raises ``FatalError``."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        for number in _STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                loop.add_signal_handler(number, self._stop.set)
         bind = self._config.gwmp
         try:
             self._forwarders.open(bind.bind, bind.port)
         except OSError as error:
             raise FatalError(f"UDP {bind.bind}:{bind.port}: {error.strerror}") from error
+        tasks: list[asyncio.Task[Any]] = []
         channel = None
-        if isinstance(self._clock, SimulatedClock):
-            channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
-        if self._rounds is not None:
-            self._clock.when_started(self._rounds.start)
-        self._clock.when_started(self._pipeline.start)
-        self._clock.when_started(self._log_counts)
-        self._say_ready(ready_file, channel)
-        publishing = asyncio.create_task(self._publisher.run(), name="publisher")
-        publishing.add_done_callback(self._on_end_of_task)
-        stopped = asyncio.create_task(self._stop.wait(), name="stop")
         try:
+            if isinstance(self._clock, SimulatedClock):
+                channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
+            if self._rounds is not None:
+                self._clock.when_started(self._rounds.start)
+            self._clock.when_started(self._pipeline.start)
+            self._clock.when_started(self._log_counts)
+            self._say_ready(ready_file, channel)
+            publishing = asyncio.create_task(self._publisher.run(), name="publisher")
+            publishing.add_done_callback(self._on_end_of_task)
+            stopped = asyncio.create_task(self._stop.wait(), name="stop")
+            tasks += [publishing, stopped]
             ends: list[asyncio.Future[Any]] = [self._failure, self._store.failure, stopped]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
@@ -139,23 +143,25 @@ class _Gateway:
                     end.result()
             await self._drain()
         finally:
+            if self._rounds is not None:
+                self._rounds.stop()
             if channel is not None:
                 channel.close()
             self._forwarders.close()
-            for task in (stopped, publishing):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(stopped, publishing, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             _log.info("stopped; %s", self._metrics)
 
     async def _drain(self) -> None:
         _log.info("stopping")
-        if self._rounds is not None:
-            self._rounds.stop()
         self._forwarders.close()
         self._pipeline.finish()
-        recorded = asyncio.Event()
-        self._store.submit(Record(), recorded.set)
-        await recorded.wait()
+        recorded = asyncio.get_running_loop().create_future()
+        self._store.submit(Record(), lambda: recorded.set_result(None))
+        await asyncio.wait((recorded, self._store.failure), return_when=asyncio.FIRST_COMPLETED)
+        if self._store.failure.done():
+            self._store.failure.result()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S if self._publisher.connected else 0):
                 await self._publisher.drained()
@@ -190,8 +196,11 @@ class _Gateway:
         _log.info("ready: %s", line)
         if ready_file is not None:
             partial = ready_file.with_name(ready_file.name + ".partial")
-            partial.write_text(line + "\n", encoding="utf-8")
-            partial.replace(ready_file)
+            try:
+                partial.write_text(line + "\n", encoding="utf-8")
+                partial.replace(ready_file)
+            except OSError as error:
+                raise FatalError(f"--ready-file {ready_file}: {error.strerror}") from error
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         # A callback of ours has failed: memory may be ahead of the disk, so this is the end.

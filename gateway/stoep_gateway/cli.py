@@ -16,6 +16,9 @@ from stoep_gateway.errors import FatalError
 __all__ = ["main"]
 
 
+_DESCRIPTION = "Run the gateway, or check its configuration without running it."
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run ``stoep gateway run`` or ``stoep gateway check``; return the exit code."""
     options = _parser().parse_args(arguments)
@@ -26,26 +29,35 @@ def main(arguments: Sequence[str]) -> int:
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # before the gateway listens to signals, or after
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stoep gateway", description=__doc__)
+    parser = argparse.ArgumentParser(prog="stoep gateway", description=_DESCRIPTION)
     actions = parser.add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run", help="run the gateway until SIGTERM")
-    run.add_argument("--simulated-clock", action="store_true", help="time comes over a channel")
-    run.add_argument("--ready-file", type=Path, help="write ports and process id here when ready")
+    run = actions.add_parser("run", help="run until told to stop by SIGTERM, SIGHUP or Ctrl-C")
+    run.add_argument(
+        "--simulated-clock", action="store_true", help="let a simulator drive the time"
+    )
+    run.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="write ports and process id here when ready"
+    )
     run.add_argument("--verbose", action="store_true", help="log every uplink")
     check = actions.add_parser("check", help="read the configuration and report every mistake")
     for parser_of_action in (run, check):
-        parser_of_action.add_argument("--config", type=Path, required=True, help="stoep.toml")
+        parser_of_action.add_argument(
+            "--config", type=Path, required=True, metavar="FILE", help="stoep.toml"
+        )
     return parser
 
 
 def _check(path: Path) -> int:
     read = load(path)
     print(
-        f"{path}: site {read.site}, {len(read.gateways)} gateways, {len(read.devices)} devices,"
-        f" {len(read.containers)} containers, {len(read.bays)} bays"
+        f"{path}: right; site {read.site} with gateways: {len(read.gateways)},"
+        f" devices: {len(read.devices)}, containers: {len(read.containers)},"
+        f" bays: {len(read.bays)}, trucks: {len(read.trucks)}"
     )
     return 0
 

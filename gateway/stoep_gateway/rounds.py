@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
 
 from stoep_gateway.assets.states import AssetState
@@ -19,7 +20,8 @@ from stoep_gateway.publish.messages import OutboxMessage
 
 __all__ = ["DailyRounds"]
 
-_LONGEST_WAIT_MS = 3_600_000  # then look again: UTC may have been set meanwhile
+# Then look again: UTC may have been set meanwhile, back by years or on past the round's time.
+_LONGEST_WAIT_MS = 3_600_000
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class DailyRounds:
         self._metrics = metrics
         self._record = record
         self._due_utc_ms = 0
+        self._stopped = threading.Event()
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -50,7 +53,8 @@ class DailyRounds:
         self._arm()
 
     def stop(self) -> None:
-        """Wait no more; a solver that is running is left to itself."""
+        """Wait no more, and have a solver that is running give up."""
+        self._stopped.set()
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None:
@@ -61,8 +65,9 @@ class DailyRounds:
         self._timer = self._clock.call_at(self._clock.now_ms() + wait_ms, self._look)
 
     def _look(self) -> None:
-        if self._clock.utc_ms() < self._due_utc_ms:
-            self._arm()
+        utc_ms = self._clock.utc_ms()
+        if not self._due_utc_ms <= utc_ms <= self._due_utc_ms + _LONGEST_WAIT_MS:
+            self.start()
             return
         self._clock.begin()
         self._task = asyncio.get_running_loop().create_task(self._plan(), name="round")
@@ -71,7 +76,11 @@ class DailyRounds:
     async def _plan(self) -> None:
         try:
             plan = await asyncio.to_thread(
-                planner.plan, dict(self._states), self._config, self._clock.utc_ms()
+                planner.plan,
+                dict(self._states),
+                self._config,
+                self._clock.utc_ms(),
+                self._stopped.is_set,
             )
             self._record(planner.outputs(plan))
             self._metrics.count("rounds_planned")

@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -222,6 +223,44 @@ def test_a_commit_that_fails_ends_the_process_before_anything_leaves(broker, gat
         forwarder.down.recv(1000)
 
 
+def test_a_stop_while_commits_fail_ends(tmp_path, broker):
+    config = CONFIG.format(port=broker.port).replace("window_ms = 20", "window_ms = 2000")
+    with (
+        Gateway(tmp_path / "slow", config) as gateway,
+        closing(Forwarder(GATEWAY_EUI, gateway.port)) as forwarder,
+    ):
+        forwarder.pull()
+        device = joined(forwarder)
+        with closing(sqlite3.connect(gateway.folder / "stoep.db")) as connection, connection:
+            connection.execute("UPDATE frame_counter SET f_cnt_up = 10")
+        forwarder.push(rxpk(device.uplink(BinReport(1, 900, 4))))
+        assert gateway.stop() == 1
+        assert gateway.log().splitlines()[-1].endswith("a frame counter was claimed twice")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_other_ways_to_say_stop(gateway, number):
+    gateway.process.send_signal(number)
+    assert gateway.process.wait(15) == 0
+    assert "stopping" in gateway.log()
+
+
+def test_an_impatient_operator(gateway):
+    gateway.process.send_signal(signal.SIGINT)
+    gateway.process.send_signal(signal.SIGINT)
+    assert gateway.process.wait(15) in (0, 130)  # by whether it has stopped listening to signals
+    assert "Traceback" not in gateway.log()
+
+
+def test_a_ready_file_that_cannot_be_written_says_so(tmp_path, capfd):
+    config = tmp_path / "stoep.toml"
+    config.write_text(CONFIG.format(port=1))
+    ready_file = tmp_path / "nowhere" / "ready.json"
+    assert main(["run", "--config", str(config), "--ready-file", str(ready_file)]) == 1
+    expected = f"--ready-file {ready_file}: No such file or directory"
+    assert capfd.readouterr().err.splitlines()[-1] == expected
+
+
 def test_a_second_gateway_on_the_same_store_says_so(gateway, capfd):
     config = str(gateway.folder / "stoep.toml")
     assert main(["run", "--config", config]) == 1
@@ -237,7 +276,7 @@ def test_a_port_that_is_taken_says_so(tmp_path, gateway, capfd):
 
 def test_check_reports_what_it_has_read(gateway, capsys):
     assert main(["check", "--config", str(gateway.folder / "stoep.toml")]) == 0
-    assert "1 gateways, 1 devices, 1 containers" in capsys.readouterr().out
+    assert "gateways: 1, devices: 1, containers: 1, bays: 0" in capsys.readouterr().out
 
 
 def test_every_mistake_in_the_configuration_is_told_at_once(tmp_path, capsys):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stoep_gateway.assets.states import AssetState, ContainerState
@@ -39,11 +39,17 @@ class _Due:
     volume_l: int
 
 
-def plan(states: Mapping[str, AssetState], config: Config, now_utc_ms: int) -> Plan:
+def plan(
+    states: Mapping[str, AssetState],
+    config: Config,
+    now_utc_ms: int,
+    cancelled: Callable[[], bool] = bool,
+) -> Plan:
     """Return the plan that starts now; ``states`` by asset key ("container/ID") as stored.
 
     The same arguments give the same plan. Takes about a second of one core for a thousand
-    iterations on a hundred containers, so call it off the event loop.
+    iterations on a hundred containers, so call it off the event loop; once ``cancelled()`` is
+    true it ends soon, with a plan to throw away.
 
     Raises ValueError if the configuration has no truck.
     """
@@ -56,7 +62,8 @@ def plan(states: Mapping[str, AssetState], config: Config, now_utc_ms: int) -> P
     fitting = [it for it in due if it.volume_l <= largest_l]
     deferred = [_left_out(it, "larger_than_truck") for it in due if it.volume_l > largest_l]
     routes = _Routes(fitting, places, config)
-    tours = routing.solve(routes.problem, config.planning.iterations, config.planning.seed)
+    planning = config.planning
+    tours = routing.solve(routes.problem, planning.iterations, planning.seed, cancelled)
     visited = {visit for tour in tours for visit in tour}
     deferred += [
         _left_out(it, "shift_too_short")
@@ -71,7 +78,7 @@ def plan(states: Mapping[str, AssetState], config: Config, now_utc_ms: int) -> P
         date=_local(config, now_utc_ms).date().isoformat(),
         planned_ms=now_utc_ms,
         next_round_ms=next_ms,
-        threshold_pct=config.planning.threshold_pct,
+        threshold_pct=planning.threshold_pct,
         rounds=tuple(
             routes.round(number, tour, now_utc_ms, idle) for number, tour in enumerate(tours)
         ),
@@ -79,8 +86,8 @@ def plan(states: Mapping[str, AssetState], config: Config, now_utc_ms: int) -> P
         skipped=tuple(skipped),
         distance_source=routes.distance_source,
         solver=routing.SOLVER,
-        iterations=config.planning.iterations,
-        seed=config.planning.seed,
+        iterations=planning.iterations,
+        seed=planning.seed,
     )
 
 

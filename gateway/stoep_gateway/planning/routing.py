@@ -11,7 +11,7 @@ the sake of an optional visit, so a greedy insertion does that, before it and in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,23 +59,26 @@ class Problem:
     trucks: Sequence[Truck]
 
 
-def solve(problem: Problem, iterations: int, seed: int) -> list[list[int]]:
+def solve(
+    problem: Problem, iterations: int, seed: int, cancelled: Callable[[], bool] = bool
+) -> list[list[int]]:
     """Return each truck's tour: indexes of visits, and `UNLOAD` wherever it unloads.
 
-    A tour that is not empty ends with `UNLOAD`. A visit that is in no tour did not fit.
+    A tour that is not empty ends with `UNLOAD`. A visit that is in no tour did not fit. Once
+    ``cancelled()`` is true, what has been found so far is returned soon.
     """
     possible = [number for number in range(len(problem.visits)) if _is_possible(problem, number)]
     possible.sort(key=lambda number: -problem.visits[number].urgency)
     tours: list[list[int]] = [[] for _ in problem.trucks]
     if not possible:
         return tours
-    all_done = _search(problem, possible, None, iterations, seed)
+    all_done = _search(problem, possible, None, iterations, seed, cancelled)
     if all_done is not None:
         return all_done
     for _ in range(_MOST_ROUNDS):
-        if not _insert(problem, possible, tours):
+        if cancelled() or not _insert(problem, possible, tours):
             break
-        tours = _search(problem, possible, tours, iterations, seed) or tours
+        tours = _search(problem, possible, tours, iterations, seed, cancelled) or tours
     return tours
 
 
@@ -153,6 +156,7 @@ def _search(
     start: Sequence[Sequence[int]] | None,
     iterations: int,
     seed: int,
+    cancelled: Callable[[], bool],
 ) -> list[list[int]] | None:
     """Return the tours that the solver finds, None if none is feasible.
 
@@ -220,7 +224,11 @@ def _search(
     initial = None if start is None else pyvrp.Solution(data, routes)
 
     def run(share: int, seed: int, initial: pyvrp.Solution | None) -> pyvrp.Result:
-        stop = MaxIterations(max(1, iterations // share))
+        enough = MaxIterations(max(1, iterations // share))
+
+        def stop(best_cost: int) -> bool:
+            return enough(best_cost) or cancelled()
+
         return pyvrp.solve(
             data, stop, seed=seed, collect_stats=False, display=False, initial_solution=initial
         )

@@ -1,0 +1,127 @@
+"""When a round is planned, above all when somebody sets the clock."""
+
+import asyncio
+import datetime
+import threading
+
+import pytest
+from hand_clock import HandClock
+from stoep_gateway import config, rounds
+from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.metrics import Metrics
+from stoep_gateway.planning import planner as real_planner
+from stoep_gateway.rounds import DailyRounds
+
+HOUR_MS = 3_600_000
+TOWN = """
+site = "town"
+timezone = "Africa/Blantyre"
+[planning]
+iterations = 1_000_000
+[[place]]
+id = "yard"
+kind = "depot"
+lat = 0
+lon = 0
+[[place]]
+id = "dump"
+kind = "disposal"
+lat = 0.1
+lon = 0
+[[truck]]
+id = "t"
+capacity_l = 14000
+depot = "yard"
+disposal = "dump"
+""" + "".join(
+    f'[[container]]\nid = "c{n}"\nlat = 0.0{n}\nlon = 0.0{n}\ncapacity_l = 1100\ndepth_mm = 1000\n'
+    for n in range(1, 9)
+)
+
+
+@pytest.fixture
+def town(tmp_path):
+    (tmp_path / "stoep.toml").write_text(TOWN)
+    return config.load(tmp_path / "stoep.toml")
+
+
+def utc_ms(text: str) -> int:
+    return round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
+
+
+class Planner:
+    """Daily rounds at 06:00 in Blantyre, 04:00 UTC, with the planner and the clock in hand."""
+
+    def __init__(self, town, monkeypatch, now):
+        self.clock = HandClock(utc_ms(now))
+        self.planned = []
+        monkeypatch.setattr(rounds.planner, "plan", lambda _1, _2, now_ms, _3: now_ms)
+        monkeypatch.setattr(rounds.planner, "outputs", self.planned.append)
+        self.rounds = DailyRounds(town, {}, self.clock, Metrics(), lambda messages: None)
+        self.rounds.start()
+
+    def set_clock(self, text):
+        self.clock._utc_start_ms = utc_ms(text) - self.clock.now_ms()
+
+    async def pass_hours(self, hours):
+        for _ in range(hours):
+            self.clock.pass_ms(HOUR_MS)
+            if self.clock.under_way:
+                await self.rounds._task
+        done, self.planned[:] = list(self.planned), []
+        return done
+
+
+@pytest.fixture
+def planner(town, monkeypatch):
+    return Planner(town, monkeypatch, "2026-10-20T00:00Z")
+
+
+async def test_once_a_day(planner):
+    assert await planner.pass_hours(3) == []
+    assert await planner.pass_hours(1) == [utc_ms("2026-10-20T04:00Z")]
+    assert await planner.pass_hours(48) == [
+        utc_ms("2026-10-21T04:00Z"),
+        utc_ms("2026-10-22T04:00Z"),
+    ]
+
+
+async def test_a_clock_that_was_years_ahead(planner):
+    planner.set_clock("2031-01-01T00:00Z")
+    await planner.pass_hours(24)
+    planner.set_clock("2026-10-20T20:00Z")
+    assert await planner.pass_hours(10) == [utc_ms("2026-10-21T04:00Z")]
+
+
+async def test_a_clock_that_was_years_behind_plans_no_round_in_the_afternoon(planner):
+    planner.set_clock("1970-01-01T00:00Z")
+    await planner.pass_hours(1)
+    planner.set_clock("2026-10-20T14:00Z")
+    assert await planner.pass_hours(13) == []
+    assert await planner.pass_hours(1) == [utc_ms("2026-10-21T04:00Z")]
+
+
+async def test_a_stop_tells_the_solver_to_give_up(planner, monkeypatch):
+    cancelled = asyncio.get_running_loop().create_future()
+    go_on = threading.Event()
+
+    def plan(_states, _config, _now_ms, told):
+        cancelled.get_loop().call_soon_threadsafe(cancelled.set_result, told)
+        go_on.wait()
+
+    monkeypatch.setattr(rounds.planner, "plan", plan)
+    planner.clock.pass_ms(4 * HOUR_MS)
+    told = await cancelled
+    assert not told()
+    planner.rounds.stop()
+    go_on.set()
+    assert told()
+    assert planner.planned == []
+
+
+def test_a_solver_that_is_told_to_give_up_does(town):
+    now = utc_ms("2026-10-20T04:00Z")
+    full = ContainerState(1, now, track=FillTrack(now, 90.0, now, 90.0))
+    states = {f"container/c{n}": full for n in range(1, 9)}
+    assert len(real_planner.plan(states, town, now, lambda: True).rounds) == 1
