@@ -84,3 +84,13 @@ def test_a_coarse_age_does_not_turn_time_back() -> None:
 )
 def test_quality_and_its_reason(state: int, flags: int, expected: tuple[int, str | None]) -> None:
     assert judge(BayReport(state, 0, flags=flags)) == expected
+
+
+def test_a_clock_that_was_set_back_leaves_no_date_in_the_future() -> None:
+    ahead = BayState(FREE, NOW + 5_000_000, 41, NOW + 9_000_000)
+    state, change = take(BayReport(FREE, 41, 3100), NOW, ahead)
+    assert change is None
+    assert state == BayState(FREE, NOW - 3_100_000, 41, NOW)
+    state, change = take(BayReport(OCCUPIED, 42, 8), NOW, ahead)
+    assert change is not None
+    assert state == BayState(OCCUPIED, NOW - 7999, 42, NOW)

@@ -115,6 +115,12 @@ def test_a_reading_without_an_echo_keeps_the_level_and_says_so() -> None:
     assert (never["fill_pct"], never["fill_utc"]) == (None, None)
 
 
+def test_a_clock_that_was_set_back_does_not_hold_the_level() -> None:
+    _, ahead = send(1, BinReport(1, 900, 4), START_MS + 9000 * HOUR_MS)
+    (state,), _ = send(1, BinReport(2, 600, 4), START_MS, ahead.state)
+    assert (state["fill_pct"], state["fill_utc"]) == (80.0, "2026-10-20T02:00:00.000Z")
+
+
 def test_late_readings_are_events_with_their_own_time() -> None:
     _, outputs = send(1, BinReport(0, 900, 4))
     history = ((60, 880, 4), (120, None, 0), (180, 900, 4))

@@ -57,6 +57,10 @@ def take(
     fresh = BayState(report.state, since_ms, report.change_count, received_ms)
     if previous is None:
         return fresh, None
+    if previous.reported_ms > received_ms:  # the clock was set back: nothing was in the future
+        previous = BayState(
+            previous.state, min(previous.since_ms, since_ms), previous.change_count, received_ms
+        )
     steps = (report.change_count - previous.change_count) % CHANGE_COUNT_MODULUS
     same_state = report.state == previous.state
     if same_state and (steps == 0 or since_ms <= previous.reported_ms):

@@ -32,6 +32,8 @@ def outputs(
     if news is None:
         return Outputs((), None, "repeated_reading")
     track = None if previous is None else previous.track
+    if track is not None and track.at_ms > meta.received_utc_ms:
+        track = None  # the clock was set back; a level from the future would stand until then
     messages: list[OutboxMessage] = []
     newest = news.readings[-1]
     for reading in news.readings:
