@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from stoep_gateway.errors import FatalError, StoreCorrupt
+from stoep_gateway.store import store as store_module
+from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.migrate import latest_version, migrate
 from stoep_gateway.store.records import (
     GatewayRow,
@@ -226,10 +228,57 @@ async def test_two_gateways_on_one_store(path):
     await state_of(path)
 
 
+async def test_two_gateways_that_call_one_store_by_two_names(path, tmp_path):
+    store = Store(path)
+    await store.open()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other.db").symlink_to(path)
+    with pytest.raises(FatalError, match="another gateway"):
+        await Store(tmp_path / "elsewhere" / "other.db").open()
+    await store.close()
+
+
 async def test_a_file_that_is_no_database(path):
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
-    with pytest.raises(StoreCorrupt, match=r"stoep\.db"):
+    with pytest.raises(StoreCorrupt, match=r"stoep\.db: .*; restore a copy"):
         await state_of(path)
+
+
+async def test_a_store_that_another_program_has_locked(path, monkeypatch):
+    monkeypatch.setattr(store_module, "_PRAGMAS", ("PRAGMA busy_timeout = 1",))
+    await state_of(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(FatalError, match="locked; another program"):
+            await state_of(path)
+
+
+async def test_a_commit_waits_for_a_program_that_holds_the_store(path):
+    store = Store(path)
+    await store.open()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        written = asyncio.create_task(write(store, JOIN))
+        await asyncio.sleep(0)
+        assert not written.done()
+        connection.execute("COMMIT")
+        await written
+    await store.close()
+    assert (await state_of(path)).sessions
+
+
+def test_what_sqlite_says_comes_with_a_remedy(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("PRAGMA query_only = ON")
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            connection.execute("INSERT INTO t VALUES (1)")
+    error = fatal(path, raised.value, "commit failed: ")
+    assert type(error) is FatalError
+    assert str(error).startswith(
+        f"{path}: commit failed: attempt to write a readonly database; let"
+    )
 
 
 async def test_a_folder_that_cannot_be_written(tmp_path):

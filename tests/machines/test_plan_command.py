@@ -99,7 +99,8 @@ def test_from_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert err.startswith(f"{tmp_path}/stoep.db: the state of ")
     (tmp_path / "stoep.db").write_bytes(b"no database at all" * 100)
     code, _, err = show(capsys, *arguments)
-    assert (code, err) == (1, f"{tmp_path}/stoep.db: file is not a database\n")
+    assert code == 1
+    assert err.startswith(f"{tmp_path}/stoep.db: file is not a database; restore a copy")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from stoep_gateway.errors import FatalError, StoreCorrupt
+from stoep_gateway.errors import FatalError
+from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.records import LatestRow
 
 __all__ = ["read_latest"]
@@ -25,8 +26,6 @@ def read_latest(path: Path) -> tuple[LatestRow, ...]:
         ) as connection:
             connection.execute("PRAGMA busy_timeout = 5000")
             rows = connection.execute("SELECT asset, state FROM latest").fetchall()
-    except sqlite3.OperationalError as error:
-        raise FatalError(f"{path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreCorrupt(f"{path}: {error}") from error
+    except sqlite3.Error as error:
+        raise fatal(path, error) from error
     return tuple(LatestRow(*row) for row in rows)

@@ -35,7 +35,8 @@ def migrate(connection: sqlite3.Connection, path: Path, *, to: int | None = None
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > latest_version():
         raise StoreCorrupt(
-            f"{path}: database version {version} is newer than this program's {latest_version()}"
+            f"{path}: its version {version} is newer than this program's {latest_version()};"
+            " install the program that wrote it, or a newer one"
         )
     due = [
         (number, script)

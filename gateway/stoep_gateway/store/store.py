@@ -24,7 +24,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
-from stoep_gateway.errors import FatalError, LocalProtocolError, StoreCorrupt
+from stoep_gateway.errors import FatalError, LocalProtocolError
+from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.migrate import migrate
 from stoep_gateway.store.records import (
     LatestRow,
@@ -41,14 +42,17 @@ OUTBOX_PAGE = 2000
 _MAX_GROUP = 512
 _ROWS_PER_STATEMENT = 32
 
+_OPEN_BUSY_MS = 5_000
+_COMMIT_BUSY_MS = 30_000  # somebody may copy or compact the database: nothing is lost meanwhile
+
 _PRAGMAS = (
+    f"PRAGMA busy_timeout = {_OPEN_BUSY_MS}",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -16384",
     "PRAGMA journal_size_limit = 16777216",
-    "PRAGMA busy_timeout = 5000",
 )
 _OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
 _SESSION_COLUMNS = (
@@ -163,20 +167,22 @@ class Store:
                 self._path, isolation_level=None, cached_statements=8 * _ROWS_PER_STATEMENT
             )
         except sqlite3.Error as error:
-            self._call(_fail, opened, FatalError(f"{self._path}: {error}"))
+            self._call(_fail, opened, fatal(self._path, error))
             return
         try:
             try:
                 state = _open(connection, self._path)
-            except sqlite3.DatabaseError as error:
-                self._call(_fail, opened, StoreCorrupt(f"{self._path}: {error}"))
+            except sqlite3.Error as error:
+                self._call(_fail, opened, fatal(self._path, error))
                 return
             except FatalError as error:
                 self._call(_fail, opened, error)
                 return
             self._call(_succeed, opened, state)
             self._write_until_closed(connection)
-        except (sqlite3.Error, LocalProtocolError) as error:
+        except sqlite3.Error as error:
+            self._call(_fail, self.failure, fatal(self._path, error, "commit failed: "))
+        except LocalProtocolError as error:
             self._call(_fail, self.failure, FatalError(f"{self._path}: commit failed: {error}"))
         finally:
             connection.close()
@@ -238,11 +244,15 @@ def _make_folder(folder: Path) -> None:
 
 
 def _lock(path: Path) -> IO[str]:
+    path = path.resolve()  # one lock, by whatever name the database is called
+    lock = path.with_name(path.name + ".lock")
     try:
         _make_folder(path.parent)
-        file = path.with_name(path.name + ".lock").open("w", encoding="utf-8")
+        file = lock.open("w", encoding="utf-8")
     except OSError as error:
-        raise FatalError(f"{path}: {error.strerror}") from error
+        raise FatalError(
+            f"{lock}: {error.strerror}; the gateway's user must be able to write there"
+        ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -256,6 +266,7 @@ def _open(connection: sqlite3.Connection, path: Path) -> State:
         connection.execute(pragma).fetchall()
     migrate(connection, path)
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA busy_timeout = {_COMMIT_BUSY_MS}").fetchall()
     sessions = connection.execute(
         f"SELECT {_SESSION_COLUMNS}, f_cnt_up, f_cnt_down"  # noqa: S608 (constants)
         " FROM device_session JOIN frame_counter USING (session_id) ORDER BY session_id"
