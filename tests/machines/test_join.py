@@ -4,7 +4,7 @@ import pytest
 from lorawan_keys import new_key
 from stoep_gateway.lns.downlink import ReceiveSettings
 from stoep_gateway.lns.frames import Rejected
-from stoep_gateway.lns.join import Activation, Device, DevNonces, NonceRule, activate, dev_addr_of
+from stoep_gateway.lns.join import Activation, Device, DevNonces, activate, dev_addr_of
 from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.lorawan.frames import decode_join_accept, encode_join_request, parse
 from stoep_protocol.lorawan.regions import EU868
@@ -61,14 +61,6 @@ def test_a_used_nonce_is_refused_and_any_other_one_taken():
     assert attempt(7, nonces) == Rejected("dev_nonce_replayed", "70b3d57ed0000001 7")
     assert attempt(900, nonces).reason == "dev_nonce_replayed"
     assert attempt(8, nonces).app_nonce == 3
-
-
-def test_a_device_that_counts_may_never_go_back():
-    counting = Device(DEV_EUI, JOIN_EUI, APP_KEY, NonceRule.INCREASING)
-    nonces = DevNonces([(DEV_EUI, 7, 1), (DEV_EUI, 900, 2)])
-    assert attempt(8, nonces, device=counting).reason == "dev_nonce_replayed"
-    assert attempt(900, nonces, device=counting).reason == "dev_nonce_replayed"
-    assert isinstance(attempt(901, nonces, device=counting), Activation)
 
 
 def test_nonces_are_each_devices_own():

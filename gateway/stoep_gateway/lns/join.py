@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.lorawan.frames import JoinRequest, encode_join_accept, verify_join_request
@@ -18,19 +17,12 @@ from stoep_gateway.lns.crypto import new_key
 from stoep_gateway.lns.downlink import ReceiveSettings
 from stoep_gateway.lns.frames import Rejected
 
-__all__ = ["Activation", "DevNonces", "Device", "NonceRule", "activate", "dev_addr_of"]
+__all__ = ["Activation", "DevNonces", "Device", "activate", "dev_addr_of"]
 
 _MAX_APP_NONCE = 0xFF_FFFF
 # By NetID type: bits of the DevAddr prefix that says it, and of the NwkID (LoRaWAN Backend
 # Interfaces 1.0, 14).
 _ADDRESS_SHAPES = ((1, 6), (2, 6), (3, 9), (4, 11), (5, 12), (6, 13), (7, 15), (8, 17))
-
-
-class NonceRule(Enum):
-    """What a DevNonce may be: 1.0.4 counts up, earlier versions draw lots."""
-
-    INCREASING = "increasing"
-    NEVER_AGAIN = "never-again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +32,6 @@ class Device:
     dev_eui: bytes
     join_eui: bytes
     app_key: bytes = field(repr=False)
-    nonce_rule: NonceRule = NonceRule.NEVER_AGAIN
 
 
 class DevNonces:
@@ -57,14 +48,9 @@ class DevNonces:
         self._used.setdefault(dev_eui, set()).add(dev_nonce)
         self._last_app_nonce[dev_eui] = max(app_nonce, self._last_app_nonce.get(dev_eui, 0))
 
-    def acceptable(self, dev_eui: bytes, dev_nonce: int, rule: NonceRule) -> bool:
-        """Whether this nonce has not been used and fits the rule."""
-        used = self._used.get(dev_eui)
-        if not used:
-            return True
-        if rule is NonceRule.INCREASING:
-            return dev_nonce > max(used)
-        return dev_nonce not in used
+    def is_used(self, dev_eui: bytes, dev_nonce: int) -> bool:
+        """Whether this nonce was answered before: 1.0.4 counts up, earlier versions draw lots."""
+        return dev_nonce in self._used.get(dev_eui, ())
 
     def next_app_nonce(self, dev_eui: bytes) -> int:
         """Return an AppNonce that this device was never given: they count from 1."""
@@ -107,7 +93,7 @@ def activate(
         return Rejected("join_mic", who)
     if request.join_eui != device.join_eui:
         return Rejected("join_eui", f"{who} asks for {request.join_eui.hex()}")
-    if not nonces.acceptable(request.dev_eui, request.dev_nonce, device.nonce_rule):
+    if nonces.is_used(request.dev_eui, request.dev_nonce):
         return Rejected("dev_nonce_replayed", f"{who} {request.dev_nonce}")
     app_nonce = nonces.next_app_nonce(request.dev_eui)
     if app_nonce > _MAX_APP_NONCE:
