@@ -6,6 +6,7 @@ import logging
 import warnings
 
 import pytest
+from aiomqtt.exceptions import MqttConnectError
 from amqtt.broker import Broker as Amqtt
 from broker import Mosquitto, Subscriber, free_port
 from stoep_gateway.metrics import Metrics
@@ -227,7 +228,15 @@ async def test_a_message_that_the_broker_refuses_is_told_and_does_not_block(capl
     server.close()
     assert running.metrics.counts["publish_refused"] == 3
     assert running.metrics.counts["published"] == 0
-    assert "Not authorized" in caplog.text
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("refuses messages ×1: Not authorized" in line for line in told) == 1
+
+
+@pytest.mark.parametrize("code", [0x86, 0x87, 0x05])
+def test_a_wrong_password_is_told_with_the_keys_to_look_at(code):
+    told = mqtt._explained(MqttConnectError(code))
+    assert told.endswith(", see username and password_file under [mqtt]")
+    assert mqtt._explained(MqttConnectError(0x88)) == str(MqttConnectError(0x88))
 
 
 async def test_no_more_is_in_flight_than_the_broker_takes():

@@ -142,3 +142,6 @@ def test_a_time_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["show", "--config", str(EXAMPLE), "--at", "noon"])
     assert raised.value.code == 2
     assert "a time is written 2026-01-31T06:00Z" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["show", "--config", str(EXAMPLE), "--at", "9999-12-31T23:59Z"])
+    assert "a time is of the years 2000 to 2999" in capsys.readouterr().err

@@ -40,6 +40,7 @@ _REASONS = {
     "below_threshold": "stays below {threshold:g} %",
     "no_data": "has sent no level yet",
 }
+_YEARS = (2000, 2999)
 _STATUS = {
     "planned": "",
     "nothing_to_do": "nothing to do: no container is due",
@@ -95,6 +96,8 @@ def _time(text: str) -> int:
         parsed = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError("a time is written 2026-01-31T06:00Z") from None
+    if not _YEARS[0] <= parsed.year <= _YEARS[1]:
+        raise argparse.ArgumentTypeError("a time is of the years {} to {}".format(*_YEARS))
     if parsed.tzinfo is None:
         parsed = parsed.replace(tzinfo=datetime.UTC)
     return round(parsed.timestamp() * 1000)

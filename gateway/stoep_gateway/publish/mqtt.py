@@ -19,6 +19,7 @@ from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt import client as paho
 
 from stoep_gateway.errors import BrokerUnavailable
+from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish.outbox import Outbox
 
@@ -35,6 +36,7 @@ _MOST_IN_FLIGHT = 0xFFFF  # MQTT 5.0, 3.2.2.3.3: what a broker takes that names 
 _REFUSED = 0x80  # MQTT 5, 2.4: reason codes from here on are errors
 _QUOTA_EXCEEDED = 0x97
 _VERSION_REFUSED = (0x84, 0x01)  # CONNACK of MQTT 5 and of 3.1.1
+_NOT_AUTHORIZED = (0x86, 0x87, 0x04, 0x05)  # the same: user or password wrong, not allowed
 _VERSIONS = (aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311)
 
 _log = logging.getLogger(__name__)
@@ -54,11 +56,22 @@ class Broker:
     keepalive_s: int = 60
 
 
+def _refusal(error: aiomqtt.MqttError) -> int | None:
+    """Return the code of a CONNACK that refuses, None for any other failure."""
+    if not isinstance(error, MqttConnectError):
+        return None
+    return error.rc if isinstance(error.rc, int | None) else int(error.rc.value)
+
+
 def _may_mean_version(error: aiomqtt.MqttError) -> bool:
     """Whether a failure to connect may come from the protocol version: said so, or silence."""
-    if isinstance(error, MqttConnectError):
-        return getattr(error.rc, "value", error.rc) in _VERSION_REFUSED
-    return "timed out" in str(error)
+    refusal = _refusal(error)
+    return "timed out" in str(error) if refusal is None else refusal in _VERSION_REFUSED
+
+
+def _explained(error: aiomqtt.MqttError) -> str:
+    wrong_user = _refusal(error) in _NOT_AUTHORIZED
+    return f"{error}, see username and password_file under [mqtt]" if wrong_user else str(error)
 
 
 def _register_write(client: paho.Client, _userdata: Any, sock: Any) -> None:
@@ -96,6 +109,7 @@ class Publisher:
         self._broken: asyncio.Future[None] | None = None
         self._drained = asyncio.Event()
         self._outage_since: float | None = None
+        self._throttle = Throttle()
         self._was_connected = False
 
     @property
@@ -176,7 +190,7 @@ class Publisher:
                 self._version = (self._version + 1) % len(_VERSIONS)
                 if self._version:
                     return  # and try the next version at once
-            raise BrokerUnavailable(str(error)) from error
+            raise BrokerUnavailable(_explained(error)) from error
         finally:
             self._paho = None
             self._rows.clear()
@@ -239,7 +253,9 @@ class Publisher:
         code = reason_code.value
         if code >= _REFUSED:
             self._metrics.count("publish_refused")
-            _log.error("broker %s refuses a message: %s", self._name(), reason_code)
+            now = round(1000 * asyncio.get_running_loop().time())
+            if times := self._throttle.passes(str(reason_code), now):
+                _log.error("broker %s refuses messages ×%d: %s", self._name(), times, reason_code)
             if code == _QUOTA_EXCEEDED:
                 self._break()
                 return
