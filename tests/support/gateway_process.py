@@ -33,7 +33,13 @@ class Gateway:
         ready_file = self.folder / "ready.json"
         ready_file.unlink(missing_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command,
+                stdout=log,
+                stderr=log,
+                # Parallel test workers ignore Ctrl-C, and a process inherits that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            )
         deadline = time.monotonic() + _START_S
         while not ready_file.exists():
             assert self.process.poll() is None, self.log()
