@@ -22,9 +22,7 @@ class Gateway:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "stoep.toml").write_text(config)
-        # Parallel test workers ignore Ctrl-C, nohup ignores SIGHUP, and a process inherits that.
-        self._command = ["env", "--default-signal=INT,HUP", *command]
-        self._command += [sys.executable, "-m", "stoep_tools.cli", "gateway", "run"]
+        self._command = [*command, sys.executable, "-m", "stoep_tools.cli", "gateway", "run"]
         self._command += ["--config", str(folder / "stoep.toml")]
         self._command += ["--ready-file", str(folder / "ready.json"), *arguments]
         self.process: subprocess.Popen[bytes] | None = None
@@ -35,7 +33,9 @@ class Gateway:
         ready_file = self.folder / "ready.json"
         ready_file.unlink(missing_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            # Parallel test workers ignore Ctrl-C, nohup ignores SIGHUP, and a process inherits that.
+            command = ["env", "--default-signal=INT,HUP", *self._command]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
         while not ready_file.exists():
             assert self.process.poll() is None, self.log()
