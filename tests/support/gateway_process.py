@@ -33,7 +33,7 @@ class Gateway:
         ready_file = self.folder / "ready.json"
         ready_file.unlink(missing_ok=True)
         with (self.folder / "gateway.log").open("ab") as log:
-            # Parallel test workers ignore Ctrl-C, nohup ignores SIGHUP, and a process inherits that.
+            # Parallel test workers ignore Ctrl-C and nohup ignores SIGHUP; a process inherits that.
             command = ["env", "--default-signal=INT,HUP", *self._command]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
