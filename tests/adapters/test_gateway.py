@@ -215,7 +215,7 @@ def test_a_commit_that_fails_ends_the_process_before_anything_leaves(broker, gat
         connection.execute("UPDATE frame_counter SET f_cnt_up = 10")
     with Subscriber(broker, "stoep/v1/street/container/#") as subscriber:
         forwarder.push(rxpk(device.uplink(BinReport(1, 900, 4), confirmed=True)))
-        assert gateway.process.wait(15) == 1
+        assert gateway.process.wait(60) == 1
         assert "a frame counter was claimed twice" in gateway.log()
         assert subscriber.messages == []
     forwarder.down.setblocking(False)
@@ -241,14 +241,14 @@ def test_a_stop_while_commits_fail_ends(tmp_path, broker):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_other_ways_to_say_stop(gateway, number):
     gateway.process.send_signal(number)
-    assert gateway.process.wait(15) == 0
+    assert gateway.process.wait(60) == 0
     assert "stopping" in gateway.log()
 
 
 def test_an_impatient_operator(gateway):
     gateway.process.send_signal(signal.SIGINT)
     gateway.process.send_signal(signal.SIGINT)
-    assert gateway.process.wait(15) in (0, 130)  # by whether it has stopped listening to signals
+    assert gateway.process.wait(60) in (0, 130)  # by whether it has stopped listening to signals
     assert "Traceback" not in gateway.log()
 
 

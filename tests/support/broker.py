@@ -142,7 +142,7 @@ class Subscriber:
             self.messages.append((message.topic, message.payload, bool(message.retain)))
             self._changed.notify_all()
 
-    def wait_for(self, predicate, what: str = "the messages", timeout_s: float = 30.0) -> None:
+    def wait_for(self, predicate, what: str = "the messages", timeout_s: float = 90.0) -> None:
         """Wait until `predicate()`; it is asked after every message. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(predicate, timeout_s):

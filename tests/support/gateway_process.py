@@ -12,7 +12,7 @@ from pathlib import Path
 __all__ = ["Gateway"]
 
 _START_S = 120.0  # a busy machine has been seen to stand still for a minute
-_STOP_S = 15.0
+_STOP_S = 60.0
 
 
 class Gateway:
