@@ -41,6 +41,7 @@ __all__ = ["run"]
 _REGIONS = {"EU868": EU868}
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DRAIN_S = 3.0
+_CANCEL_AGAIN_S = 0.2
 _LOG_COUNTS_MS = 3_600_000
 
 _log = logging.getLogger(__name__)
@@ -148,9 +149,7 @@ class _Gateway:
             if channel is not None:
                 channel.close()
             self._forwarders.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(tasks)
             _log.info("stopped; %s", self._metrics)
 
     async def _drain(self) -> None:
@@ -215,6 +214,16 @@ class _Gateway:
     def _fail(self, error: FatalError) -> None:
         if not self._failure.done():
             self._failure.set_exception(error)
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    """Cancel until all have ended: before Python 3.12 ``asyncio.wait_for``, with which aiomqtt
+    connects, loses a cancellation that comes with its result (python/cpython#86296).
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
 
 
 def _memory(state: State) -> Memory:
