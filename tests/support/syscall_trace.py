@@ -43,6 +43,7 @@ _LINE = re.compile(r"(\d+) +(.*)", re.DOTALL)  # short process ids are padded
 _RESUMED = re.compile(r"<\.\.\. \w+ resumed>(.*)", re.DOTALL)
 _WHOLE = re.compile(r"(\w+)\((.*)\) += (-?\d+|0x[0-9a-f]+|\?)(?: .*)?$", re.DOTALL)
 _UNFINISHED = " <unfinished ...>"
+_TRACER_PATIENCE_S = 60
 
 
 class UnreadableTraceError(Exception):
@@ -97,10 +98,17 @@ class TracedProcess:
         return self.process.wait(timeout_s)
 
     def close(self) -> None:
-        """Kill what still runs."""
+        """Kill what still runs: first the program, so that strace can write its last line whole."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            tracer = self.process.pid
+            children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text()
+            for child in children.split():
+                os.kill(int(child), signal.SIGKILL)
+            try:
+                self.process.wait(_TRACER_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(tracer, signal.SIGKILL)
+                self.process.wait()
         self._errors.close()
 
     def __enter__(self) -> Self:
