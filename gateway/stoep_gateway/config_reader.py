@@ -213,7 +213,7 @@ class Reader:
         if kind == "string_too_long":
             return f"{key} must have at most {context['max_length']} characters"
         if kind == "value_error":
-            return f"{key}: {context['error']}"
+            return f"{key or label}: {context['error']}"
         return f"{key}: {detail['msg']}"
 
     def _home(self, key: str) -> str:

@@ -97,6 +97,7 @@ class Pipeline:
         self._join_devices = {
             device.dev_eui: join.Device(device.dev_eui, device.join_eui, device.app_key)
             for device in registry.devices.values()
+            if device.app_key is not None
         }
         self._memory = memory
         self._monitor = monitor

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stoep_gateway.config import BayConfig, Config, ContainerConfig, DeviceConfig
+from stoep_gateway.config import Config
+from stoep_gateway.config_model import BayConfig, ContainerConfig, DeviceConfig
 
 __all__ = ["Bay", "Container", "Device", "Gateway", "Registry", "build"]
 
@@ -56,7 +57,7 @@ class Device:
     dev_eui_hex: str
     key: str
     join_eui: bytes
-    app_key: bytes = field(repr=False)
+    app_key: bytes | None = field(repr=False)
     asset: Container | Bay | None
     status_topic: str
     event_topic: str

@@ -72,4 +72,4 @@ def _window(region: Region, delay_s: int, freq_hz: int, dr: int) -> Window:
     sf, bw_hz = region.data_rate(dr)
     band = region.sub_band(freq_hz)
     power_dbm = region.max_eirp_dbm if band is None else band.max_eirp_dbm
-    return Window(delay_s * _SECOND_US, freq_hz, sf, bw_hz, power_dbm)
+    return Window(delay_s * _SECOND_US, freq_hz, sf, bw_hz, power_dbm, dr)

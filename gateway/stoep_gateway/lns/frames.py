@@ -33,6 +33,7 @@ class UplinkFrame:
     rssi_dbm: float
     snr_db: float
     received_ms: int
+    context: tuple[int, int] | None = None  # Basics Station's (xtime, rctx), echoed untouched
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +64,28 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """When and how a device listens: ``delay_us`` after the end of its uplink."""
+    """When and how a device listens: ``delay_us`` after the end of its uplink.
+
+    ``dr`` says the same as ``sf`` and ``bw_hz``, as the region's downlink data rate. A device of
+    Class C that listens all the time has one window with ``delay_us`` 0.
+    """
 
     delay_us: int
     freq_hz: int
     sf: int
     bw_hz: int
     power_dbm: int
+    dr: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Downlink:
-    """A frame for a device that has just been heard.
+    """A frame for a device.
 
-    ``windows`` in the order in which they open, ``receptions`` the best first: the first gateway
-    that accepts a window sends it.
+    ``windows`` in the order in which they open: the first gateway that accepts a window sends it.
+    ``receptions`` of the uplink that it answers, best first; with ``at_once`` (Class C) those of
+    the device's last uplink, which only say who is likely to reach it. ``priority``: the larger
+    goes first where not all can go.
     """
 
     downlink_id: int
@@ -86,11 +94,18 @@ class Downlink:
     phy_payload: bytes
     windows: tuple[Window, ...]
     receptions: tuple[UplinkFrame, ...]
+    at_once: bool = False
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """Ask one gateway to send at ``tmst_us`` of its counter, power as EIRP."""
+    """Ask one gateway to send, power as EIRP.
+
+    At ``tmst_us`` of its concentrator's counter, or ``at_once``. A Basics Station gets in its place
+    ``context`` of the reception and the window as delay and data rate; it may use ``fallback`` when
+    it misses ``window`` and tells so only by the frequency.
+    """
 
     downlink_id: int
     gateway_eui: bytes
@@ -100,13 +115,23 @@ class Transmit:
     bw_hz: int
     power_dbm: int
     phy_payload: bytes
+    dev_eui: bytes = b""
+    at_once: bool = False
+    priority: int = 0
+    context: tuple[int, int] | None = None
+    window: Window | None = None
+    fallback: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transmitted:
-    """What a gateway said about a ``Transmit``: accepted when ``error`` is empty."""
+    """What a gateway said about a ``Transmit``: accepted when ``error`` is empty.
+
+    ``used_fallback``: it went out in that window and not in the one asked for.
+    """
 
     downlink_id: int
     gateway_eui: bytes
     error: str
     warning: str = ""
+    used_fallback: bool = False

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stoep_gateway.assets.states import AssetState, ContainerState
-from stoep_gateway.config import Config, ContainerConfig, PlaceConfig, TruckConfig
+from stoep_gateway.config import Config
+from stoep_gateway.config_model import ContainerConfig, PlaceConfig, TruckConfig
 from stoep_gateway.insight import filling
 from stoep_gateway.planning import routing
 from stoep_gateway.planning.distances import Point, matrix_m

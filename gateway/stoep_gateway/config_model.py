@@ -1,0 +1,357 @@
+"""What may stand in the configuration files, table by table: types, bounds, defaults.
+
+`stoep_gateway.config` reads the files and checks what one table cannot know of another. Keys and
+passwords never appear in a message or a ``repr``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
+
+__all__ = [
+    "ASSET",
+    "AdrConfig",
+    "BasicsStationConfig",
+    "BayConfig",
+    "ContainerConfig",
+    "ControlConfig",
+    "DeviceConfig",
+    "GatewayConfig",
+    "GwmpConfig",
+    "Id",
+    "LorawanConfig",
+    "MqttConfig",
+    "PlaceConfig",
+    "PlanningConfig",
+    "SourceConfig",
+    "StoreConfig",
+    "TableModel",
+    "TruckConfig",
+    "identifier",
+]
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NOT_ID = re.compile(r"[^A-Za-z0-9._-]+")
+ASSET = re.compile(r"(container|bay)/(.+)", re.DOTALL)
+_NAME_OR_IPV4 = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?", re.ASCII)
+_IPV6 = re.compile(r"[0-9a-fA-F.]*(:[0-9a-fA-F.]*){2,}(%\w+)?", re.ASCII)
+_HOST_AND_PORT = re.compile(r"\w+://.*|[\w.-]+:[0-9]+")
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+def identifier(value: str) -> str:
+    """Return ``value`` if it may name a thing in a topic. Raises ``ValueError``."""
+    if _ID.fullmatch(value):
+        return value
+    better = _NOT_ID.sub("-", value).strip("-._")[:64]
+    hint = f' (did you mean "{better}"?)' if better else ""
+    raise ValueError(f"an id is 1 to 64 letters, digits, '.', '_' or '-'{hint}")
+
+
+def _hexadecimal(octets: int, what: str) -> BeforeValidator:
+    def decode(value: object) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        digits = re.sub(r"[\s:-]", "", value) if isinstance(value, str) else ""
+        try:
+            decoded = bytes.fromhex(digits)
+        except ValueError:
+            decoded = b""
+        if len(decoded) != octets:
+            raise ValueError(f"{what} is a string of {2 * octets} hexadecimal digits")
+        return decoded
+
+    return BeforeValidator(decode)
+
+
+def _beside_the_file(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("a path is a non-empty string")
+    folder: Path = info.context["folder"] if info.context else Path()
+    return folder / value
+
+
+def _host(value: str) -> str:
+    if _NAME_OR_IPV4.fullmatch(value) or _IPV6.fullmatch(value):
+        return value
+    if _HOST_AND_PORT.fullmatch(value):
+        raise ValueError('a host is a name or an address alone; its port belongs in "port"')
+    raise ValueError('a host is a name or an address, such as "127.0.0.1" or "broker.example.org"')
+
+
+def _clock_time(value: object) -> object:
+    match = _CLOCK_TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a time of day is written "HH:MM"')
+    return datetime.time(int(match[1]), int(match[2]))
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError(
+            'an address is written "192.0.2.7", a network "192.0.2.0/24", zeros behind the prefix'
+        ) from None
+    return value
+
+
+def _asset_reference(value: str) -> str:
+    match = ASSET.fullmatch(value)
+    if match is None:
+        raise ValueError('an asset is "container/ID" or "bay/ID"')
+    return value
+
+
+Id = Annotated[str, AfterValidator(identifier)]
+KeyOctets = Annotated[bytes, _hexadecimal(16, "a key")]
+Eui = Annotated[bytes, _hexadecimal(8, "an EUI")]
+NetId = Annotated[bytes, _hexadecimal(3, "a NetID")]
+DevAddr = Annotated[bytes, _hexadecimal(4, "a DevAddr")]
+Network = Annotated[str, AfterValidator(_network)]
+FilePath = Annotated[Path, BeforeValidator(_beside_the_file)]
+RegionName = Literal["EU868", "US915", "AU915", "AS923", "IN865"]
+TimeOfDay = Annotated[datetime.time, BeforeValidator(_clock_time)]
+AssetReference = Annotated[str, AfterValidator(_asset_reference)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Host = Annotated[Text, AfterValidator(_host)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
+
+
+class TableModel(BaseModel):
+    """One table of a configuration file: nothing is converted, nothing unknown passes."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class StoreConfig(TableModel):
+    """``[store]``: where readings, sessions and unsent messages are kept.
+
+    Keys in it are encrypted with the one in ``key_file``; without it that is systemd's credential
+    ``stoep-key``, or else a file beside the database, made at the first start.
+    """
+
+    path: FilePath = Field(default="stoep.db", validate_default=True)
+    key_file: FilePath | None = None
+
+
+class ControlConfig(TableModel):
+    """``[control]``: the socket over which ``stoep device`` and ``stoep plan`` reach the gateway.
+
+    Without ``path`` it is ``control.sock`` in systemd's runtime directory, or else beside the
+    database. ``group`` may use it besides the gateway's own user.
+    """
+
+    path: FilePath | None = None
+    group: Id | None = None
+
+
+class MqttConfig(TableModel):
+    """``[mqtt]``: the broker that messages are published to."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 1883
+    client_id: Id | None = None
+    username: Text | None = None
+    password_file: FilePath | None = None
+    keepalive_s: int = Field(default=60, ge=5, le=3600)
+
+
+class GwmpConfig(TableModel):
+    """``[gwmp]``: the UDP port that packet forwarders send to; port 0 lets the system choose.
+
+    A gateway may send ``datagrams_per_s`` for long, and ``burst`` at once.
+    """
+
+    bind: Host = "127.0.0.1"
+    port: int = Field(default=1700, ge=0, le=65535)
+    datagrams_per_s: int = Field(default=500, ge=1, le=100_000)
+    burst: int = Field(default=1000, ge=1, le=1_000_000)
+
+
+class BasicsStationConfig(TableModel):
+    """``[basics_station]``: the WebSocket port of the LNS protocol; no table, no port.
+
+    With ``tls_cert`` and ``tls_key`` it is wss; with ``client_ca`` too, a station has to show a
+    certificate of that authority whose common name is its EUI.
+    """
+
+    bind: Host = "127.0.0.1"
+    port: int = Field(default=3001, ge=0, le=65535)
+    tls_cert: FilePath | None = None
+    tls_key: FilePath | None = None
+    client_ca: FilePath | None = None
+
+
+class LorawanConfig(TableModel):
+    """``[lorawan]``: the network server's settings."""
+
+    region: RegionName = "EU868"
+    net_id: NetId = b"\x00\x00\x13"
+    dedup_window_ms: int = Field(default=200, ge=0, le=2000)
+    rx1_delay_s: int = Field(default=1, ge=1, le=15)
+    rx1_dr_offset: int = Field(default=0, ge=0, le=7)
+    sub_band: int = Field(default=2, ge=1, le=8)  # of US915 and AU915: the eight channels in use
+
+
+class AdrConfig(TableModel):
+    """``[adr]``: how the network server steers devices that ask for it."""
+
+    enabled: bool = True
+    margin_db: float = Field(default=10, ge=0, le=30)
+    min_dr: int = Field(default=0, ge=0, le=15)
+    max_dr: int = Field(default=5, ge=0, le=15)
+
+
+class PlanningConfig(TableModel):
+    """``[planning]``: the daily round; absent means that none is planned."""
+
+    enabled: bool = True
+    at: TimeOfDay = datetime.time(6, 0)
+    threshold_pct: float = Field(default=80, gt=0, le=100)
+    distances: FilePath | None = None
+    detour_factor: float = Field(default=1.35, ge=1, le=5)
+    speed_kmh: float = Field(default=30, gt=0, le=120)
+    service_min: float = Field(default=8, ge=0, le=240)
+    iterations: int = Field(default=1000, ge=1, le=1_000_000)
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+
+class GatewayConfig(TableModel):
+    """``[[gateway]]``: one packet forwarder; only those listed are listened to.
+
+    ``addresses`` are the only ones that its datagrams may come from, if there are any;
+    ``token_file`` holds the ``Authorization`` header that a Basics Station has to send;
+    ``antenna_gain_dbi``, less the cable's loss, is taken off the power that it is told to use.
+    """
+
+    id: Id
+    eui: Eui
+    lat: Latitude | None = None
+    lon: Longitude | None = None
+    addresses: list[Network] = []
+    token_file: FilePath | None = None
+    antenna_gain_dbi: float = Field(default=0, ge=-10, le=30)
+
+
+class DeviceConfig(TableModel):
+    """``[[device]]``: one sensor board, its keys and the container or bay it stands for.
+
+    It joins with ``app_key``, or was personalised with ``dev_addr`` and two session keys (ABP), or
+    belongs to another network server, the ``source``. ``lorawan`` is the version it follows: from
+    1.0.4 on a DevNonce has to be larger than the last.
+    """
+
+    dev_eui: Eui
+    join_eui: Eui = bytes(8)
+    app_key: KeyOctets | None = Field(default=None, repr=False)
+    dev_addr: DevAddr | None = None
+    nwk_s_key: KeyOctets | None = Field(default=None, repr=False)
+    app_s_key: KeyOctets | None = Field(default=None, repr=False)
+    source: Id | None = None
+    lorawan: Literal["1.0.2", "1.0.3", "1.0.4"] = "1.0.3"
+    device_class: Literal["A", "C"] = "A"
+    adr: bool = True
+    enabled: bool = True
+    name: Text | None = None
+    asset: AssetReference | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        abp = (self.dev_addr, self.nwk_s_key, self.app_s_key)
+        personalised = [part for part in abp if part is not None]
+        ways = (self.app_key is not None) + bool(personalised) + (self.source is not None)
+        if ways != 1 or len(personalised) not in (0, 3):
+            raise ValueError(
+                'a device has "app_key" (it joins), or all of "dev_addr", "nwk_s_key" and'
+                ' "app_s_key" (ABP), or "source" (another network server\'s)'
+            )
+        return self
+
+
+class SourceConfig(TableModel):
+    """``[[source]]``: another network server, whose uplinks come over its MQTT broker.
+
+    ``application`` is ChirpStack's application id, or The Things Stack's ``app@tenant``.
+    """
+
+    id: Id
+    kind: Literal["chirpstack", "the_things_stack"]
+    application: Text
+    host: Host = "127.0.0.1"
+    port: Port = 1883
+    username: Text | None = None
+    password_file: FilePath | None = None
+    tls: bool = False
+    ca_file: FilePath | None = None
+
+
+class ContainerConfig(TableModel):
+    """``[[container]]``: a bin; the sensor looks down on the waste from the lid.
+
+    ``depth_mm`` is the distance from the sensor to the floor (0 %), ``full_mm`` to the level that
+    counts as 100 %; ``distance_index`` is its id in the table of road distances.
+    """
+
+    id: Id
+    name: Text | None = None
+    lat: Latitude
+    lon: Longitude
+    kind: Id = "container"
+    fraction: Id = "residual"
+    capacity_l: int = Field(gt=0, le=100_000)
+    depth_mm: int = Field(gt=0, le=20_000)
+    full_mm: int = Field(default=0, ge=0, le=20_000)
+    distance_index: int | None = None
+
+
+class BayConfig(TableModel):
+    """``[[bay]]``: a parking bay."""
+
+    id: Id
+    name: Text | None = None
+    street: Text
+    lat: Latitude
+    lon: Longitude
+
+
+class PlaceConfig(TableModel):
+    """``[[place]]``: a yard where trucks stand, or a site where they unload."""
+
+    id: Id
+    name: Text | None = None
+    kind: Literal["depot", "disposal"]
+    lat: Latitude
+    lon: Longitude
+    distance_index: int | None = None
+
+
+class TruckConfig(TableModel):
+    """``[[truck]]``: starts and ends at ``depot``, unloads at ``disposal`` whenever it is full.
+
+    ``compaction`` is how many litres of loose waste go into one litre of the truck.
+    """
+
+    id: Id
+    capacity_l: int = Field(gt=0, le=1_000_000)
+    depot: Id
+    disposal: Id
+    shift_h: float = Field(default=8, gt=0, le=24)
+    unload_min: float = Field(default=15, ge=0, le=240)
+    compaction: float = Field(default=1, ge=1, le=20)
