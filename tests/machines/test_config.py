@@ -106,8 +106,10 @@ SECTIONS = [
     ),
     (
         '[lorawan]\nregion = "EU869"',
-        'stoep.toml:16: region must be "EU868" or "US915" or "AU915" or "AS923" or "IN865"'
-        ' (did you mean "EU868"?)',
+        (
+            'stoep.toml:16: region must be "EU868" or "US915" or "AU915" or "AS923" or "IN865"'
+            ' (did you mean "EU868"?)'
+        ),
     ),
     (
         '[lorawan]\nregion = "Moon"',
@@ -356,8 +358,10 @@ def test_all_mistakes_of_all_files_in_the_order_of_their_lines(tmp_path: Path) -
         'stoep.toml:2: "street.toml" is listed twice',
         "stoep.toml:4: port must be at most 65535, not 70000",
         'stoep.toml:5: unknown key "bnid" in [gwmp] (did you mean "bind"?)',
-        'stoep.toml:6: [[device]]: a device has "app_key" (it joins), or all of "dev_addr",'
-        ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)',
+        (
+            'stoep.toml:6: [[device]]: a device has "app_key" (it joins), or all of "dev_addr",'
+            ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)'
+        ),
         'stoep.toml:8: asset "container/b" is not an asset (did you mean "container/a"?)',
         "street.toml:9: capacity_l must be greater than 0, not 0",
         'street.toml:12: "mqtt" belongs in the main file',
