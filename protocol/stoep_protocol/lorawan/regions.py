@@ -44,7 +44,8 @@ class SubBand:
 class Region:
     """The rules of one region; `EU868` and `US915` are its instances.
 
-    `channels` is how many uplink channels a device can hold. Methods that take a data rate or a
+    `channels` is how many uplink channels a device can hold; `has_fixed_channels`: they are laid
+    down, and networks choose among them by masks alone. Methods that take a data rate or a
     frequency from outside raise `DecodeError("range")` for one that the region does not have.
     """
 
@@ -55,6 +56,7 @@ class Region:
         "channels",
         "default_channels_hz",
         "extra_channels_hz",
+        "has_fixed_channels",
         "high_hz",
         "low_hz",
         "max_eirp_dbm",
@@ -94,6 +96,7 @@ class Region:
         self.max_eirp_dbm = max_eirp_dbm
         self.max_tx_power = max_tx_power
         self.cf_list_type = cf_list_type
+        self.has_fixed_channels = cf_list_type == _CF_LIST_MASKS
         self.sub_bands = sub_bands
 
     def data_rate(self, dr: int) -> "tuple[int, int]":
@@ -120,6 +123,10 @@ class Region:
         if 0 <= dr < len(self._max_payload) and self._max_payload[dr]:
             return self._max_payload[dr]
         raise DecodeError(RANGE, "%s has no data rate %d" % (self.name, dr))
+
+    def dr_range(self, index: int) -> "tuple[int, int]":
+        """Return the lowest and highest data rate of an uplink channel as a region defines it."""
+        raise NotImplementedError
 
     def in_band(self, freq_hz: int) -> bool:
         """Whether a channel may lie here; between sub-bands none may."""
@@ -198,6 +205,9 @@ class Region:
 class _Eu868(Region):
     __slots__ = ()
 
+    def dr_range(self, index: int) -> "tuple[int, int]":
+        return 0, 5
+
     def rx1(self, freq_hz: int, dr: int, rx1_dr_offset: int) -> "tuple[int, int]":
         if not 0 <= rx1_dr_offset <= self.max_rx1_dr_offset:
             raise DecodeError(RANGE, "RX1DROffset %d" % rx1_dr_offset)
@@ -214,6 +224,9 @@ class _Eu868(Region):
 
 class _Us915(Region):
     __slots__ = ()
+
+    def dr_range(self, index: int) -> "tuple[int, int]":
+        return (0, 3) if index < 64 else (4, 4)
 
     def rx1(self, freq_hz: int, dr: int, rx1_dr_offset: int) -> "tuple[int, int]":
         if not 0 <= rx1_dr_offset <= self.max_rx1_dr_offset or not 0 <= dr <= 4:
@@ -260,6 +273,11 @@ def encode_frequency(freq_hz: int) -> bytes:
 def decode_frequency(data: bytes) -> int:
     """Return the Hz that three octets stand for."""
     return (data[0] | data[1] << 8 | data[2] << 16) * _FREQUENCY_STEP_HZ
+
+
+def by_name(name: str) -> Region:
+    """Return the region of this name. Raises `KeyError`."""
+    return {"EU868": EU868, "US915": US915}[name]
 
 
 EU868 = _Eu868(
