@@ -1,6 +1,7 @@
-"""The registry view: what the configuration says, arranged for one dict look-up per uplink.
+"""The registry view: what the configuration and the store say, one dict look-up per uplink away.
 
-Topics and the fields that never change are built once per asset here. Pure.
+Topics and the fields that never change are built once per asset and device here. Devices come and
+go while the gateway runs; whoever changes them makes the change durable first. Pure.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BayConfig, ContainerConfig, DeviceConfig
 
-__all__ = ["Bay", "Container", "Device", "Gateway", "Registry", "build"]
+__all__ = ["Bay", "Container", "Device", "Gateway", "Managed", "Registry", "build"]
 
 TOPIC_ROOT = "stoep/v1"
+
+Managed = Literal["file", "store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,12 @@ class Bay:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A sensor board with its root key, and the asset it stands for, if any.
+    """A sensor board, its keys, and the asset it stands for, if any.
 
-    ``key`` is "device/DEV_EUI", under which its own state is kept.
+    It joins with ``app_key``, or has ``dev_addr`` and both session keys (ABP), or belongs to
+    another network server, the ``source``. One that is not ``enabled`` is neither heard nor
+    answered. ``managed`` says who may change it: the configuration "file", or `stoep device`
+    ("store"). ``key`` is "device/DEV_EUI", under which its own state is kept.
     """
 
     dev_eui: bytes
@@ -62,6 +69,18 @@ class Device:
     status_topic: str
     event_topic: str
     fixed_json: str
+    name: str | None = None
+    dev_addr: int | None = None
+    nwk_s_key: bytes | None = field(default=None, repr=False)
+    app_s_key: bytes | None = field(default=None, repr=False)
+    source: str | None = None
+    lorawan: str = "1.0.3"
+    device_class: str = "A"
+    adr: bool = True
+    enabled: bool = True
+    managed: Managed = "file"
+    created_utc_ms: int = 0
+    changed_utc_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +93,76 @@ class Gateway:
     fixed_json: str
 
 
-@dataclass(frozen=True, slots=True)
 class Registry:
     """All of a site; devices and gateways by EUI (8 bytes, big-endian), assets by key."""
 
-    site: str
-    devices: Mapping[bytes, Device]
-    gateways: Mapping[bytes, Gateway]
-    assets: Mapping[str, Container | Bay]
+    def __init__(
+        self, site: str, gateways: Mapping[bytes, Gateway], assets: Mapping[str, Container | Bay]
+    ) -> None:
+        self.site = site
+        self.gateways = gateways
+        self.assets = assets
+        self.devices: dict[bytes, Device] = {}
+        self._root = f"{TOPIC_ROOT}/{site}"
+        self._by_asset: dict[str, Device] = {}
+
+    def put(
+        self,
+        spec: DeviceConfig,
+        managed: Managed,
+        created_utc_ms: int = 0,
+        changed_utc_ms: int = 0,
+    ) -> Device:
+        """Add a device, or replace the one of the same DevEUI; return its view.
+
+        An asset that is not there any more leaves the device without one.
+        """
+        self.remove(spec.dev_eui)
+        dev_eui = spec.dev_eui.hex()
+        asset = None if spec.asset is None else self.assets.get(spec.asset)
+        device = Device(
+            dev_eui=spec.dev_eui,
+            dev_eui_hex=dev_eui,
+            key=f"device/{dev_eui}",
+            join_eui=spec.join_eui,
+            app_key=spec.app_key,
+            asset=asset,
+            status_topic=f"{self._root}/device/{dev_eui}/status",
+            event_topic=f"{self._root}/device/{dev_eui}/event",
+            fixed_json=_members(
+                {
+                    "dev_eui": dev_eui,
+                    "name": spec.name or dev_eui,
+                    "asset": None if asset is None else asset.key,
+                }
+            ),
+            name=spec.name,
+            dev_addr=None if spec.dev_addr is None else int.from_bytes(spec.dev_addr, "big"),
+            nwk_s_key=spec.nwk_s_key,
+            app_s_key=spec.app_s_key,
+            source=spec.source,
+            lorawan=spec.lorawan,
+            device_class=spec.device_class,
+            adr=spec.adr,
+            enabled=spec.enabled,
+            managed=managed,
+            created_utc_ms=created_utc_ms,
+            changed_utc_ms=changed_utc_ms,
+        )
+        self.devices[device.dev_eui] = device
+        if asset is not None:
+            self._by_asset[asset.key] = device
+        return device
+
+    def remove(self, dev_eui: bytes) -> None:
+        """Forget a device, if it is there."""
+        device = self.devices.pop(dev_eui, None)
+        if device is not None and device.asset is not None:
+            self._by_asset.pop(device.asset.key, None)
+
+    def device_of(self, asset: str) -> Device | None:
+        """Return the device that stands for an asset, "container/ID" or "bay/ID"."""
+        return self._by_asset.get(asset)
 
 
 def build(config: Config) -> Registry:
@@ -93,9 +174,8 @@ def build(config: Config) -> Registry:
         assets[view.key] = view
     for bay in config.bays:
         assets[f"bay/{bay.id}"] = _bay(root, bay)
-    return Registry(
+    registry = Registry(
         config.site,
-        {device.dev_eui: _device(root, device, assets) for device in config.devices},
         {
             gateway.eui: Gateway(
                 gateway.id,
@@ -114,6 +194,9 @@ def build(config: Config) -> Registry:
         },
         assets,
     )
+    for device in config.devices:
+        registry.put(device, "file")
+    return registry
 
 
 def _members(values: Mapping[str, object]) -> str:
@@ -163,22 +246,5 @@ def _bay(root: str, bay: BayConfig) -> Bay:
                 "lat": bay.lat,
                 "lon": bay.lon,
             }
-        ),
-    )
-
-
-def _device(root: str, device: DeviceConfig, assets: Mapping[str, Container | Bay]) -> Device:
-    dev_eui = device.dev_eui.hex()
-    return Device(
-        dev_eui=device.dev_eui,
-        dev_eui_hex=dev_eui,
-        key=f"device/{dev_eui}",
-        join_eui=device.join_eui,
-        app_key=device.app_key,
-        asset=None if device.asset is None else assets[device.asset],
-        status_topic=f"{root}/device/{dev_eui}/status",
-        event_topic=f"{root}/device/{dev_eui}/event",
-        fixed_json=_members(
-            {"dev_eui": dev_eui, "name": device.name or dev_eui, "asset": device.asset}
         ),
     )
