@@ -1,7 +1,9 @@
 """The GWMP server's machine: what each datagram causes, and what no datagram can cause."""
 
 import base64
+import itertools
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,16 @@ def test_a_reception_that_is_none(server, change, reason):
     assert isinstance(ack, SendDatagram)
     assert rejected.reason == reason
     assert rejected.gateway_eui == EUI
+
+
+def test_no_field_can_cost_more_memory_than_its_datagram(server):
+    values = ["8" * 4000, [1] * 2000, 10**300]
+    tracemalloc.start()
+    for name, value in itertools.product(RXPK, values):
+        server.handle(push({"rxpk": [RXPK | {name: value}]}), 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize("missing", ["tmst", "freq", "datr", "rssi", "lsnr", "data"])

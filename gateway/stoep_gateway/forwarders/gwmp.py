@@ -295,7 +295,7 @@ def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
             return Rejected("rxpk_modulation", ascii(rxpk["datr"])[:20], eui)
         text = rxpk["data"]
         phy_payload = a2b_base64(text + "===="[len(text) % 4 or 4 :], strict_mode=True)
-        freq_hz = round(rxpk["freq"] * 1_000_000)
+        freq_hz = round(rxpk["freq"] * 1e6)  # an int would make gigabytes of a long text
         tmst_us = rxpk["tmst"]
         rssi_dbm = float(rxpk["rssi"])
         snr_db = float(rxpk["lsnr"])
