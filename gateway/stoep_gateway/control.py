@@ -1,0 +1,208 @@
+"""The control socket: how commands on this machine reach the running gateway.
+
+One JSON object a line in, one a line out::
+
+    → {"command": "device.disable", "dev_eui": "70b3d57ed0000001"}
+    ← {"ok": true}
+    ← {"error": "no device 70b3d57ed0000001", "hint": "stoep device list"}
+
+Whoever may open the socket may do everything: its mode is 0660, and its group the configured one.
+An answer comes once the change is durable. No value of a request is logged: it may be a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from stoep_gateway.config import Config
+from stoep_gateway.control_client import address
+from stoep_gateway.errors import FatalError, GatewayError
+
+__all__ = ["MAX_REQUEST_OCTETS", "CommandRefused", "ControlServer", "Handler", "socket_path"]
+
+MAX_REQUEST_OCTETS = 8 * 1024 * 1024  # ten thousand devices, twice over
+_MAX_CLIENTS = 16
+_IDLE_S = 60.0  # for a request to come, and for an answer to be taken
+_RUNTIME_NAME = "control.sock"
+
+_log = logging.getLogger(__name__)
+
+Request = Mapping[str, Any]
+Handler = Callable[[Request], Awaitable[dict[str, Any]] | dict[str, Any]]
+
+
+class CommandRefused(GatewayError):  # noqa: N818 (it says the situation, as its siblings do)
+    """A command that cannot be done: what is wrong, what helps, and more for a program to read."""
+
+    def __init__(self, error: str, hint: str = "", **details: Any) -> None:
+        super().__init__(error)
+        self.answer = {"error": error, **({"hint": hint} if hint else {}), **details}
+
+
+def socket_path(config: Config, environ: Mapping[str, str]) -> Path:
+    """Return where the socket is: as configured, in systemd's folder, or beside the database."""
+    if config.control.path is not None:
+        return config.control.path
+    runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if runtime:
+        return Path(runtime) / _RUNTIME_NAME
+    return config.store.path.with_name(config.store.path.name + ".sock")
+
+
+class ControlServer:
+    """Answers commands; each part of the gateway registers its own."""
+
+    def __init__(self, path: Path, group: str | None = None) -> None:
+        self._path = path
+        self._group = group
+        self._handlers: dict[str, Handler] = {}
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
+        self._inode = 0
+
+    def register(self, name: str, handler: Handler) -> None:
+        """Let ``handler`` answer the command ``name``, such as "device.add".
+
+        It gets the whole request and returns the members of the answer beside ``"ok": true``; what
+        it cannot do it says with `CommandRefused`.
+        """
+        assert name not in self._handlers, name
+        self._handlers[name] = handler
+
+    async def open(self) -> None:
+        """Listen. Raises `FatalError`."""
+        listener = _bind(self._path, self._group)
+        self._inode = self._path.stat().st_ino
+        self._server = await asyncio.start_unix_server(
+            self._serve, sock=listener, limit=MAX_REQUEST_OCTETS
+        )
+
+    async def close(self) -> None:
+        """End the answers under way and remove the socket."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        clients = list(self._clients)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+        _remove(self._path, self._inode)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            if len(self._clients) > _MAX_CLIENTS:
+                await _send(writer, {"error": "too many commands at once", "hint": "try again"})
+                return
+            while (line := await _receive(reader, writer)) is not None:
+                await _send(writer, await self._answer(line))
+        except (OSError, TimeoutError):  # it went away, or hangs
+            pass
+        finally:
+            self._clients.discard(task)
+            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return {"error": "a request is one line of JSON"}
+        if not isinstance(request, dict) or not isinstance(request.get("command"), str):
+            return {"error": 'a request is a JSON object with "command"'}
+        name = request["command"]
+        handler = self._handlers.get(name)
+        if handler is None:
+            return {
+                "error": "this gateway does not know that command",
+                "hint": "are the command and the running gateway of one version?",
+            }
+        try:
+            answer = handler(request)
+            if not isinstance(answer, dict):
+                answer = await answer
+        except CommandRefused as refused:
+            return refused.answer
+        except Exception:  # noqa: BLE001 (a command must not stop a network server)
+            _log.exception("%s has failed", name)
+            return {"error": "internal error", "hint": "the gateway's log says more"}
+        return {"ok": True, **answer}
+
+
+async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes | None:
+    try:
+        async with asyncio.timeout(_IDLE_S):
+            line = await reader.readline()
+    except ValueError:
+        await _send(writer, {"error": f"a request is at most {MAX_REQUEST_OCTETS} octets"})
+        return None
+    return line or None
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
+    writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
+    async with asyncio.timeout(_IDLE_S):
+        await writer.drain()
+
+
+def _bind(path: Path, group: str | None) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        # Before bind: nobody else may open it even for a moment. Linux takes the mode from here.
+        os.fchmod(listener.fileno(), 0o600)
+        with address(path) as name:
+            listener.bind(name)
+        if group is not None:
+            shutil.chown(path, group=group)
+        path.chmod(0o660)
+    except LookupError:
+        listener.close()
+        path.unlink(missing_ok=True)
+        raise FatalError(f'{path}: there is no group "{group}" ([control] group)') from None
+    except OSError as error:
+        listener.close()
+        hint = ""
+        if error.errno in (errno.ENOENT, errno.EACCES, errno.EROFS):
+            hint = "; its folder must be there, and the gateway's user may write to it"
+        elif error.errno == errno.EPERM:
+            hint = f'; the gateway\'s user must be in the group "{group}" ([control] group)'
+        raise FatalError(f"{path}: the control socket: {error.strerror}{hint}") from error
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket of a gateway that was killed. Raises `FatalError` if one answers there."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise FatalError(f"{path}: is no socket; choose another [control] path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, address(path) as name:
+        probe.settimeout(1)
+        try:
+            probe.connect(name)
+        except ConnectionRefusedError:
+            path.unlink()
+        except OSError as error:
+            raise FatalError(f"{path}: the control socket: {error.strerror}") from error
+        else:
+            raise FatalError(f"{path}: another gateway answers there; choose a [control] path")
+
+
+def _remove(path: Path, inode: int) -> None:
+    try:
+        if path.stat().st_ino == inode:  # and no other gateway's by now
+            path.unlink()
+    except OSError as error:
+        _log.debug("%s: %s", path, error)
