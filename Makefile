@@ -31,8 +31,13 @@ bench: .venv/test
 	@if [ -n "$(B)" ]; then $(BIN)/python bench/$(B).py $(ARGS); else \
 	  for b in bench/[a-z]*.py; do $(BIN)/python $$b || exit 1; done; fi
 
+# make fuzz             1 000 000 inputs and more, of everything that strangers can send
+# make fuzz ARGS="--inputs 50000 gwmp"
+fuzz: .venv/fuzz
+	$(BIN)/python fuzz/run.py $(ARGS)
+
 clean:
-	rm -rf .venv .stubs tests/oracles/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .stubs .fuzz tests/oracles/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- what the targets above stand on ---------------------------------------------------------
 
@@ -49,6 +54,10 @@ clean:
 .venv/test: .venv/pyvenv.cfg pyproject.toml
 	$(PIP) install --editable '.[test]'
 	@touch $@ .venv/demo
+
+.venv/fuzz: .venv/test
+	$(PIP) install --editable '.[fuzz]'
+	@touch $@
 
 # The wheel is tried in an empty environment without asking the registry: what it needs lies here.
 .venv/wheelhouse/ready: .venv/test
