@@ -225,7 +225,7 @@ class App:
         board = self._board
         config = board.config
         self._mac = Mac(
-            getattr(regions, config["region"]),
+            regions.by_name(config["region"]),
             self.session,
             lambda octets: Key(board.new_aes(octets)),
             board.random,

@@ -445,7 +445,7 @@ def test_event_that_a_state_does_not_know_changes_nothing():
 
 
 def test_us915_joins_and_sends_on_the_channels_it_is_given():
-    us915 = regions.US915
+    us915 = regions.by_name("US915")
     network = Network()
     mac = m.Mac(us915, Session(), new_key, lambda n: n - 1, JOIN_EUI, DEV_EUI, APP_KEY)
     transmit = first(mac.handle((m.JOIN,), 0), m.TRANSMIT)

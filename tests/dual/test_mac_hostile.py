@@ -121,7 +121,8 @@ def test_more_answers_than_an_uplink_holds_are_left_out_whole():
 
 
 def test_answers_that_do_not_fit_beside_a_payload_go_in_the_next_uplink():
-    network_mac = m.Mac(regions.US915, Session(), new_key, lambda n: 0, JOIN_EUI, DEV_EUI, APP_KEY)
+    us915 = regions.by_name("US915")
+    network_mac = m.Mac(us915, Session(), new_key, lambda n: 0, JOIN_EUI, DEV_EUI, APP_KEY)
     session = network_mac.session
     session.joined = 1
     session.ch_mask = 0xFF

@@ -13,12 +13,13 @@ from lorawan_keys import new_key
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import crypto, frames, mac_commands
 from stoep_protocol.lorawan.airtime import time_on_air_us
-from stoep_protocol.lorawan.regions import EU868, US915, Region
+from stoep_protocol.lorawan.regions import EU868, Region, by_name
 
 keys = st.binary(min_size=16, max_size=16)
 u16 = st.integers(0, 0xFFFF)
 u32 = st.integers(0, 0xFFFFFFFF)
 directions = st.sampled_from([crypto.UP, crypto.DOWN])
+US915 = by_name("US915")
 regions = st.sampled_from([EU868, US915])
 
 

@@ -87,8 +87,9 @@ def link_adr_masks(
     """Return the shortest block of LinkADRReq that leads to a plan, as ``(ch_mask, ch_mask_cntl)``.
 
     ``current`` is the bitmap that the device uses now, ``channels`` the one it is to use, by
-    default the plan's: for a device that lacks some of them, the part that it has. There is always one at least, since every LinkADRReq carries a mask: with nothing to
-    change it says again what is. Raises ``ValueError`` for no channel at all.
+    default the plan's: for a device that lacks some of them, the part that it has. There is one
+    request at least, since each carries a mask: with nothing to change it says again what is.
+    Raises ``ValueError`` for no channel at all.
     """
     target = plan.mask if channels is None else channels
     if not target:
