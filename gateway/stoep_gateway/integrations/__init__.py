@@ -1,0 +1,1 @@
+"""Other network servers as sources of uplinks and sinks of downlinks."""
