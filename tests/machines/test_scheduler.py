@@ -23,8 +23,20 @@ def refused(order: Transmit, error: str = "COLLISION_PACKET") -> Transmitted:
 
 
 def test_rx1_is_a_delay_after_the_uplink_on_its_channel_and_rate():
-    (order,) = Scheduler().handle(make(), UPLINK_MS + 210)
-    assert order == Transmit(1, GATEWAY, 2_000_000, 868_100_000, 7, 125_000, 16, b"down")
+    sent = make()
+    (order,) = Scheduler().handle(sent, UPLINK_MS + 210)
+    assert order == Transmit(
+        1,
+        GATEWAY,
+        2_000_000,
+        868_100_000,
+        7,
+        125_000,
+        16,
+        b"down",
+        dev_eui=DEV_EUI,
+        window=sent.windows[0],
+    )
 
 
 def test_the_concentrators_counter_wraps():
@@ -38,7 +50,7 @@ def test_an_accepted_downlink_is_sent():
     sent = make()
     scheduler.handle(sent, UPLINK_MS)
     accepted = Transmitted(1, GATEWAY, "")
-    assert scheduler.handle(accepted, UPLINK_MS + 5) == [DownlinkEnded(sent, "sent")]
+    assert scheduler.handle(accepted, UPLINK_MS + 5) == [DownlinkEnded(sent, "sent", GATEWAY, 0)]
     assert scheduler.handle(accepted, UPLINK_MS + 6) == []
 
 
@@ -47,9 +59,10 @@ def test_rx2_after_a_refusal():
     sent = make()
     (order,) = scheduler.handle(sent, UPLINK_MS)
     (second,) = scheduler.handle(refused(order), UPLINK_MS + 300)
-    assert second == Transmit(1, GATEWAY, 3_000_000, 869_525_000, 12, 125_000, 29, b"down")
+    assert (second.tmst_us, second.freq_hz, second.sf) == (3_000_000, 869_525_000, 12)
+    assert (second.power_dbm, second.window) == (29, sent.windows[1])
     ended = scheduler.handle(refused(second, "TOO_LATE"), UPLINK_MS + 310)
-    assert ended == [DownlinkEnded(sent, "TOO_LATE")]
+    assert ended == [DownlinkEnded(sent, "COLLISION_PACKET")]
 
 
 def test_the_next_best_gateway_is_asked_before_rx2():
@@ -111,7 +124,7 @@ def test_a_gateway_that_says_nothing_may_have_sent_it():
     sent = make()
     (order,) = scheduler.handle(sent, UPLINK_MS)
     ended = scheduler.handle(refused(order, "NO_TX_ACK"), UPLINK_MS + 100)
-    assert ended == [DownlinkEnded(sent, "NO_TX_ACK")]
+    assert ended == [DownlinkEnded(sent, "NO_TX_ACK", GATEWAY)]
 
 
 def test_settings_of_the_join_accept_shift_both_windows():
@@ -132,8 +145,9 @@ def test_a_joining_device_knows_no_settings_yet():
 def test_downlinks_do_not_disturb_each_other():
     scheduler = Scheduler()
     (first,) = scheduler.handle(make(downlink_id=1), UPLINK_MS)
-    (second,) = scheduler.handle(make(downlink_id=2), UPLINK_MS)
+    later = reception(b"up", at=UPLINK_MS, tmst_us=1_100_000)
+    (second,) = scheduler.handle(make(later, downlink_id=2), UPLINK_MS)
     assert scheduler.handle(Transmitted(2, GATEWAY, ""), UPLINK_MS)[0].outcome == "sent"
     (again,) = scheduler.handle(refused(first), UPLINK_MS)
-    assert again.downlink_id == 1
-    assert second.downlink_id == 2
+    assert (first.freq_hz, second.freq_hz) == (868_100_000, 868_100_000)
+    assert (again.downlink_id, again.freq_hz) == (1, 869_525_000)
