@@ -1,44 +1,149 @@
-"""Answers to what a device may ask by MAC command (LoRaWAN 1.0.3, 5.1; 1.0.4, 5.11). Pure."""
+"""MAC commands of one uplink: what the device asked, what it answered, what to ask it. Pure.
+
+Sections are those of LoRaWAN 1.0.3, 5.
+"""
 
 from __future__ import annotations
 
-from stoep_protocol.lorawan import mac_commands
+from dataclasses import dataclass
+
+from stoep_protocol.lorawan import mac_commands as mc
 from stoep_protocol.lorawan.crypto import DOWN, UP
 
+from stoep_gateway.lns import adr, mac_state
+from stoep_gateway.lns.adr import SNR_FLOOR_DB, AdrSettings, History
 from stoep_gateway.lns.frames import UplinkFrameSet
+from stoep_gateway.lns.mac_state import Block, MacEvent, MacState, Target
 
-__all__ = ["answer", "link_margin_db"]
+__all__ = ["MAX_F_OPTS", "Heard", "Turn", "answer", "hear", "link_margin_db", "pack"]
 
-# Signal to noise at which a spreading factor is just demodulated: SX1301 data sheet, table 2.
-_SNR_FLOOR_DB = {5: -2.5, 6: -5.0, 7: -7.5, 8: -10.0, 9: -12.5, 10: -15.0, 11: -17.5, 12: -20.0}
+MAX_F_OPTS = 15
 _GPS_EPOCH_UTC_S = 315_964_800  # 1980-01-06
 _LEAP_S = 18  # GPS ahead of UTC since 2017, no further leap second announced
-_MAX_F_OPTS = 15
 _MAX_MARGIN_DB = 254
+_STICKY = mac_state.STICKY
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A new data uplink. ``commands``: its FOpts, or its plain payload on port 0."""
+
+    frame_set: UplinkFrameSet
+    f_cnt_up: int
+    dr: int
+    adr: bool
+    confirmed: bool
+    commands: bytes
+    received_utc_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What an uplink calls for.
+
+    ``state`` is the very same object as before when nothing has changed; its receive windows are
+    those that the device now has. ``answers`` are octets, one item a command; ``requests`` are due
+    as ``pack`` has room. ``due``: worth a downlink of its own.
+    """
+
+    state: MacState
+    answers: tuple[bytes, ...]
+    requests: tuple[Block, ...]
+    events: tuple[MacEvent, ...]
+    due: bool
+
+
+def hear(
+    state: MacState,
+    history: History,
+    target: Target,
+    settings: AdrSettings | None,
+    heard: Heard,
+) -> Turn:
+    """Take a new uplink (not a repeated one): ``history`` is changed, all else is returned.
+
+    ``settings`` None: this device is not steered, whatever it asks for.
+    """
+    commands: Block = ()
+    answers: tuple[bytes, ...] = ()
+    events: tuple[MacEvent, ...] = ()
+    repeated: frozenset[int] = frozenset()
+    confirms = False
+    now = heard.received_utc_ms
+    if heard.commands:
+        commands = mc.decode(UP, heard.commands)[0]
+        answers = _answers(commands, heard.frame_set, now)
+        before = {asked.block[0][0] for asked in state.pending}
+        state, events = mac_state.answered(state, target, commands, now)
+        sticky = {cid for cid, *_ in commands} & _STICKY
+        confirms = bool(sticky & before)
+        repeated = frozenset(sticky - before)
+    setting = None
+    if heard.adr:
+        setting = state.setting
+        if heard.dr != setting.dr and history.strays(
+            heard.f_cnt_up, confirmed=heard.confirmed, lower=heard.dr < setting.dr
+        ):
+            state = mac_state.moved(state, heard.dr)
+            setting = state.setting
+        if heard.dr == setting.dr:
+            snr_db = max(frame.snr_db for frame in heard.frame_set.receptions)
+            history.add(heard.f_cnt_up, snr_db, setting)
+        if settings is None:
+            setting = None
+        else:
+            setting = adr.decide(history, setting, target.plan.region, settings)
+    requests = mac_state.want(state, target, setting, now, dr=heard.dr, repeated=repeated)
+    # An answer that the device repeats until it hears something is worth one empty frame.
+    return Turn(state, answers, requests, events, bool(answers or requests or confirms))
+
+
+def pack(turn: Turn, room: int, now_utc_ms: int) -> tuple[bytes, MacState]:
+    """Return FOpts for a downlink with ``room`` for them, and the state once it is sent.
+
+    Answers go first, blocks stay whole, and what does not fit waits for the next uplink.
+    """
+    room = min(room, MAX_F_OPTS)
+    f_opts = b""
+    for octets in turn.answers:
+        if len(f_opts) + len(octets) <= room:
+            f_opts += octets
+    taken = []
+    for block in turn.requests:
+        octets = mc.encode(DOWN, block)
+        if len(f_opts) + len(octets) <= room:
+            f_opts += octets
+            taken.append(block)
+    return f_opts, mac_state.sent(turn.state, tuple(taken), now_utc_ms)
 
 
 def link_margin_db(frame_set: UplinkFrameSet) -> int:
     """Return by how many dB the best reception exceeds what its spreading factor needs, from 0."""
     best = frame_set.receptions[0]
-    return min(_MAX_MARGIN_DB, max(0, int(best.snr_db - _SNR_FLOOR_DB[best.sf])))
+    return min(_MAX_MARGIN_DB, max(0, int(best.snr_db - SNR_FLOOR_DB[best.sf])))
 
 
 def answer(commands: bytes, frame_set: UplinkFrameSet, received_utc_ms: int) -> bytes:
     """Return the FOpts that answer LinkCheckReq and DeviceTimeReq among ``commands``, or nothing.
 
-    Answers to requests of ours are not expected yet, and unknown commands end the reading.
+    Unknown commands end the reading.
     """
-    answers: list[tuple[int, ...]] = []
-    for cid, *_ in mac_commands.decode(UP, commands)[0]:
-        if cid == mac_commands.LINK_CHECK:
-            gateways = {frame.gateway_eui for frame in frame_set.receptions}
-            answers.append((cid, link_margin_db(frame_set), min(255, len(gateways))))
-        elif cid == mac_commands.DEVICE_TIME:
-            gps_ms = received_utc_ms - 1000 * (_GPS_EPOCH_UTC_S - _LEAP_S)
-            answers.append((cid, gps_ms // 1000 & 0xFFFF_FFFF, gps_ms % 1000 * 256 // 1000))
     f_opts = b""
-    for command in answers:
-        encoded = mac_commands.encode(DOWN, (command,))
-        if len(f_opts) + len(encoded) <= _MAX_F_OPTS:
-            f_opts += encoded
+    for octets in _answers(mc.decode(UP, commands)[0], frame_set, received_utc_ms):
+        if len(f_opts) + len(octets) <= MAX_F_OPTS:
+            f_opts += octets
     return f_opts
+
+
+def _answers(commands: Block, frame_set: UplinkFrameSet, received_utc_ms: int) -> tuple[bytes, ...]:
+    answers = []
+    for cid, *_ in commands:
+        if cid == mc.LINK_CHECK:
+            gateways = {frame.gateway_eui for frame in frame_set.receptions}
+            margin_db = link_margin_db(frame_set)
+            answers.append(mc.encode(DOWN, ((cid, margin_db, min(255, len(gateways))),)))
+        elif cid == mc.DEVICE_TIME:
+            gps_ms = received_utc_ms - 1000 * (_GPS_EPOCH_UTC_S - _LEAP_S)
+            seconds, rest_ms = gps_ms // 1000 & 0xFFFF_FFFF, gps_ms % 1000
+            answers.append(mc.encode(DOWN, ((cid, seconds, rest_ms * 256 // 1000),)))
+    return tuple(answers)

@@ -1,0 +1,451 @@
+"""What a session's device has accepted by MAC command, and what it is to be asked for next.
+
+The device's settings change when it *answers* a request, not when one is sent: a downlink may get
+lost, and so may the answer. ::
+
+    want ──requests──> sent ──(on the air)──> heard: accepted → settings
+      ^                  │                          refused  → not asked again in this session
+      └── no answer ─────┘  asked again; after three times more and more seldom
+
+An ordinary uplink, without an answer and at the data rate that is known, leaves the very same
+``MacState``, so that it need not be written. Sections are those of LoRaWAN 1.0.3.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from stoep_protocol.errors import DecodeError
+from stoep_protocol.lorawan import mac_commands as mc
+
+from stoep_gateway.lns.adr import Setting
+from stoep_gateway.lns.channel_plan import Plan, link_adr_masks
+
+__all__ = [
+    "STICKY",
+    "Asked",
+    "Block",
+    "Command",
+    "MacEvent",
+    "MacState",
+    "Target",
+    "answered",
+    "fresh",
+    "moved",
+    "sent",
+    "want",
+]
+
+Command = tuple[int, ...]
+Block = tuple[Command, ...]  # requests that must not be torn apart: of LinkADRReq several, else one
+
+STICKY = frozenset({mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.DL_CHANNEL})  # 5.4, 5.7, 5.9
+_REQUESTS = frozenset(
+    {mc.LINK_ADR, mc.DUTY_CYCLE, mc.DEV_STATUS, mc.NEW_CHANNEL, mc.TX_PARAM, *STICKY}
+)
+_EAGER_ATTEMPTS = 3
+_HOUR_MS = 3_600_000
+_DAY_MS = 24 * _HOUR_MS
+_MASK, _DR, _POWER = range(3)  # the three verdicts in LinkADRAns
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the network wants of all its devices; made once.
+
+    ``tx_param`` (downlink dwell, uplink dwell, EIRP in dBm) is None where a region has no
+    TxParamSetup. ``down_hz`` gives (channel, Hz) for channels whose RX1 is on another frequency.
+    ``status_every_ms`` 0: devices are not asked for their battery.
+    """
+
+    plan: Plan
+    rx1_delay_s: int
+    rx1_dr_offset: int
+    rx2_dr: int
+    rx2_hz: int
+    max_duty_cycle: int = 0
+    tx_param: tuple[bool, bool, int] | None = None
+    down_hz: tuple[tuple[int, int], ...] = ()
+    status_every_ms: int = _DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A block that went out ``attempts`` times without an answer, and rests until a UTC time."""
+
+    block: Block
+    attempts: int
+    not_before_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class MacState:
+    """One session's device.
+
+    ``channels`` is the bitmap of channels in use, ``channels_hz`` those that it knows, by number,
+    0 for none. ``status_ms``: UTC of the last DevStatusAns, which said ``battery`` (0 mains,
+    1..254, 255 unknown) and ``margin_db``. ``pending`` holds at most one block per command.
+    ``refused`` has requests that are not to be made again; of LinkADRReq (command, which part,
+    its value).
+    """
+
+    dr: int
+    tx_power: int
+    nb_trans: int
+    channels: int
+    channels_hz: tuple[int, ...]
+    rx1_delay_s: int
+    rx1_dr_offset: int
+    rx2_dr: int
+    rx2_hz: int
+    max_duty_cycle: int = 0
+    tx_param: tuple[bool, bool, int] | None = None
+    down_hz: tuple[tuple[int, int], ...] = ()
+    battery: int | None = None
+    margin_db: int | None = None
+    status_ms: int = 0
+    pending: tuple[Asked, ...] = ()
+    refused: tuple[Command, ...] = ()
+
+    @property
+    def setting(self) -> Setting:
+        """What ADR steers."""
+        return Setting(self.dr, self.tx_power, self.nb_trans)
+
+    def rx1_hz(self, up_hz: int, rx1_hz: int) -> int:
+        """Return where RX1 is after an uplink on ``up_hz``, ``rx1_hz`` being the region's rule."""
+        for index, down_hz in self.down_hz:
+            if self.channels_hz[index] == up_hz:
+                return down_hz
+        return rx1_hz
+
+    def dumps(self) -> str:
+        """Return the state as JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def loads(cls, text: str) -> MacState:
+        """Return what ``dumps`` wrote. Raises ``ValueError`` for anything else."""
+        try:
+            fields = json.loads(text)
+            fields["channels_hz"] = _shared(_integers(fields["channels_hz"]))
+            fields["down_hz"] = _blocks(fields["down_hz"])
+            fields["refused"] = _blocks(fields["refused"])
+            if fields["tx_param"] is not None:
+                down, up, eirp_dbm = fields["tx_param"]
+                fields["tx_param"] = (bool(down), bool(up), int(eirp_dbm))
+            fields["pending"] = tuple(
+                Asked(_blocks(asked["block"]), int(asked["attempts"]), int(asked["not_before_ms"]))
+                for asked in fields["pending"]
+            )
+            for name in fields.keys() - _COMPOUND:
+                _integer(fields[name], optional=name in _OPTIONAL)
+            return cls(**fields)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a MAC state: {error}") from error
+
+
+_COMPOUND = {"channels_hz", "down_hz", "refused", "tx_param", "pending"}
+_OPTIONAL = {"battery", "margin_db"}
+
+
+@dataclass(frozen=True, slots=True)
+class MacEvent:
+    """What became of a request: ``accepted``, ``refused``; or ``unasked``, an answer to none."""
+
+    what: str
+    request: Command
+    answer: Command
+
+
+def fresh(target: Target, *, abp: bool, dr: int = 0) -> MacState:
+    """Return the state of a session in which nothing was asked yet.
+
+    One that began with our join-accept has its channels and receive windows. ``dr`` is taken from
+    the first uplink anyway.
+    """
+    region = target.plan.region
+    channels_hz = region.default_channels_hz if abp else target.plan.channels_hz
+    channels = sum(1 << index for index, freq_hz in enumerate(channels_hz) if freq_hz)
+    state = MacState(dr, 0, 1, channels, channels_hz, 1, 0, region.rx2_dr, region.rx2_hz)
+    if abp:
+        return state
+    return replace(
+        state,
+        rx1_delay_s=target.rx1_delay_s,
+        rx1_dr_offset=target.rx1_dr_offset,
+        rx2_dr=target.rx2_dr,
+    )
+
+
+def moved(state: MacState, dr: int) -> MacState:
+    """Return the state of a device that changed its data rate by itself.
+
+    It has gone back to full power before that (1.0.4, 4.3.1.1); if not, ADR finds out.
+    """
+    return replace(state, dr=dr, tx_power=0)
+
+
+def answered(
+    state: MacState, target: Target, commands: Block, now_utc_ms: int
+) -> tuple[MacState, tuple[MacEvent, ...]]:
+    """Take the MAC commands of one new uplink; return the state after it, and what they mean.
+
+    What a device asks is skipped. Receive windows that change here apply to this very uplink: a
+    device that has answered has changed them. Repeated answers to RXParamSetupReq, RXTimingSetupReq
+    and DlChannelReq, due until a downlink comes, mean nothing.
+    """
+    events: list[MacEvent] = []
+    by_cid: dict[int, list[Command]] = {}
+    for command in commands:
+        if command[0] in _REQUESTS:
+            by_cid.setdefault(command[0], []).append(command)
+    for cid, answers in by_cid.items():
+        asked = _asked(state, cid)
+        if asked is None:
+            if cid not in STICKY:
+                events += [MacEvent("unasked", (), answer) for answer in answers]
+            continue
+        state = replace(state, pending=tuple(other for other in state.pending if other != asked))
+        count = len(asked.block)
+        if all(all(answer[1:]) for answer in answers[:count]) or cid == mc.DEV_STATUS:
+            state = _accept(state, target, asked.block, answers[0], now_utc_ms)
+            events.append(MacEvent("accepted", asked.block[-1], answers[0]))
+        else:
+            refusal = next(answer for answer in answers if not all(answer[1:]))
+            state = _refuse(state, target, asked.block, refusal)
+            events.append(MacEvent("refused", asked.block[-1], refusal))
+        if cid not in STICKY:
+            events += [MacEvent("unasked", (), answer) for answer in answers[count:]]
+    return state, tuple(events)
+
+
+def want(
+    state: MacState,
+    target: Target,
+    setting: Setting | None,
+    now_utc_ms: int,
+    *,
+    dr: int,
+    repeated: frozenset[int] = frozenset(),
+) -> tuple[Block, ...]:
+    """Return the requests that are due, in the order in which they should go.
+
+    ``setting`` is ADR's, None for a device that steers itself: that one is told only which channels
+    to use, with ``dr``, the uplink's. ``repeated`` are the commands whose answer this uplink
+    repeated: a new answer to them could not be told from it.
+
+    Those that any device knows come first, since one that it does not know hides the rest; and
+    DevStatusReq before LinkADRReq, behind which some devices do not see it.
+    """
+    blocks: list[Block] = []
+    if target.status_every_ms and not 0 <= now_utc_ms - state.status_ms < target.status_every_ms:
+        blocks.append(((mc.DEV_STATUS,),))
+    if state.max_duty_cycle != target.max_duty_cycle:
+        blocks.append(((mc.DUTY_CYCLE, target.max_duty_cycle),))
+    receive = target.rx1_dr_offset, target.rx2_dr, target.rx2_hz
+    if (state.rx1_dr_offset, state.rx2_dr, state.rx2_hz) != receive:
+        blocks.append(((mc.RX_PARAM_SETUP, *receive),))
+    if state.rx1_delay_s != target.rx1_delay_s:
+        blocks.append(((mc.RX_TIMING, target.rx1_delay_s),))
+    has_own_channels = not target.plan.region.has_fixed_channels
+    if has_own_channels:
+        blocks += _new_channel(state, target)
+    blocks += _link_adr(state, target, setting, dr)
+    if has_own_channels and state.down_hz != target.down_hz:
+        blocks += _dl_channel(state, target)
+    if target.tx_param is not None and state.tx_param != target.tx_param:
+        blocks.append(((mc.TX_PARAM, *target.tx_param),))
+    if not blocks:
+        return ()
+    resting = {asked.block[0][0] for asked in state.pending if _rests(asked, now_utc_ms)}
+    return tuple(
+        block
+        for block in blocks
+        if block[0] not in state.refused
+        and block[0][0] not in resting
+        and block[0][0] not in repeated
+    )
+
+
+def sent(state: MacState, blocks: tuple[Block, ...], now_utc_ms: int) -> MacState:
+    """Return the state in which these requests are on their way to the device."""
+    pending = {asked.block[0][0]: asked for asked in state.pending}
+    for block in blocks:
+        before = pending.get(block[0][0])
+        attempts = 1 if before is None else before.attempts + 1
+        rest_ms = 0
+        if attempts >= _EAGER_ATTEMPTS:
+            rest_ms = min(_HOUR_MS << min(attempts - _EAGER_ATTEMPTS, 5), _DAY_MS)
+        pending[block[0][0]] = Asked(block, attempts, now_utc_ms + rest_ms)
+    return replace(state, pending=tuple(pending.values())) if blocks else state
+
+
+def _asked(state: MacState, cid: int) -> Asked | None:
+    for asked in state.pending:
+        if asked.block[0][0] == cid:
+            return asked
+    return None
+
+
+def _rests(asked: Asked, now_utc_ms: int) -> bool:
+    """Whether it is not to be asked again yet; a clock that was set back must not matter."""
+    return 0 < asked.not_before_ms - now_utc_ms <= _DAY_MS
+
+
+def _defined(state: MacState) -> int:
+    return sum(1 << index for index, freq_hz in enumerate(state.channels_hz) if freq_hz)
+
+
+def _new_channel(state: MacState, target: Target) -> list[Block]:
+    """Return a request for the next channel that the device lacks; one at a time."""
+    known = state.channels_hz
+    if known == target.plan.channels_hz and len(known) == len(target.plan.channels):
+        return []
+    first = len(target.plan.region.default_channels_hz)
+    for channel in target.plan.channels:
+        index = channel.index
+        if index >= first and (index >= len(known) or known[index] != channel.freq_hz):
+            request = mc.NEW_CHANNEL, index, channel.freq_hz, channel.min_dr, channel.max_dr
+            if request not in state.refused:
+                return [(request,)]
+    return []
+
+
+def _dl_channel(state: MacState, target: Target) -> list[Block]:
+    now, wanted = dict(state.down_hz), dict(target.down_hz)
+    for index, up_hz in enumerate(state.channels_hz):
+        down_hz = wanted.get(index, up_hz)
+        request = mc.DL_CHANNEL, index, down_hz
+        if up_hz and now.get(index, up_hz) != down_hz and request not in state.refused:
+            return [(request,)]
+    return []
+
+
+def _link_adr(state: MacState, target: Target, setting: Setting | None, dr: int) -> list[Block]:
+    """Return a block of LinkADRReq if anything in it would change, or may not have arrived."""
+    plan = target.plan
+    channels = state.channels
+    if channels != plan.mask:
+        wanted = plan.mask if plan.region.has_fixed_channels else plan.mask & _defined(state)
+        if (mc.LINK_ADR, _MASK, wanted) not in state.refused:
+            channels = wanted or channels
+    asked = _asked(state, mc.LINK_ADR) if state.pending else None
+    now = state.setting
+    if setting is None:
+        setting = Setting(dr, now.tx_power, now.nb_trans)
+        if channels == state.channels and asked is None:
+            return []
+    else:
+        if state.refused:
+            setting = _possible(state, setting)
+        if setting == now and asked is not None:
+            _, dr, tx_power, _, _, nb_trans = asked.block[-1]
+            setting = Setting(dr, tx_power, nb_trans)
+        elif setting == now and channels == state.channels:
+            return []
+    return [
+        tuple(
+            (mc.LINK_ADR, setting.dr, setting.tx_power, mask, control, setting.nb_trans)
+            for mask, control in link_adr_masks(plan, state.channels, channels)
+        )
+    ]
+
+
+def _possible(state: MacState, setting: Setting) -> Setting:
+    """Return the nearest setting, on the way from the device's own, that it has not refused."""
+    dr, tx_power = setting.dr, setting.tx_power
+    while dr != state.dr and (mc.LINK_ADR, _DR, dr) in state.refused:
+        dr += 1 if dr < state.dr else -1
+    while tx_power != state.tx_power and (mc.LINK_ADR, _POWER, tx_power) in state.refused:
+        tx_power += 1 if tx_power < state.tx_power else -1
+    return Setting(dr, tx_power, setting.nb_trans)
+
+
+def _accept(
+    state: MacState, target: Target, block: Block, answer: Command, now_utc_ms: int
+) -> MacState:
+    cid, *fields = block[-1]
+    if cid == mc.LINK_ADR:
+        dr, tx_power, _, _, nb_trans = fields
+        return replace(
+            state,
+            dr=dr,
+            tx_power=tx_power,
+            nb_trans=nb_trans,
+            channels=_masked(state, target, block),
+        )
+    if cid == mc.DUTY_CYCLE:
+        return replace(state, max_duty_cycle=fields[0])
+    if cid == mc.RX_PARAM_SETUP:
+        offset, rx2_dr, rx2_hz = fields
+        return replace(state, rx1_dr_offset=offset, rx2_dr=rx2_dr, rx2_hz=rx2_hz)
+    if cid == mc.DEV_STATUS:
+        _, battery, margin_db = answer
+        return replace(state, battery=battery, margin_db=margin_db, status_ms=now_utc_ms)
+    if cid == mc.NEW_CHANNEL:
+        index, freq_hz, _, _ = fields
+        known = [*state.channels_hz, *[0] * (index + 1 - len(state.channels_hz))]
+        known[index] = freq_hz
+        return replace(
+            state, channels_hz=_shared(tuple(known)), channels=state.channels | 1 << index
+        )
+    if cid == mc.RX_TIMING:
+        return replace(state, rx1_delay_s=fields[0])
+    if cid == mc.TX_PARAM:
+        return replace(state, tx_param=(bool(fields[0]), bool(fields[1]), fields[2]))
+    index, down_hz = fields
+    others = dict(state.down_hz)
+    others.pop(index, None)
+    if state.channels_hz[index] != down_hz:
+        others[index] = down_hz
+    return replace(state, down_hz=tuple(sorted(others.items())))
+
+
+def _refuse(state: MacState, target: Target, block: Block, answer: Command) -> MacState:
+    if block[0][0] != mc.LINK_ADR:
+        return replace(state, refused=(*state.refused, block[0]))
+    _, dr, tx_power, *_ = block[-1]
+    values = _masked(state, target, block), dr, tx_power
+    refused = tuple(
+        (mc.LINK_ADR, part, value)
+        for part, value in enumerate(values)
+        if not answer[1 + part] and (mc.LINK_ADR, part, value) not in state.refused
+    )
+    return replace(state, refused=state.refused + refused)
+
+
+def _masked(state: MacState, target: Target, block: Block) -> int:
+    """Return the channels in use after a block of LinkADRReq."""
+    channels = state.channels
+    for _, _, _, mask, control, _ in block:
+        try:
+            channels = target.plan.region.apply_ch_mask(channels, _defined(state), control, mask)
+        except DecodeError:
+            return state.channels  # stored under another plan
+    return channels
+
+
+@functools.lru_cache(maxsize=64)
+def _shared(channels_hz: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the one tuple that all devices with these channels share."""
+    return channels_hz
+
+
+def _integer(value: Any, *, optional: bool = False) -> int:
+    if optional and value is None:
+        return 0
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is no integer")
+    return value
+
+
+def _integers(values: Any) -> tuple[int, ...]:
+    return tuple(_integer(value) for value in values)
+
+
+def _blocks(values: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(_integers(value) for value in values)
