@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stoep_gateway.assets.registry import Gateway
-from stoep_gateway.forwarders.gwmp import GatewayStat, Link
+from stoep_gateway.forwarders.gwmp import GatewayStat
+from stoep_gateway.forwarders.links import Link
 from stoep_gateway.lns.frames import Tick
 from stoep_gateway.publish.topics import GatewayStatus
 

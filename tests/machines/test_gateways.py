@@ -2,7 +2,8 @@
 
 import pytest
 from stoep_gateway.assets.registry import Gateway
-from stoep_gateway.forwarders.gwmp import GatewayStat, Link
+from stoep_gateway.forwarders.gwmp import GatewayStat
+from stoep_gateway.forwarders.links import Link
 from stoep_gateway.gateways import OFFLINE_AFTER_MS, STATE_INTERVAL_MS, GatewayMonitor
 from stoep_gateway.lns.frames import Tick
 
@@ -14,7 +15,7 @@ STAT = {"rxnb": 5, "rxok": 4, "rxfw": 4, "ackr": 87.5, "dwnb": 2, "txnb": 1}
 
 @pytest.fixture
 def link() -> Link:
-    return Link(0, 0)
+    return Link(EUI)
 
 
 @pytest.fixture

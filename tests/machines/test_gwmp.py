@@ -1,6 +1,7 @@
 """The GWMP server's machine: what each datagram causes, and what no datagram can cause."""
 
 import base64
+import dataclasses
 import itertools
 import json
 import tracemalloc
@@ -17,6 +18,7 @@ from stoep_gateway.forwarders.gwmp import (
     SendDatagram,
     parse_tx_ack,
 )
+from stoep_gateway.forwarders.links import HOST_STAYS_MS, PULL_LASTS_MS, Link, Links
 from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame
 
 EUI = bytes.fromhex("0016c001ff10a235")
@@ -223,11 +225,19 @@ def test_what_is_no_datagram_of_a_forwarder_gets_no_answer(server, data, reason)
 
 def test_an_unregistered_gateway_is_refused(server):
     for event in (push({"rxpk": [RXPK]}, STRANGER), pull(STRANGER)):
-        assert server.handle(event, 9) == [Rejected("gateway_not_registered", STRANGER.hex())]
+        detail = f"{STRANGER.hex()} from 192.0.2.1:{event.address[1]}"
+        assert server.handle(event, 9) == [Rejected("gateway_not_registered", detail)]
+    (seen,) = server.links.unregistered
+    assert (seen.eui, seen.protocol, seen.address) == (STRANGER, "gwmp", "192.0.2.1:40002")
+    assert (seen.count, seen.first_seen_ms, seen.last_seen_ms) == (2, 9, 9)
+
+
+def limited(*euis: bytes) -> GwmpServer:
+    return GwmpServer(Links(Link(eui, messages_per_s=10, burst=3) for eui in euis))
 
 
 def test_a_gateway_that_sends_too_much_is_held_back_and_recovers():
-    server = GwmpServer([EUI, STRANGER], datagrams_per_s=10, burst=3)
+    server = limited(EUI, STRANGER)
     kept = [reasons(server.handle(pull(), 0)) for _ in range(5)]
     assert kept == [[], [], [], ["gateway_rate_limit"], ["gateway_rate_limit"]]
     assert reasons(server.handle(pull(STRANGER), 0)) == []
@@ -241,10 +251,62 @@ def test_a_gateway_that_sends_too_much_is_held_back_and_recovers():
 
 
 def test_sixteen_receptions_count_against_the_rate_like_a_datagram():
-    server = GwmpServer([EUI], datagrams_per_s=10, burst=3)
+    server = limited(EUI)
     assert reasons(server.handle(push({"rxpk": [RXPK] * 65}), 0)) == []
     assert reasons(server.handle(pull(), 299)) == ["gateway_rate_limit"]
     assert reasons(server.handle(pull(), 300)) == []
+
+
+def test_a_forger_elsewhere_cannot_use_up_what_the_gateway_may_send():
+    server = limited(EUI)
+    forged = pull(address=("198.51.100.9", 1))
+    assert reasons(server.handle(pull(), 0)) == []
+    kept = [reasons(server.handle(forged, 0)) for _ in range(100)]
+    assert kept == [[]] + [["gateway_rate_limit"]] * 99
+    assert [reasons(server.handle(pull(), 0)) for _ in range(2)] == [[], []]
+
+
+def test_a_forger_elsewhere_cannot_divert_downlinks_from_a_gateway_that_pulls(server):
+    forged = pull(address=("198.51.100.9", 1))
+    for now in range(0, 300_000, 10_000):
+        server.handle(pull(), now)
+        server.handle(forged, now + 1)
+        (sent,) = server.handle(order(), now + 2)
+        assert sent.address == DOWN
+
+
+def test_a_gateway_that_has_moved_is_believed_once_its_old_address_is_silent(server):
+    moved = ("198.51.100.9", 1)
+    server.handle(pull(), 0)
+    server.handle(pull(address=moved), HOST_STAYS_MS - 1)
+    assert server.handle(order(), HOST_STAYS_MS)[0].address == DOWN
+    server.handle(pull(address=moved), HOST_STAYS_MS)
+    assert server.handle(order(), HOST_STAYS_MS)[0].address == moved
+    assert list(server.links[EUI].moved_ms) == [HOST_STAYS_MS]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "host", "passes"),
+    [
+        (["192.0.2.1"], "192.0.2.1", True),
+        (["192.0.2.0/24"], "192.0.2.1", True),
+        (["192.0.2.0/24"], "::ffff:192.0.2.1", True),
+        (["198.51.100.0/24", "2001:db8::/32"], "2001:db8::7", True),
+        (["192.0.2.0/24"], "192.0.3.1", False),
+        (["192.0.2.0/24"], "2001:db8::7", False),
+        (["192.0.2.0/24"], "no address", False),
+    ],
+)
+def test_a_gateway_is_heard_only_where_it_may_be(allowed, host, passes):
+    server = GwmpServer(Links([Link(EUI, allowed)]))
+    actions = server.handle(pull(address=(host, 9)), 7)
+    link = server.links[EUI]
+    if passes:
+        assert actions == [SendDatagram(bytes.fromhex("02123404"), (host, 9))]
+        return
+    assert [(it.reason, it.gateway_eui) for it in actions] == [("gateway_address", EUI)]
+    assert (link.last_seen_ms, link.refused_address, link.refused_ms) == (None, (host, 9), 7)
+    assert server.handle(order(), 8) == [Transmitted(7, EUI, "NOT_CONNECTED")]
 
 
 def test_the_backlog_of_a_day_is_no_flood():
@@ -297,6 +359,41 @@ def test_a_downlink_carries_what_a_forwarder_needs(connected):
 
 def test_a_downlink_to_a_gateway_that_never_asked_for_one(server):
     assert server.handle(order(), 0) == [Transmitted(7, EUI, "NOT_CONNECTED")]
+
+
+def test_a_downlink_of_class_c_goes_at_once(connected):
+    (sent,) = connected.handle(dataclasses.replace(order(), at_once=True), 0)
+    txpk = json.loads(sent.data[4:])["txpk"]
+    assert txpk["imme"] is True
+    assert "tmst" not in txpk
+
+
+@pytest.mark.parametrize(
+    ("eirp_dbm", "gain_dbi", "powe"),
+    [(27, 0.0, 27), (14, 2.15, 11), (14, -1.5, 15), (2, 6.0, 0), (16, 3.0, 13)],
+)
+def test_the_antennas_gain_is_taken_off_the_power(eirp_dbm, gain_dbi, powe):
+    server = GwmpServer(Links([Link(EUI, antenna_gain_dbi=gain_dbi)]))
+    server.handle(pull(), 0)
+    (sent,) = server.handle(dataclasses.replace(order(), power_dbm=eirp_dbm), 0)
+    assert json.loads(sent.data[4:])["txpk"]["powe"] == powe
+
+
+def test_a_gateway_that_no_longer_asks_for_downlinks_gets_none(server):
+    server.handle(pull(), 0)
+    server.handle(push({}), PULL_LASTS_MS)
+    assert server.handle(order(), PULL_LASTS_MS) == [Transmitted(7, EUI, "NOT_CONNECTED")]
+    server.handle(pull(), PULL_LASTS_MS + 1)
+    assert isinstance(server.handle(order(), PULL_LASTS_MS + 1)[0], SendDatagram)
+
+
+def test_the_answers_tell_the_round_trip(connected):
+    link = connected.links[EUI]
+    assert (link.round_trip_ms, link.round_trip_worst_ms) == (None, None)
+    for milliseconds in (40, 900, 60):
+        token = token_of(connected, now=1000)
+        connected.handle(tx_ack(token), 1000 + milliseconds)
+    assert (link.round_trip_ms, link.round_trip_worst_ms) == (60, 900)
 
 
 @pytest.mark.parametrize(

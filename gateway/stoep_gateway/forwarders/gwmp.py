@@ -14,8 +14,9 @@ The frame layout is that of PROTOCOL.TXT in Semtech's packet_forwarder, with wha
 add: a reception's base64 may lack padding, a TX_ACK may carry a single 0x00 or nothing instead of
 JSON and may come from the upstream socket, so it is matched by token and EUI and not by address.
 
-Only registered gateways are answered. UDP is unauthenticated: size limits and a rate limit per
-gateway, to which receptions beyond the first of a datagram add, bound what one sender can cost.
+Only registered gateways are answered, and only at the addresses that they may come from. UDP is
+unauthenticated: size limits and a rate limit per gateway and host, to which receptions beyond the
+first of a datagram add, bound what one sender can cost and how far a forger gets.
 """
 
 from __future__ import annotations
@@ -28,16 +29,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from stoep_gateway.forwarders.links import Address, Link, Links, host_and_port
 from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame
 
 __all__ = [
     "Action",
-    "Address",
     "DatagramReceived",
     "Event",
     "GatewayStat",
     "GwmpServer",
-    "Link",
     "SendDatagram",
 ]
 
@@ -49,8 +49,6 @@ MAX_RECEPTIONS = 256
 RECEPTIONS_PER_DATAGRAM = 16  # of the rate limit: a backlog of some thousands is no flood
 MAX_PHY_PAYLOAD = 255
 TX_ACK_TIMEOUT_MS = 10_000
-
-Address = tuple[Any, ...]
 
 _HEADER = 4
 _WITH_EUI = 12
@@ -106,32 +104,11 @@ Event = DatagramReceived | Transmit | Tick
 Action = SendDatagram | UplinkFrame | GatewayStat | Transmitted | Rejected
 
 
-class Link:
-    """What is known of one gateway's connection."""
-
-    __slots__ = (
-        "allowance",
-        "allowance_at_ms",
-        "last_seen_ms",
-        "pull_address",
-    )
-
-    def __init__(self, allowance: float, now: int) -> None:
-        self.allowance = allowance
-        self.allowance_at_ms = now
-        self.last_seen_ms: int | None = None
-        self.pull_address: Address | None = None
-
-
 class GwmpServer:
     """All forwarders of one UDP port."""
 
-    def __init__(
-        self, gateway_euis: Iterable[bytes], *, datagrams_per_s: int = 500, burst: int = 1000
-    ) -> None:
-        self._rate_per_ms = datagrams_per_s / 1000
-        self._burst = burst
-        self.links = {eui: Link(burst, 0) for eui in gateway_euis}
+    def __init__(self, links: Links | Iterable[bytes]) -> None:
+        self.links = links if isinstance(links, Links) else Links(map(Link, links))
         self._awaited: dict[tuple[bytes, bytes], tuple[int, int]] = {}
         self._token = 0
         self._decode_json: Callable[[str], Any] = json.JSONDecoder(
@@ -166,36 +143,42 @@ class GwmpServer:
             return [Rejected("gwmp_identifier", str(kind))]
         link = self.links.get(eui)
         if link is None:
-            return [Rejected("gateway_not_registered", eui.hex())]
-        allowance = link.allowance + (now - link.allowance_at_ms) * self._rate_per_ms
-        link.allowance_at_ms = now
-        if allowance < 1:
-            link.allowance = allowance
-            return [Rejected("gateway_rate_limit", eui.hex(), eui)]
-        link.allowance = (allowance if allowance < self._burst else self._burst) - 1
+            self.links.seen_unregistered(eui, "gwmp", address, now)
+            return [Rejected("gateway_not_registered", _who(eui, address))]
+        bucket = link.bucket_of(address[0], now)
+        if bucket is None:
+            link.refuse(address, now)
+            return [Rejected("gateway_address", _who(eui, address), eui)]
+        if not bucket.take(now):
+            return [Rejected("gateway_rate_limit", _who(eui, address), eui)]
+        link.protocol = "gwmp"
+        link.peer = address
         link.last_seen_ms = now
         if kind == TX_ACK:
-            return [self._tx_ack(data, eui)]
+            return [self._tx_ack(data, link, now)]
         actions: list[Action] = [
             SendDatagram(bytes((VERSION, data[1], data[2], _ANSWERS[kind])), address)
         ]
         if kind == PULL_DATA:
-            link.pull_address = address
+            link.pulled(address, now)
         else:
-            self._push_data(data, eui, link, now, actions)
+            link.last_push_ms = now
+            receptions = self._push_data(data, eui, now, actions)
+            if receptions > 1:
+                bucket.charge((receptions - 1) / RECEPTIONS_PER_DATAGRAM)
         return actions
 
-    def _push_data(
-        self, data: bytes, eui: bytes, link: Link, now: int, actions: list[Action]
-    ) -> None:
+    def _push_data(self, data: bytes, eui: bytes, now: int, actions: list[Action]) -> int:
+        """Add what a PUSH_DATA says to the actions; return how many receptions it has."""
         try:
             body = self._decode_json(data[_WITH_EUI:].decode())
         except (ValueError, RecursionError) as error:
             actions.append(Rejected("gwmp_json", str(error)[:80], eui))
-            return
+            return 0
         if type(body) is not dict:
             actions.append(Rejected("gwmp_json", "not an object", eui))
-            return
+            return 0
+        count = 0
         receptions = body.get("rxpk")
         if receptions is not None:
             if type(receptions) is not list or len(receptions) > MAX_RECEPTIONS:
@@ -203,7 +186,7 @@ class GwmpServer:
             else:
                 for rxpk in receptions:
                     actions.append(_uplink_frame(rxpk, eui, now))  # noqa: PERF401 (hot path)
-                link.allowance -= max(0, len(receptions) - 1) / RECEPTIONS_PER_DATAGRAM
+                count = len(receptions)
         stat = body.get("stat")
         if stat is not None:
             if type(stat) is dict:
@@ -211,27 +194,31 @@ class GwmpServer:
                 actions.append(GatewayStat(eui, plain))
             else:
                 actions.append(Rejected("gwmp_stat", "not an object", eui))
+        return count
 
     def _transmit(self, order: Transmit, now: int) -> list[Action]:
         link = self.links.get(order.gateway_eui)
-        if link is None or link.pull_address is None:
+        if link is None or link.pull_address is None or not link.connected(now):
             return [Transmitted(order.downlink_id, order.gateway_eui, _NOT_CONNECTED)]
         self._token = (self._token + 1) & 0xFFFF
         token = self._token.to_bytes(2, "big")
         self._awaited.pop((order.gateway_eui, token), None)
         self._awaited[order.gateway_eui, token] = (order.downlink_id, now + TX_ACK_TIMEOUT_MS)
-        data = bytes((VERSION, *token, PULL_RESP)) + encode_txpk(order)
+        data = bytes((VERSION, *token, PULL_RESP)) + encode_txpk(order, link.antenna_gain_dbi)
         return [SendDatagram(data, link.pull_address, for_air=True)]
 
-    def _tx_ack(self, data: bytes, eui: bytes) -> Action:
+    def _tx_ack(self, data: bytes, link: Link, now: int) -> Action:
+        eui = link.eui
         awaited = self._awaited.pop((eui, data[1:3]), None)
         if awaited is None:
             return Rejected("gwmp_tx_ack_unasked", eui.hex(), eui)
+        downlink_id, deadline = awaited
+        link.add_round_trip(now - (deadline - TX_ACK_TIMEOUT_MS))
         try:
             error, warning = parse_tx_ack(data)
         except ValueError:
             error, warning = _UNKNOWN, ""
-        return Transmitted(awaited[0], eui, error, warning)
+        return Transmitted(downlink_id, eui, error, warning)
 
     def _expire(self, now: int) -> list[Action]:
         actions: list[Action] = []
@@ -243,14 +230,17 @@ class GwmpServer:
         return actions
 
 
-def encode_txpk(order: Transmit) -> bytes:
-    """Return the JSON of a PULL_RESP: inverted polarity, no CRC, as LoRaWAN downlinks are."""
+def encode_txpk(order: Transmit, antenna_gain_dbi: float = 0.0) -> bytes:
+    """Return the JSON of a PULL_RESP: inverted polarity, no CRC, as LoRaWAN downlinks are.
+
+    ``powe`` is what the antenna is fed with, in whole dBm and not below 0 (PROTOCOL.TXT, section
+    6), rounded down so that the EIRP is not exceeded.
+    """
     txpk = {
-        "imme": False,
-        "tmst": order.tmst_us,
+        **({"imme": True} if order.at_once else {"imme": False, "tmst": order.tmst_us}),
         "freq": order.freq_hz / 1_000_000,
         "rfch": 0,
-        "powe": order.power_dbm,
+        "powe": max(0, math.floor(order.power_dbm - antenna_gain_dbi)),
         "modu": "LORA",
         "datr": f"SF{order.sf}BW{order.bw_hz // 1000}",
         "codr": "4/5",
@@ -277,6 +267,10 @@ def parse_tx_ack(data: bytes) -> tuple[str, str]:
     except (KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise ValueError("no txpk_ack") from problem
     return _known(error), _known(warning)
+
+
+def _who(eui: bytes, address: Address) -> str:
+    return f"{eui.hex()} from {host_and_port(address)}"
 
 
 def _known(word: str) -> str:

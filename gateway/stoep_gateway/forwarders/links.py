@@ -20,6 +20,8 @@ __all__ = ["Address", "Bucket", "Link", "Links", "Protocol", "Unregistered", "ho
 MAX_UNREGISTERED = 50
 MESSAGES_PER_S = 500
 BURST = 1000
+PULL_LASTS_MS = 120_000  # forwarders pull every 5 to 30 s; a NAT forgets after a minute or two
+HOST_STAYS_MS = 30_000  # a host that is silent for so long can be replaced by another
 STRAY_SHARE = 10  # a gateway's second address may send a tenth of what the first one may
 
 _NEVER = 2**63
@@ -60,15 +62,14 @@ class Bucket:
 class Link:
     """One registered gateway's connection.
 
-    Times are the gateway clock's milliseconds, None for never; addresses are "host:port", empty for
-    none. ``addresses`` are the only networks that it may come from, if there are any. ``bucket`` is
-    for what comes from ``host``, and ``stray_bucket`` for what names this gateway but comes from
-    elsewhere, so that a forger cannot use up the gateway's own.
+    Times are the gateway clock's milliseconds, None for never. ``addresses`` are the only networks
+    that it may come from, if there are any. ``bucket`` is for what comes from ``host``, and
+    ``stray_bucket`` for what names this gateway but comes from elsewhere, so that a forger cannot
+    use up the gateway's own.
     """
 
     __slots__ = (
         "_round_trips_ms",
-        "address",
         "addresses",
         "antenna_gain_dbi",
         "bucket",
@@ -81,6 +82,7 @@ class Link:
         "last_push_ms",
         "last_seen_ms",
         "moved_ms",
+        "peer",
         "protocol",
         "pull_address",
         "refused_address",
@@ -101,13 +103,13 @@ class Link:
         self.addresses: tuple[Network, ...] = tuple(map(ipaddress.ip_network, addresses))
         self.antenna_gain_dbi = antenna_gain_dbi
         self.protocol: Protocol | None = None
-        self.address = ""
+        self.peer: Address | None = None  # where the last message came from
         self.last_seen_ms: int | None = None
         self.connected_until_ms: int = 0
         self.clock_offset_ms: int | None = None  # its clock less ours
         self._round_trips_ms: deque[float] = deque(maxlen=_ROUND_TRIPS)
         # It came from an address that it may not come from.
-        self.refused_address = ""
+        self.refused_address: Address | None = None
         self.refused_ms: int | None = None
         self.bucket = Bucket(messages_per_s, burst)
         self.stray_bucket = Bucket(messages_per_s / STRAY_SHARE, max(1, burst / STRAY_SHARE))
@@ -126,7 +128,7 @@ class Link:
     def opened(self, protocol: Protocol, address: Address, now: int) -> None:
         """Note a connection that stays until it is ``closed``, or is opened anew."""
         self.protocol = protocol
-        self.address = host_and_port(address)
+        self.peer = address
         self.last_seen_ms = now
         self.connected_until_ms = _NEVER
 
@@ -148,8 +150,31 @@ class Link:
 
     def refuse(self, address: Address, now: int) -> None:
         """Note that it came from elsewhere than it may."""
-        self.refused_address = host_and_port(address)
+        self.refused_address = address
         self.refused_ms = now
+
+    def bucket_of(self, host: str, now: int) -> Bucket | None:
+        """Return what a datagram from ``host`` is charged to; None: it may not come from there."""
+        if host != self.host:
+            if not self.may_come_from(host):
+                return None
+            if self.host is not None and now - self.host_seen_ms < HOST_STAYS_MS:
+                return self.stray_bucket
+            self.host = host
+        self.host_seen_ms = now
+        return self.bucket
+
+    def pulled(self, address: Address, now: int) -> None:
+        """Note a GWMP PULL_DATA: downlinks go where it came from, unless another host pulls."""
+        if address != self.pull_address:
+            if self.pull_address is not None:
+                stays = address[0] != self.pull_address[0]
+                if stays and now - (self.last_pull_ms or 0) < HOST_STAYS_MS:
+                    return
+                self.moved_ms.append(now)
+            self.pull_address = address
+        self.last_pull_ms = now
+        self.connected_until_ms = now + PULL_LASTS_MS
 
     def add_round_trip(self, milliseconds: float) -> None:
         """Note how long an answer took from our sending to its arrival."""
