@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.rounds import DailyRounds
 from stoep_gateway.store.records import OutboxRow, Record, State
+from stoep_gateway.store.sealing import open_sealer
 from stoep_gateway.store.store import Store
 
 __all__ = ["run"]
@@ -50,7 +52,7 @@ _log = logging.getLogger(__name__)
 async def run(config: Config, *, simulated: bool = False, ready_file: Path | None = None) -> int:
     """Run the gateway until a signal ends it; return the exit code. Raises ``FatalError``."""
     clock: Clock = SimulatedClock() if simulated else SystemClock()
-    store = Store(config.store.path)
+    store = Store(config.store.path, partial(open_sealer, config.store, os.environ))
     state = await store.open()
     try:
         await _Gateway(config, clock, store, state).run(ready_file)

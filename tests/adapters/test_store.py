@@ -23,10 +23,16 @@ from stoep_gateway.store.records import (
     SessionRow,
     UplinkRow,
 )
+from stoep_gateway.store.sealing import Sealer
+from stoep_gateway.store.sql import write_group
 from stoep_gateway.store.store import OUTBOX_PAGE, Store
-from stoep_gateway.store.store import _write as write_group
 
 EUI = bytes.fromhex("70b3d57ed0000001")
+SEALER = Sealer(bytes(32))
+
+
+def new_store(path: Path) -> Store:
+    return Store(path, lambda check_value: SEALER)
 
 
 def session(session_id: int = 1, confirmed: int = 0) -> SessionRow:
@@ -64,7 +70,7 @@ async def write(store: Store, *records: Record) -> None:
 
 
 async def state_of(path: Path):
-    store = Store(path)
+    store = new_store(path)
     state = await store.open()
     await store.close()
     return state
@@ -82,7 +88,7 @@ async def test_an_empty_store(path):
 
 
 async def test_everything_is_found_again(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN, accepted(0), Record(gateways=(GatewayRow(EUI, 1, "{}"),)))
     await write(store, Record(counters=((1, 3, 2),), confirmed_sessions=(1,)))
@@ -101,7 +107,7 @@ async def test_everything_is_found_again(path):
 
 
 async def test_many_records_in_one_group(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     order: list[int] = []
     store.submit(JOIN)
@@ -117,7 +123,7 @@ async def test_many_records_in_one_group(path):
 
 
 async def test_published_rows_are_deleted_by_range(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, Record(outbox=tuple(outbox(n) for n in range(1, 11))))
     await write(store, Record(published=((1, 3), (5, 5), (7, 9))))
@@ -127,7 +133,7 @@ async def test_published_rows_are_deleted_by_range(path):
 
 
 async def test_the_outbox_is_read_in_pages_after_what_was_submitted(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     count = OUTBOX_PAGE + 10
     for n in range(1, count + 1):
@@ -146,7 +152,7 @@ async def test_the_outbox_is_read_in_pages_after_what_was_submitted(path):
 
 
 async def test_ended_sessions_go_with_their_counters_and_keep_their_number(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN)
     second = Record(sessions=(session(2),), nonces=(NonceRow(EUI, 6, 8, 1),))
@@ -160,7 +166,7 @@ async def test_ended_sessions_go_with_their_counters_and_keep_their_number(path)
 
 @pytest.mark.parametrize("claim", [(1, 5, 4), (1, 5, 3), (1, 4, 9), (1, 6, 3)])
 async def test_a_counter_that_does_not_go_forward_is_the_end(path, claim):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN, Record(counters=((1, 5, 4),)))
     with pytest.raises(FatalError, match="claimed twice"):
@@ -173,7 +179,7 @@ async def test_a_counter_that_does_not_go_forward_is_the_end(path, claim):
 
 @pytest.mark.parametrize("claim", [(1, 5, 5), (1, 6, 4), (1, 6, 5)])
 async def test_counters_that_go_forward(path, claim):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN, Record(counters=((1, 5, 4),)), Record(counters=(claim,)))
     await store.close()
@@ -182,7 +188,7 @@ async def test_counters_that_go_forward(path, claim):
 
 
 async def test_a_nonce_that_was_used_is_the_end(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN)
     with pytest.raises(FatalError, match="commit failed"):
@@ -191,7 +197,7 @@ async def test_a_nonce_that_was_used_is_the_end(path):
 
 
 async def test_one_bad_record_takes_its_whole_group_along(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN)
     store.submit(accepted(0))
@@ -204,7 +210,7 @@ async def test_one_bad_record_takes_its_whole_group_along(path):
 
 
 async def test_a_full_disk_is_the_end_and_nothing_is_half_written(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     await write(store, JOIN)
     await store.close()
@@ -214,27 +220,27 @@ async def test_a_full_disk_is_the_end_and_nothing_is_half_written(path):
         connection.execute(f"PRAGMA max_page_count = {pages}")
         big = tuple(OutboxRow(n, "k", "t", b"x" * 4000, 0, 0) for n in range(1, 50))
         with pytest.raises(sqlite3.OperationalError, match="full"):
-            write_group(connection, [Record(counters=((1, 0, 0),), outbox=big)])
+            write_group(connection, [Record(counters=((1, 0, 0),), outbox=big)], SEALER)
         assert connection.execute("SELECT f_cnt_up FROM frame_counter").fetchone() == (-1,)
         assert connection.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
 
 async def test_two_gateways_on_one_store(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     with pytest.raises(FatalError, match="another gateway"):
-        await Store(path).open()
+        await new_store(path).open()
     await store.close()
     await state_of(path)
 
 
 async def test_two_gateways_that_call_one_store_by_two_names(path, tmp_path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "other.db").symlink_to(path)
     with pytest.raises(FatalError, match="another gateway"):
-        await Store(tmp_path / "elsewhere" / "other.db").open()
+        await new_store(tmp_path / "elsewhere" / "other.db").open()
     await store.close()
 
 
@@ -255,7 +261,7 @@ async def test_a_store_that_another_program_has_locked(path, monkeypatch):
 
 
 async def test_a_commit_waits_for_a_program_that_holds_the_store(path):
-    store = Store(path)
+    store = new_store(path)
     await store.open()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -313,7 +319,7 @@ import test_store as t
 from stoep_gateway.store.store import Store
 
 async def main():
-    store = Store(Path({path!r}))
+    store = t.new_store(Path({path!r}))
     state = await store.open()
     f_cnt_up = state.sessions[0][1] + 1 if state.sessions else 0
     if not state.sessions:

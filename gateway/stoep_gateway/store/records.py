@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = [
+    "DeviceRow",
+    "DownlinkRow",
     "GatewayRow",
     "LatestRow",
+    "MacStateRow",
     "NonceRow",
     "OutboxRow",
     "Record",
     "SessionRow",
+    "SourceRow",
     "State",
     "UplinkRow",
 ]
@@ -35,12 +39,13 @@ class SessionRow(NamedTuple):
 
 
 class NonceRow(NamedTuple):
-    """A DevNonce that has been used: table ``dev_nonce``."""
+    """A DevNonce that has been used: table ``dev_nonce``; a ``forgiven`` one may come again."""
 
     dev_eui: bytes
     dev_nonce: int
     app_nonce: int
     joined_utc_ms: int
+    forgiven: int = 0
 
 
 class UplinkRow(NamedTuple):
@@ -76,6 +81,55 @@ class LatestRow(NamedTuple):
     state: str
 
 
+class DeviceRow(NamedTuple):
+    """A device that ``stoep device`` manages: table ``device``. Keys are sealed."""
+
+    dev_eui: bytes
+    join_eui: bytes
+    app_key: bytes | None
+    dev_addr: int | None
+    nwk_s_key: bytes | None
+    app_s_key: bytes | None
+    source: str | None
+    lorawan: str
+    device_class: str
+    adr: int
+    enabled: int
+    name: str | None
+    asset: str | None
+    created_utc_ms: int
+    changed_utc_ms: int
+
+
+class MacStateRow(NamedTuple):
+    """What a session's device has accepted by MAC command, as JSON: table ``mac_state``."""
+
+    session_id: int
+    state: str
+
+
+class DownlinkRow(NamedTuple):
+    """A downlink that has not ended: table ``downlink``."""
+
+    downlink_id: int
+    dev_eui: bytes
+    f_port: int
+    frm_payload: bytes
+    confirmed: int
+    priority: int
+    created_utc_ms: int
+    expires_utc_ms: int | None
+    attempts: int
+
+
+class SourceRow(NamedTuple):
+    """Where a device of another network server stands, as JSON: table ``source_device``."""
+
+    source: str
+    dev_eui: bytes
+    state: str
+
+
 class GatewayRow(NamedTuple):
     """When a gateway was last heard of, and what it said: table ``gateway``."""
 
@@ -101,6 +155,13 @@ class Record:
     confirmed_sessions: tuple[int, ...] = ()
     ended_sessions: tuple[int, ...] = ()
     gateways: tuple[GatewayRow, ...] = ()
+    devices: tuple[DeviceRow, ...] = ()
+    forgiven_devices: tuple[bytes, ...] = ()  # whose DevNonces so far count no more
+    mac_states: tuple[MacStateRow, ...] = ()
+    downlinks: tuple[DownlinkRow, ...] = ()
+    tried_downlinks: tuple[tuple[int, int], ...] = ()  # attempts, downlink_id
+    ended_downlinks: tuple[int, ...] = ()
+    sources: tuple[SourceRow, ...] = ()
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
 
 
@@ -111,6 +172,11 @@ class State:
     sessions: tuple[tuple[SessionRow, int, int], ...]  # row, f_cnt_up, f_cnt_down
     nonces: tuple[NonceRow, ...]
     latest: tuple[LatestRow, ...]
+    devices: tuple[DeviceRow, ...]
+    mac_states: tuple[MacStateRow, ...]
+    downlinks: tuple[DownlinkRow, ...]
+    sources: tuple[SourceRow, ...]
     outbox: tuple[OutboxRow, ...]  # the oldest, at most ``OUTBOX_PAGE``
     last_outbox_id: int
     last_session_id: int
+    last_downlink_id: int

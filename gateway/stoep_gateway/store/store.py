@@ -4,9 +4,6 @@ The event loop hands over ``Record`` values and goes on; the thread takes all th
 writes them in one transaction (WAL, ``synchronous=FULL``) and only after the commit calls back on
 the loop, in the order of submission. A record is on the disk wholly or not at all.
 
-The thread's statements carry many rows each. A statement per row would give up and take back the
-interpreter's lock for every row, and under load each taking back waits for the event loop.
-
 A commit that fails is fatal: what memory holds is then ahead of the disk, and only a restart from
 the disk is honest.
 """
@@ -19,28 +16,27 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple
 
 from stoep_gateway.errors import FatalError, LocalProtocolError
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.migrate import migrate
-from stoep_gateway.store.records import (
-    LatestRow,
-    NonceRow,
-    OutboxRow,
-    Record,
-    SessionRow,
-    State,
+from stoep_gateway.store.records import OutboxRow, Record, State
+from stoep_gateway.store.sealing import Sealer
+from stoep_gateway.store.sql import (
+    OUTBOX_PAGE,
+    ROWS_PER_STATEMENT,
+    read_outbox,
+    read_state,
+    unlock,
+    write_group,
 )
 
 __all__ = ["OUTBOX_PAGE", "Store"]
 
-OUTBOX_PAGE = 2000
 _MAX_GROUP = 512
-_ROWS_PER_STATEMENT = 32
 
 _OPEN_BUSY_MS = 5_000
 _COMMIT_BUSY_MS = 30_000  # somebody may copy or compact the database: nothing is lost meanwhile
@@ -54,48 +50,6 @@ _PRAGMAS = (
     "PRAGMA cache_size = -16384",
     "PRAGMA journal_size_limit = 16777216",
 )
-_OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
-_SESSION_COLUMNS = (
-    "session_id, dev_eui, dev_addr, nwk_s_key, app_s_key, app_nonce, confirmed, created_utc_ms"
-)
-
-
-def _statements(insert: str, columns: int, conflict: str = "") -> list[str]:
-    """Return SQL for 0 to ``_ROWS_PER_STATEMENT`` rows, at the index of their number."""
-    row = "(" + ", ".join("?" * columns) + ")"
-    return [
-        f"INSERT INTO {insert} VALUES " + ", ".join([row] * rows) + conflict  # noqa: S608 (constants)
-        for rows in range(_ROWS_PER_STATEMENT + 1)
-    ]
-
-
-_SESSIONS = _statements(f"device_session ({_SESSION_COLUMNS})", 8)
-_NONCES = _statements("dev_nonce (dev_eui, dev_nonce, app_nonce, joined_utc_ms)", 4)
-_COUNTERS = _statements(
-    "frame_counter (session_id, f_cnt_up, f_cnt_down)",
-    3,
-    " ON CONFLICT (session_id) DO UPDATE SET"
-    " f_cnt_up = excluded.f_cnt_up, f_cnt_down = excluded.f_cnt_down"
-    " WHERE excluded.f_cnt_up > f_cnt_up AND excluded.f_cnt_down >= f_cnt_down"
-    " OR excluded.f_cnt_up = f_cnt_up AND excluded.f_cnt_down > f_cnt_down",
-)
-_UPLINKS = _statements(
-    "uplink (received_utc_ms, dev_eui, session_id, f_cnt_up, f_port, frm_payload, undecodable,"
-    " freq_hz, dr, receptions)",
-    10,
-)
-_OUTBOX = _statements(f"outbox ({_OUTBOX_COLUMNS})", 6)
-_LATEST = _statements(
-    "latest (asset, state)", 2, " ON CONFLICT (asset) DO UPDATE SET state = excluded.state"
-)
-_GATEWAYS = _statements(
-    "gateway (gateway_eui, last_seen_utc_ms, stat)",
-    3,
-    " ON CONFLICT (gateway_eui) DO UPDATE SET"
-    " last_seen_utc_ms = excluded.last_seen_utc_ms, stat = excluded.stat",
-)
-
-_T = TypeVar("_T")
 _Done = Callable[[], None]
 
 
@@ -113,10 +67,16 @@ _Order = _Write | _Read | None  # None closes
 
 
 class Store:
-    """The gateway's memory; every method is called on the event loop's thread."""
+    """The gateway's memory; every method is called on the event loop's thread.
 
-    def __init__(self, path: Path) -> None:
+    ``open_sealer`` gets the check value of a database that holds sealed keys, else None; ``sealer``
+    is what it returned, once the store is open.
+    """
+
+    def __init__(self, path: Path, open_sealer: Callable[[bytes | None], Sealer]) -> None:
         self._path = path
+        self._open_sealer = open_sealer
+        self.sealer: Sealer
         self._loop = asyncio.get_running_loop()
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -164,14 +124,14 @@ class Store:
     def _run(self, opened: asyncio.Future[State]) -> None:
         try:
             connection = sqlite3.connect(
-                self._path, isolation_level=None, cached_statements=8 * _ROWS_PER_STATEMENT
+                self._path, isolation_level=None, cached_statements=10 * ROWS_PER_STATEMENT
             )
         except sqlite3.Error as error:
             self._call(_fail, opened, fatal(self._path, error))
             return
         try:
             try:
-                state = _open(connection, self._path)
+                state = self._open(connection)
             except sqlite3.Error as error:
                 self._call(_fail, opened, fatal(self._path, error))
                 return
@@ -187,17 +147,26 @@ class Store:
         finally:
             connection.close()
 
+    def _open(self, connection: sqlite3.Connection) -> State:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma).fetchall()
+        migrate(connection, self._path)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA busy_timeout = {_COMMIT_BUSY_MS}").fetchall()
+        self.sealer = unlock(connection, self._open_sealer)
+        return read_state(connection, self.sealer)
+
     def _write_until_closed(self, connection: sqlite3.Connection) -> None:
         closing = False
         while not closing:
             orders = _take(self._orders)
             writes = [order for order in orders if type(order) is _Write]
             if writes:
-                _write(connection, [order.record for order in writes])
+                write_group(connection, [order.record for order in writes], self.sealer)
                 self._call(_call_all, [order.done for order in writes if order.done is not None])
             for order in orders:
                 if type(order) is _Read:
-                    self._call(order.done, _read_outbox(connection, order.after_id))
+                    self._call(order.done, read_outbox(connection, order.after_id))
             closing = None in orders
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
@@ -259,90 +228,3 @@ def _lock(path: Path) -> IO[str]:
         file.close()
         raise FatalError(f"{path}: another gateway has it open") from error
     return file
-
-
-def _open(connection: sqlite3.Connection, path: Path) -> State:
-    for pragma in _PRAGMAS:
-        connection.execute(pragma).fetchall()
-    migrate(connection, path)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA busy_timeout = {_COMMIT_BUSY_MS}").fetchall()
-    sessions = connection.execute(
-        f"SELECT {_SESSION_COLUMNS}, f_cnt_up, f_cnt_down"  # noqa: S608 (constants)
-        " FROM device_session JOIN frame_counter USING (session_id) ORDER BY session_id"
-    )
-    (last_outbox_id,) = connection.execute(
-        "SELECT ifnull(max(outbox_id), 0) FROM outbox"
-    ).fetchone()
-    (last_session_id,) = connection.execute(
-        "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = 'device_session'"
-    ).fetchone()
-    return State(
-        sessions=tuple((SessionRow(*row[:8]), row[8], row[9]) for row in sessions),
-        nonces=tuple(
-            NonceRow(*row)
-            for row in connection.execute(
-                "SELECT dev_eui, dev_nonce, app_nonce, joined_utc_ms FROM dev_nonce"
-            )
-        ),
-        latest=tuple(
-            LatestRow(*row) for row in connection.execute("SELECT asset, state FROM latest")
-        ),
-        outbox=tuple(_read_outbox(connection, 0)),
-        last_outbox_id=last_outbox_id,
-        last_session_id=last_session_id,
-    )
-
-
-def _read_outbox(connection: sqlite3.Connection, after_id: int) -> list[OutboxRow]:
-    rows = connection.execute(
-        f"SELECT {_OUTBOX_COLUMNS} FROM outbox"  # noqa: S608 (constants)
-        " WHERE outbox_id > ? ORDER BY outbox_id LIMIT ?",
-        (after_id, OUTBOX_PAGE),
-    )
-    return [OutboxRow(*row) for row in rows]
-
-
-def _write(connection: sqlite3.Connection, records: list[Record]) -> None:
-    """Commit a group. Raises ``LocalProtocolError`` for a claim that is not one."""
-    execute = connection.execute
-    sessions = _rows(record.sessions for record in records)
-    counters = _rows(record.counters for record in records)
-    execute("BEGIN IMMEDIATE")
-    try:
-        _insert(connection, _SESSIONS, sessions)
-        _insert(connection, _COUNTERS, [(row.session_id, -1, 0) for row in sessions])
-        _insert(connection, _NONCES, _rows(record.nonces for record in records))
-        if _insert(connection, _COUNTERS, counters) != len(counters):
-            raise LocalProtocolError("a frame counter was claimed twice")
-        for session_id in _rows(record.confirmed_sessions for record in records):
-            execute("UPDATE device_session SET confirmed = 1 WHERE session_id = ?", (session_id,))
-        _insert(connection, _UPLINKS, _rows(record.uplinks for record in records))
-        latest = {row.asset: row for row in _rows(record.latest for record in records)}
-        _insert(connection, _LATEST, list(latest.values()))
-        _insert(connection, _OUTBOX, _rows(record.outbox for record in records))
-        _insert(connection, _GATEWAYS, _rows(record.gateways for record in records))
-        for session_id in _rows(record.ended_sessions for record in records):
-            execute("DELETE FROM device_session WHERE session_id = ?", (session_id,))
-        for first_and_last in _rows(record.published for record in records):
-            execute("DELETE FROM outbox WHERE outbox_id BETWEEN ? AND ?", first_and_last)
-        execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            execute("ROLLBACK")
-        raise
-
-
-def _rows(tables: Iterable[tuple[_T, ...]]) -> list[_T]:
-    return list(chain.from_iterable(tables))
-
-
-def _insert(
-    connection: sqlite3.Connection, statements: list[str], rows: Sequence[tuple[Any, ...]]
-) -> int:
-    changed = 0
-    for at in range(0, len(rows), _ROWS_PER_STATEMENT):
-        some = rows[at : at + _ROWS_PER_STATEMENT]
-        values = tuple(chain.from_iterable(some))
-        changed += connection.execute(statements[len(some)], values).rowcount
-    return changed

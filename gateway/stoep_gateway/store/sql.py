@@ -1,0 +1,239 @@
+"""The SQL of the store: reading all of it at the start, writing a group of records at once.
+
+Statements carry many rows each. A statement per row would give up and take back the interpreter's
+lock for every row, and under load each taking back waits for the event loop.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, TypeVar
+
+from stoep_gateway.errors import LocalProtocolError
+from stoep_gateway.store.records import (
+    DeviceRow,
+    DownlinkRow,
+    LatestRow,
+    MacStateRow,
+    NonceRow,
+    OutboxRow,
+    Record,
+    SessionRow,
+    SourceRow,
+    State,
+)
+from stoep_gateway.store.sealing import Sealer
+
+__all__ = [
+    "OUTBOX_PAGE",
+    "ROWS_PER_STATEMENT",
+    "read_outbox",
+    "read_state",
+    "unlock",
+    "write_group",
+]
+
+OUTBOX_PAGE = 2000
+ROWS_PER_STATEMENT = 32
+
+_T = TypeVar("_T")
+_Row = TypeVar("_Row", NonceRow, LatestRow, DeviceRow, MacStateRow, DownlinkRow, SourceRow)
+_LAST_NUMBER = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
+
+_OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
+_SESSION_COLUMNS = (
+    "session_id, dev_eui, dev_addr, nwk_s_key, app_s_key, app_nonce, confirmed, created_utc_ms"
+)
+
+_DEVICE_COLUMNS = ", ".join(DeviceRow._fields)
+_DOWNLINK_COLUMNS = ", ".join(DownlinkRow._fields)
+
+
+def _statements(insert: str, columns: int, conflict: str = "") -> list[str]:
+    """Return SQL for 0 to ``ROWS_PER_STATEMENT`` rows, at the index of their number."""
+    row = "(" + ", ".join("?" * columns) + ")"
+    return [
+        f"INSERT INTO {insert} VALUES " + ", ".join([row] * rows) + conflict  # noqa: S608 (constants)
+        for rows in range(ROWS_PER_STATEMENT + 1)
+    ]
+
+
+def _replacing(key: str, columns: str) -> str:
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns.split(", "))
+    return f" ON CONFLICT ({key}) DO UPDATE SET {changes}"
+
+
+_SESSIONS = _statements(f"device_session ({_SESSION_COLUMNS})", 8)
+_NONCES = _statements("dev_nonce (dev_eui, dev_nonce, app_nonce, joined_utc_ms, forgiven)", 5)
+_DEVICES = _statements(f"device ({_DEVICE_COLUMNS})", 15, _replacing("dev_eui", _DEVICE_COLUMNS))
+_MAC_STATES = _statements(
+    "mac_state (session_id, state)", 2, _replacing("session_id", "session_id, state")
+)
+_DOWNLINKS = _statements(f"downlink ({_DOWNLINK_COLUMNS})", 9)
+_SOURCES = _statements(
+    "source_device (source, dev_eui, state)", 3, _replacing("source, dev_eui", "state")
+)
+_COUNTERS = _statements(
+    "frame_counter (session_id, f_cnt_up, f_cnt_down)",
+    3,
+    " ON CONFLICT (session_id) DO UPDATE SET"
+    " f_cnt_up = excluded.f_cnt_up, f_cnt_down = excluded.f_cnt_down"
+    " WHERE excluded.f_cnt_up > f_cnt_up AND excluded.f_cnt_down >= f_cnt_down"
+    " OR excluded.f_cnt_up = f_cnt_up AND excluded.f_cnt_down > f_cnt_down",
+)
+_UPLINKS = _statements(
+    "uplink (received_utc_ms, dev_eui, session_id, f_cnt_up, f_port, frm_payload, undecodable,"
+    " freq_hz, dr, receptions)",
+    10,
+)
+_OUTBOX = _statements(f"outbox ({_OUTBOX_COLUMNS})", 6)
+_LATEST = _statements("latest (asset, state)", 2, _replacing("asset", "state"))
+_GATEWAYS = _statements(
+    "gateway (gateway_eui, last_seen_utc_ms, stat)",
+    3,
+    _replacing("gateway_eui", "last_seen_utc_ms, stat"),
+)
+
+
+def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
+    """Return all that the gateway keeps in memory. Raises ``FatalError`` for a wrong key."""
+    return State(
+        sessions=tuple(
+            (_opened(SessionRow(*row[:8]), sealer), row[8], row[9])
+            for row in connection.execute(
+                f"SELECT {_SESSION_COLUMNS}, f_cnt_up, f_cnt_down"  # noqa: S608 (constants)
+                " FROM device_session JOIN frame_counter USING (session_id) ORDER BY session_id"
+            )
+        ),
+        nonces=_all(connection, NonceRow, "dev_nonce"),
+        latest=_all(connection, LatestRow, "latest"),
+        devices=_all(connection, DeviceRow, "device"),
+        mac_states=_all(connection, MacStateRow, "mac_state"),
+        downlinks=_all(connection, DownlinkRow, "downlink"),
+        sources=_all(connection, SourceRow, "source_device"),
+        outbox=tuple(read_outbox(connection, 0)),
+        last_outbox_id=_one(connection, "SELECT ifnull(max(outbox_id), 0) FROM outbox"),
+        last_session_id=_one(connection, _LAST_NUMBER, "device_session"),
+        last_downlink_id=_one(connection, _LAST_NUMBER, "downlink"),
+    )
+
+
+def read_outbox(connection: sqlite3.Connection, after_id: int) -> list[OutboxRow]:
+    """Return up to ``OUTBOX_PAGE`` unsent messages beyond ``after_id``, oldest first."""
+    rows = connection.execute(
+        f"SELECT {_OUTBOX_COLUMNS} FROM outbox"  # noqa: S608 (constants)
+        " WHERE outbox_id > ? ORDER BY outbox_id LIMIT ?",
+        (after_id, OUTBOX_PAGE),
+    )
+    return [OutboxRow(*row) for row in rows]
+
+
+def unlock(connection: sqlite3.Connection, open_sealer: Callable[[bytes | None], Sealer]) -> Sealer:
+    """Return the database's sealer; what an earlier version stored unsealed is sealed now.
+
+    Raises ``FatalError`` for a key that is missing or wrong.
+    """
+    kept = connection.execute("SELECT check_value FROM sealing").fetchone()
+    sealer = open_sealer(None if kept is None else kept[0])
+    if kept is None:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("INSERT INTO sealing VALUES (?)", (sealer.check_value,))
+        for row in connection.execute(
+            f"SELECT {_SESSION_COLUMNS} FROM device_session"  # noqa: S608 (constants)
+        ).fetchall():
+            sealed = _sealed(SessionRow(*row), sealer)
+            connection.execute(
+                "UPDATE device_session SET nwk_s_key = ?, app_s_key = ? WHERE session_id = ?",
+                (sealed.nwk_s_key, sealed.app_s_key, sealed.session_id),
+            )
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA secure_delete = OFF")
+    return sealer
+
+
+def write_group(connection: sqlite3.Connection, records: list[Record], sealer: Sealer) -> None:
+    """Commit a group. Raises ``LocalProtocolError`` for a claim that is not one."""
+    execute = connection.execute
+    sessions = _rows(record.sessions for record in records)
+    counters = _rows(record.counters for record in records)
+    execute("BEGIN IMMEDIATE")
+    try:
+        _insert(connection, _SESSIONS, [_sealed(row, sealer) for row in sessions])
+        _insert(connection, _COUNTERS, [(row.session_id, -1, 0) for row in sessions])
+        for record in records:  # one by one: what is forgiven is what came before
+            for dev_eui in record.forgiven_devices:
+                execute("UPDATE dev_nonce SET forgiven = 1 WHERE dev_eui = ?", (dev_eui,))
+            if record.nonces:
+                _insert(connection, _NONCES, record.nonces)
+        if _insert(connection, _COUNTERS, counters) != len(counters):
+            raise LocalProtocolError("a frame counter was claimed twice")
+        for session_id in _rows(record.confirmed_sessions for record in records):
+            execute("UPDATE device_session SET confirmed = 1 WHERE session_id = ?", (session_id,))
+        _insert(connection, _MAC_STATES, _rows(record.mac_states for record in records))
+        _insert(connection, _UPLINKS, _rows(record.uplinks for record in records))
+        latest = {row.asset: row for row in _rows(record.latest for record in records)}
+        _insert(connection, _LATEST, list(latest.values()))
+        _insert(connection, _OUTBOX, _rows(record.outbox for record in records))
+        _insert(connection, _GATEWAYS, _rows(record.gateways for record in records))
+        _insert(connection, _DEVICES, _rows(record.devices for record in records))
+        _insert(connection, _SOURCES, _rows(record.sources for record in records))
+        _insert(connection, _DOWNLINKS, _rows(record.downlinks for record in records))
+        for tried in _rows(record.tried_downlinks for record in records):
+            execute("UPDATE downlink SET attempts = ? WHERE downlink_id = ?", tried)
+        for downlink_id in _rows(record.ended_downlinks for record in records):
+            execute("DELETE FROM downlink WHERE downlink_id = ?", (downlink_id,))
+        for session_id in _rows(record.ended_sessions for record in records):
+            execute("DELETE FROM device_session WHERE session_id = ?", (session_id,))
+        for first_and_last in _rows(record.published for record in records):
+            execute("DELETE FROM outbox WHERE outbox_id BETWEEN ? AND ?", first_and_last)
+        execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            execute("ROLLBACK")
+        raise
+
+
+def _sealed(row: SessionRow, sealer: Sealer) -> SessionRow:
+    return row._replace(
+        nwk_s_key=sealer.seal(row.nwk_s_key, _context(row, "NwkSKey")),
+        app_s_key=sealer.seal(row.app_s_key, _context(row, "AppSKey")),
+    )
+
+
+def _opened(row: SessionRow, sealer: Sealer) -> SessionRow:
+    return row._replace(
+        nwk_s_key=sealer.open(row.nwk_s_key, _context(row, "NwkSKey")),
+        app_s_key=sealer.open(row.app_s_key, _context(row, "AppSKey")),
+    )
+
+
+def _context(row: SessionRow, key: str) -> bytes:
+    return f"{key} of {row.dev_eui.hex()} in session {row.session_id}".encode()
+
+
+def _all(connection: sqlite3.Connection, row: type[_Row], table: str) -> tuple[_Row, ...]:
+    columns = ", ".join(row._fields)
+    found = connection.execute(f"SELECT {columns} FROM {table}")  # noqa: S608 (constants)
+    return tuple(map(row._make, found))
+
+
+def _one(connection: sqlite3.Connection, query: str, *values: str) -> int:
+    return int(connection.execute(query, values).fetchone()[0])
+
+
+def _rows(tables: Iterable[tuple[_T, ...]]) -> list[_T]:
+    return list(chain.from_iterable(tables))
+
+
+def _insert(
+    connection: sqlite3.Connection, statements: list[str], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    changed = 0
+    for at in range(0, len(rows), ROWS_PER_STATEMENT):
+        some = rows[at : at + ROWS_PER_STATEMENT]
+        values = tuple(chain.from_iterable(some))
+        changed += connection.execute(statements[len(some)], values).rowcount
+    return changed
