@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -182,39 +182,9 @@ class Reader:
             for detail in error.errors(include_url=False):
                 key = detail["loc"][0] if detail["loc"] else ""
                 at = (*path, key) if key else path
-                message = self._message(str(key), label, model, detail)
+                message = explain(str(key), label, model, detail, self._home)
                 self.report(document, at, message)
         return None
-
-    def _message(
-        self, key: str, label: str, model: type[BaseModel], detail: Mapping[str, Any]
-    ) -> str:
-        kind = detail["type"]
-        context = detail.get("ctx", {})
-        if kind == "missing":
-            return f'{label} needs "{key}"'
-        if kind == "extra_forbidden":
-            hint = did_you_mean(key, model.model_fields) or self._home(key)
-            return f'unknown key "{key}" in {label}{hint}'
-        if kind in _KINDS:
-            return f"{key} must be {_KINDS[kind]}"
-        if kind in _BOUNDS:
-            name, words = _BOUNDS[kind]
-            value, bound = detail["input"], context[name]
-            return f"{key} must be {words} {_number(bound)}, not {_number(value)}"
-        if kind == "literal_error":
-            known = re.findall(r"'([^']*)'", str(context["expected"]))
-            words = " or ".join(f'"{word}"' for word in known)
-            value = detail["input"]
-            hint = did_you_mean(value, known) if isinstance(value, str) else ""
-            return f"{key} must be {words}{hint}"
-        if kind == "string_too_short":
-            return f"{key} must not be empty"
-        if kind == "string_too_long":
-            return f"{key} must have at most {context['max_length']} characters"
-        if kind == "value_error":
-            return f"{key or label}: {context['error']}"
-        return f"{key}: {detail['msg']}"
 
     def _home(self, key: str) -> str:
         """Say in which other section a key would be known."""
@@ -222,6 +192,42 @@ class Reader:
             if key in model.model_fields:
                 return f" (it belongs in [{name}])"
         return ""
+
+
+def explain(
+    key: str,
+    label: str,
+    model: type[BaseModel],
+    detail: Mapping[str, Any],
+    home: Callable[[str], str] = lambda _: "",
+) -> str:
+    """Say what pydantic found at ``key`` of a table; ``home`` says where else the key fits."""
+    kind = detail["type"]
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        return f'{label} needs "{key}"'
+    if kind == "extra_forbidden":
+        hint = did_you_mean(key, model.model_fields) or home(key)
+        return f'unknown key "{key}" in {label}{hint}'
+    if kind in _KINDS:
+        return f"{key} must be {_KINDS[kind]}"
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        value, bound = detail["input"], context[name]
+        return f"{key} must be {words} {_number(bound)}, not {_number(value)}"
+    if kind == "literal_error":
+        known = re.findall(r"'([^']*)'", str(context["expected"]))
+        words = " or ".join(f'"{word}"' for word in known)
+        value = detail["input"]
+        hint = did_you_mean(value, known) if isinstance(value, str) else ""
+        return f"{key} must be {words}{hint}"
+    if kind == "string_too_short":
+        return f"{key} must not be empty"
+    if kind == "string_too_long":
+        return f"{key} must have at most {context['max_length']} characters"
+    if kind == "value_error":
+        return f"{key or label}: {context['error']}"
+    return f"{key}: {detail['msg']}"
 
 
 def _declared_twice(match: re.Match[str]) -> str:

@@ -24,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from stoep_gateway.config import Config
-from stoep_gateway.control_client import address
+from stoep_gateway.control_client import MAX_REQUEST_OCTETS, address, socket_beside
 from stoep_gateway.errors import FatalError, GatewayError
 
-__all__ = ["MAX_REQUEST_OCTETS", "CommandRefused", "ControlServer", "Handler", "socket_path"]
+__all__ = ["CommandRefused", "ControlServer", "Handler", "socket_path"]
 
-MAX_REQUEST_OCTETS = 8 * 1024 * 1024  # ten thousand devices, twice over
 _MAX_CLIENTS = 16
 _IDLE_S = 60.0  # for a request to come, and for an answer to be taken
 _RUNTIME_NAME = "control.sock"
@@ -55,19 +54,26 @@ def socket_path(config: Config, environ: Mapping[str, str]) -> Path:
     runtime = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if runtime:
         return Path(runtime) / _RUNTIME_NAME
-    return config.store.path.with_name(config.store.path.name + ".sock")
+    return socket_beside(config.store.path)
 
 
 class ControlServer:
-    """Answers commands; each part of the gateway registers its own."""
+    """Answers commands; each part of the gateway registers its own.
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
+    The command "about" is there from the start: it names the ``database``, by which a command that
+    was given a configuration knows whether this is the gateway it looks for.
+    """
+
+    def __init__(self, path: Path, group: str | None = None, database: Path | None = None) -> None:
         self._path = path
         self._group = group
         self._handlers: dict[str, Handler] = {}
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode = 0
+        self.register(
+            "about", lambda _: {"database": None if database is None else str(database.resolve())}
+        )
 
     def register(self, name: str, handler: Handler) -> None:
         """Let ``handler`` answer the command ``name``, such as "device.add".

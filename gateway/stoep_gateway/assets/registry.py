@@ -57,7 +57,8 @@ class Device:
     It joins with ``app_key``, or has ``dev_addr`` and both session keys (ABP), or belongs to
     another network server, the ``source``. One that is not ``enabled`` is neither heard nor
     answered. ``managed`` says who may change it: the configuration "file", or `stoep device`
-    ("store"). ``key`` is "device/DEV_EUI", under which its own state is kept.
+    ("store"). ``key`` is "device/DEV_EUI", under which its own state is kept; ``asset_key`` is
+    what it was told to stand for, which may be no asset of the configuration any more.
     """
 
     dev_eui: bytes
@@ -69,6 +70,7 @@ class Device:
     status_topic: str
     event_topic: str
     fixed_json: str
+    asset_key: str | None = None
     name: str | None = None
     dev_addr: int | None = None
     nwk_s_key: bytes | None = field(default=None, repr=False)
@@ -94,12 +96,20 @@ class Gateway:
 
 
 class Registry:
-    """All of a site; devices and gateways by EUI (8 bytes, big-endian), assets by key."""
+    """All of a site; devices and gateways by EUI (8 bytes, big-endian), assets by key.
+
+    ``sources`` are the ids of the other network servers that devices may belong to.
+    """
 
     def __init__(
-        self, site: str, gateways: Mapping[bytes, Gateway], assets: Mapping[str, Container | Bay]
+        self,
+        site: str,
+        gateways: Mapping[bytes, Gateway],
+        assets: Mapping[str, Container | Bay],
+        sources: frozenset[str] = frozenset(),
     ) -> None:
         self.site = site
+        self.sources = sources
         self.gateways = gateways
         self.assets = assets
         self.devices: dict[bytes, Device] = {}
@@ -136,6 +146,7 @@ class Registry:
                     "asset": None if asset is None else asset.key,
                 }
             ),
+            asset_key=spec.asset,
             name=spec.name,
             dev_addr=None if spec.dev_addr is None else int.from_bytes(spec.dev_addr, "big"),
             nwk_s_key=spec.nwk_s_key,
@@ -157,8 +168,10 @@ class Registry:
     def remove(self, dev_eui: bytes) -> None:
         """Forget a device, if it is there."""
         device = self.devices.pop(dev_eui, None)
-        if device is not None and device.asset is not None:
-            self._by_asset.pop(device.asset.key, None)
+        if device is None or device.asset is None:
+            return
+        if self._by_asset.get(device.asset.key) is device:  # not another's meanwhile
+            del self._by_asset[device.asset.key]
 
     def device_of(self, asset: str) -> Device | None:
         """Return the device that stands for an asset, "container/ID" or "bay/ID"."""
@@ -193,6 +206,7 @@ def build(config: Config) -> Registry:
             for gateway in config.gateways
         },
         assets,
+        frozenset(source.id for source in config.sources),
     )
     for device in config.devices:
         registry.put(device, "file")

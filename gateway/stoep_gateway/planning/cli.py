@@ -11,42 +11,22 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stoep_gateway import config as configuration
+from stoep_gateway import control_client
 from stoep_gateway.assets import states
 from stoep_gateway.assets.geometry import FILL_MAX_PCT
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
 from stoep_gateway.config_reader import did_you_mean
+from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.planning import planner
-from stoep_gateway.planning.plan import LeftOut, Plan, Round
+from stoep_gateway.planning.text import for_people
 from stoep_gateway.store.latest import read_latest
 
 __all__ = ["main"]
 
-_SOURCES = {
-    "table": "road distances",
-    "estimate": "estimated distances",
-    "mixed": "distances partly estimated",
-}
-_REASONS = {
-    "overflow_risk": "full by the next round",
-    "threshold": "at {threshold:g} % now",
-    "expected": "at {threshold:g} % by the next round",
-    "truck_full": "truck is full",
-    "end_of_round": "end of the round",
-    "shift_too_short": "the shift is too short",
-    "larger_than_truck": "holds more than the truck",
-    "below_threshold": "stays below {threshold:g} %",
-    "no_data": "has sent no level yet",
-}
 _YEARS = (2000, 2999)
-_STATUS = {
-    "planned": "",
-    "nothing_to_do": "nothing to do: no container is due",
-    "not_needed": "not needed: other trucks do it all",
-    "all_deferred": "no container could be taken, see below",
-}
 
 
 class _Level(BaseModel):
@@ -71,6 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except GatewayAway as error:
+        print(f"{error}; without a gateway, say --config", file=sys.stderr)
+        return GatewayAway.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,9 +65,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog='FILE: {"containers": {"ID": {"fill_pct": 85, "rate_pct_per_day": 12, "age_h": 1}}}',
     )
     show.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="levels (JSON); else from the store"
+        "file", nargs="?", type=Path, metavar="FILE", help="levels (JSON); else the gateway's own"
     )
-    show.add_argument("--config", type=Path, required=True, help="stoep.toml")
+    which = show.add_mutually_exclusive_group()
+    which.add_argument(
+        "--config", type=Path, help="plan here, with this stoep.toml and the levels in its store"
+    )
+    which.add_argument(
+        "--socket",
+        type=Path,
+        metavar="PATH",
+        help=f"else the running gateway's control socket (default: {control_client.DEFAULT_PATH})",
+    )
     show.add_argument("--at", type=_time, help="plan for this time, e.g. 2026-01-31T06:00Z")
     show.add_argument("--json", action="store_true", help="print the messages of the rounds")
     return parser
@@ -108,6 +100,8 @@ def _now() -> str:
 
 
 def _show(options: argparse.Namespace) -> int:
+    if options.config is None:
+        return _asked(options)
     config = configuration.load(options.config)
     if not config.trucks:
         raise ConfigError([Mistake(str(options.config), 0, "a round needs at least one [[truck]]")])
@@ -115,11 +109,20 @@ def _show(options: argparse.Namespace) -> int:
     from_file = options.file is not None
     known = _from_file(options.file, config, now_ms) if from_file else _stored(config)
     plan = planner.plan(known, config, now_ms)
-    if options.json:
-        for message in planner.outputs(plan):
-            print(message.payload.decode())
-        return 0
-    print("\n\n".join(_lines(plan, config)))
+    messages = [message.payload.decode() for message in planner.outputs(plan)]
+    print("\n".join(messages) if options.json else for_people(plan, config))
+    return 0
+
+
+def _asked(options: argparse.Namespace) -> int:
+    """Show the round that the running gateway plans, with its own configuration."""
+    if options.file is not None:
+        raise FatalError("a round from a file of levels needs --config")
+    with control_client.connect(options) as client:
+        answer = client.ask("plan.show", at_utc_ms=options.at)
+    if "error" in answer:
+        raise FatalError(answer["error"])
+    print("\n".join(answer["messages"]) if options.json else answer["text"])
     return 0
 
 
@@ -161,54 +164,3 @@ def _state(level: _Level, now_ms: int) -> ContainerState:
     rate = None if level.rate_pct_per_day is None else level.rate_pct_per_day / 24
     track = FillTrack(at_ms, level.fill_pct, at_ms, level.fill_pct, rate_before=rate)
     return ContainerState(sequence=0, measured_ms=at_ms, quality=4, track=track)
-
-
-def _lines(plan: Plan, config: Config) -> list[str]:
-    """Return the plan as blocks of text."""
-    blocks = [_round_lines(plan, truck_round, config) for truck_round in plan.rounds]
-    if plan.deferred:
-        blocks.append(_left_out_lines("Deferred", plan.deferred, plan))
-    if plan.skipped:
-        blocks.append(_left_out_lines("Not due", plan.skipped, plan))
-    return blocks
-
-
-def _round_lines(plan: Plan, truck_round: Round, config: Config) -> str:
-    title = f"{plan.date}, {truck_round.truck}"
-    if not truck_round.stops:
-        return f"{title}: {_STATUS[truck_round.status]}"
-    back = _clock(truck_round.return_utc, config)
-    sums = (
-        f"{truck_round.containers} container{'' if truck_round.containers == 1 else 's'},"
-        f" {truck_round.volume_l} l, unloaded {truck_round.unloads} x, {truck_round.km:.1f} km,"
-        f" {truck_round.hours:.1f} h ({_SOURCES[plan.distance_source]})"
-    )
-    lines = [
-        f"{title}: {sums}",
-        f"{'':>3}  {'at':5}  {'km':>6}  {'fill':>5}  {'load l':>6}  stop",
-    ]
-    for stop in truck_round.stops:
-        fill = "" if stop.fill_pct is None else f"{stop.fill_pct:.0f} %"
-        lines.append(
-            f"{stop.sequence:>3}  {_clock(stop.eta_utc, config):5}  {stop.leg_km:>6.1f}"
-            f"  {fill:>5}  {stop.load_after_l:>6}  {stop.name}: {_reason(stop.reason, plan)}"
-        )
-    lines.append(f"{'':>3}  {back:5}  {truck_round.return_km:>6.1f}  {'':>5}  {'0':>6}  back")
-    return "\n".join(lines)
-
-
-def _left_out_lines(title: str, left_out: Sequence[LeftOut], plan: Plan) -> str:
-    lines = [f"{title}:"]
-    for it in left_out:
-        level = "" if it.fill_pct is None else f" ({it.fill_pct:.0f} %, {it.expected_pct:.0f} % by"
-        level += " the next round)" if level else ""
-        lines.append(f"  {it.container}: {_reason(it.reason, plan)}{level}")
-    return "\n".join(lines)
-
-
-def _reason(reason: str, plan: Plan) -> str:
-    return _REASONS[reason].format(threshold=plan.threshold_pct)
-
-
-def _clock(utc_text: str, config: Config) -> str:
-    return datetime.datetime.fromisoformat(utc_text).astimezone(config.timezone).strftime("%H:%M")

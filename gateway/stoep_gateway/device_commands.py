@@ -1,0 +1,275 @@
+"""The commands ``device.*`` of the control socket: what ``stoep device`` asks of the gateway.
+
+A change is checked whole, made durable in one transaction, and only then seen by the network
+server; one follows the other. An answer shows keys only if the request says ``"show_keys": true``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stoep_gateway.assets import device_rows, device_specs
+from stoep_gateway.assets.device_specs import Checked, Fault
+from stoep_gateway.assets.registry import Device
+from stoep_gateway.control import CommandRefused, ControlServer
+from stoep_gateway.device_network import Changes, DeviceNetwork
+from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.publish.messages import utc
+
+__all__ = ["DeviceCommands"]
+
+PAGE = 500
+_BATCH = 200  # devices between two turns of the event loop
+_MAX_F_PORT = 223
+_MAX_PAYLOAD = 242
+_PRIORITIES = range(-128, 128)
+_MAX_EXPIRY_S = 366 * 24 * 3600
+_IN_THE_FILE = "change its [[device]] in the gateway's configuration and restart the gateway"
+
+Request = Mapping[str, Any]
+
+
+class DeviceCommands:
+    """Answers for one network server."""
+
+    def __init__(self, network: DeviceNetwork) -> None:
+        self._network = network
+        self._changing = asyncio.Lock()
+
+    def register(self, control: ControlServer) -> None:
+        """Let the control socket know all commands."""
+        for name, handler in (
+            ("add", self._add),
+            ("import", self._import),
+            ("list", self._list),
+            ("show", self._show),
+            ("enable", lambda request: self._enable(request, enabled=True)),
+            ("disable", lambda request: self._enable(request, enabled=False)),
+            ("remove", self._remove),
+            ("rotate-key", self._rotate_key),
+            ("forgive-nonce", self._forgive_nonce),
+            ("send", self._send),
+            ("flush", self._flush),
+        ):
+            control.register(f"device.{name}", handler)
+
+    # Looking.
+
+    def _list(self, request: Request) -> dict[str, Any]:
+        after = request.get("after", "")
+        devices = self._network.registry.devices
+        euis = sorted(eui for eui in devices if eui.hex() > str(after))
+        show_keys = request.get("show_keys") is True
+        return {
+            "devices": [self._described(devices[eui], show_keys=show_keys) for eui in euis[:PAGE]],
+            "more": len(euis) > PAGE,
+        }
+
+    def _show(self, request: Request) -> dict[str, Any]:
+        show_keys = request.get("show_keys") is True
+        return {"device": self._described(self._device(request), show_keys=show_keys)}
+
+    def _described(self, device: Device, *, show_keys: bool) -> dict[str, Any]:
+        activity = self._network.activity(device.dev_eui)
+        return {
+            **device_specs.as_raw(device, show_keys=show_keys),
+            "activation": device_specs.activation(device),
+            "managed": device.managed,
+            "created_utc": _utc(device.created_utc_ms or None),
+            "changed_utc": _utc(device.changed_utc_ms or None),
+            "session": None
+            if activity.dev_addr is None
+            else {
+                "dev_addr": f"{activity.dev_addr:08x}",
+                "joined_utc": _utc(activity.joined_utc_ms),
+                "f_cnt_up": activity.f_cnt_up,
+                "f_cnt_down": activity.f_cnt_down,
+            },
+            "last_heard_utc": _utc(activity.last_heard_utc_ms),
+            "dev_nonces": activity.dev_nonces,
+            "queued": activity.queued,
+        }
+
+    # Changing.
+
+    async def _add(self, request: Request) -> dict[str, Any]:
+        raw = request.get("device")
+        if not isinstance(raw, dict):
+            raise CommandRefused('a request needs "device"')
+        async with self._changing:
+            checked, faults = await self._checked([raw], only_new=True)
+            if faults:
+                raise CommandRefused("; ".join(fault.message for fault in faults))
+            await self._put(checked)
+        return {"dev_eui": checked[0].spec.dev_eui.hex()}
+
+    async def _import(self, request: Request) -> dict[str, Any]:
+        raws = request.get("devices")
+        if not isinstance(raws, list) or not all(isinstance(raw, dict) for raw in raws):
+            raise CommandRefused('a request needs "devices", a list')
+        async with self._changing:
+            checked, faults = await self._checked(raws, only_new=False)
+            if faults:
+                raise CommandRefused(
+                    "nothing was imported",
+                    mistakes=[[fault.index, fault.key, fault.message] for fault in faults],
+                )
+            changed = [one for one in checked if one.is_changed]
+            if request.get("dry_run") is not True:
+                await self._put(changed)
+        added = sum(one.existing is None for one in changed)
+        return {
+            "added": added,
+            "changed": len(changed) - added,
+            "unchanged": len(checked) - len(changed),
+        }
+
+    async def _enable(self, request: Request, *, enabled: bool) -> dict[str, Any]:
+        async with self._changing:
+            device = self._changeable(request)
+            spec = device_specs.spec_of(device).model_copy(update={"enabled": enabled})
+            if device.enabled != enabled:
+                await self._put([Checked(0, spec, device)])
+        return {"changed": device.enabled != enabled}
+
+    async def _rotate_key(self, request: Request) -> dict[str, Any]:
+        async with self._changing:
+            device = self._changeable(request)
+            if device.app_key is None:
+                raise CommandRefused(
+                    f"device {device.dev_eui_hex} has no AppKey: it does not join here",
+                    "import it again with its new keys",
+                )
+            raw = {"dev_eui": device.dev_eui_hex, "app_key": request.get("app_key")}
+            if raw["app_key"] is None:
+                raw["app_key"] = secrets.token_hex(16)
+            checked, faults = await self._checked([raw], only_new=False)
+            if faults:
+                raise CommandRefused("; ".join(fault.message for fault in faults))
+            if not checked[0].is_changed:
+                raise CommandRefused("that is the key it has")
+            await self._put(checked)
+        return {"app_key": raw["app_key"]} if request.get("show_keys") is True else {}
+
+    async def _remove(self, request: Request) -> dict[str, Any]:
+        async with self._changing:
+            device = self._changeable(request)
+            gone = (device.dev_eui,)
+            await self._network.record(Changes(removed=gone, ended=gone))
+            self._network.registry.remove(device.dev_eui)
+        return {}
+
+    async def _forgive_nonce(self, request: Request) -> dict[str, Any]:
+        async with self._changing:
+            device = self._device(request)
+            forgiven = self._network.activity(device.dev_eui).dev_nonces
+            if forgiven:
+                await self._network.record(Changes(forgiven=(device.dev_eui,)))
+        return {"forgiven": forgiven}
+
+    async def _checked(
+        self, raws: Sequence[Mapping[str, object]], *, only_new: bool
+    ) -> tuple[list[Checked], list[Fault]]:
+        checked: list[Checked] = []
+        faults: list[Fault] = []
+        registry = self._network.registry
+        for one in device_specs.check_all(registry, raws, only_new=only_new):
+            if isinstance(one, Checked):
+                checked.append(one)
+            else:
+                faults.append(one)
+            if (len(checked) + len(faults)) % _BATCH == 0:
+                await asyncio.sleep(0)
+        return checked, faults
+
+    async def _put(self, changes: Sequence[Checked]) -> None:
+        network = self._network
+        utc_ms = network.utc_ms()
+        rows, ended, forgiven, personalised = [], [], [], []
+        for number, change in enumerate(changes, 1):
+            old, spec = change.existing, change.spec
+            created_utc_ms = utc_ms if old is None else old.created_utc_ms
+            rows.append(device_rows.seal_row(spec, network.sealer, created_utc_ms, utc_ms))
+            if change.is_other_way_in:
+                ended.append(spec.dev_eui)
+            if old is not None and old.app_key != spec.app_key:
+                forgiven.append(spec.dev_eui)  # no join-request under the old key fits the new one
+            if spec.dev_addr is not None and (old is None or change.is_other_way_in):
+                personalised.append(spec)
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+        if not rows:
+            return
+        await network.record(
+            Changes(
+                rows=tuple(rows),
+                forgiven=tuple(forgiven),
+                ended=tuple(ended),
+                personalised=tuple(personalised),
+            )
+        )
+        for change, row in zip(changes, rows, strict=True):
+            network.registry.put(change.spec, "store", row.created_utc_ms, row.changed_utc_ms)
+
+    # Downlinks.
+
+    async def _send(self, request: Request) -> dict[str, Any]:
+        device = self._device(request)
+        if not device.enabled:
+            raise CommandRefused(f"device {device.dev_eui_hex} is disabled")
+        f_port = _whole(request, "f_port", range(1, _MAX_F_PORT + 1))
+        priority = _whole(request, "priority", _PRIORITIES, 0)
+        expires_s = _whole(request, "expires_s", range(_MAX_EXPIRY_S + 1), 0)
+        try:
+            frm_payload = bytes.fromhex(request.get("payload", ""))
+        except (TypeError, ValueError):
+            raise CommandRefused("a payload is written in hexadecimal") from None
+        if len(frm_payload) > _MAX_PAYLOAD:
+            raise CommandRefused(f"a payload is at most {_MAX_PAYLOAD} octets")
+        queued = await self._network.enqueue(
+            device.dev_eui,
+            f_port,
+            frm_payload,
+            confirmed=request.get("confirmed") is True,
+            priority=priority,
+            expires_utc_ms=self._network.utc_ms() + 1000 * expires_s if expires_s else None,
+        )
+        if isinstance(queued, Rejected):
+            raise CommandRefused(f"refused: {queued.reason}")
+        return {"downlink_id": queued}
+
+    async def _flush(self, request: Request) -> dict[str, Any]:
+        return {"flushed": await self._network.flush(self._device(request).dev_eui)}
+
+    def _device(self, request: Request) -> Device:
+        dev_eui = device_specs.dev_eui_of(request.get("dev_eui"))
+        if dev_eui is None:
+            raise CommandRefused('"dev_eui" is a string of 16 hexadecimal digits')
+        device = self._network.registry.devices.get(dev_eui)
+        if device is None:
+            raise CommandRefused(
+                f"no device {dev_eui.hex()} is registered", "stoep device list shows those that are"
+            )
+        return device
+
+    def _changeable(self, request: Request) -> Device:
+        device = self._device(request)
+        if device.managed == "file":
+            raise CommandRefused(
+                f"device {device.dev_eui_hex} is in the gateway's configuration", _IN_THE_FILE
+            )
+        return device
+
+
+def _whole(request: Request, key: str, allowed: range, default: int | None = None) -> int:
+    value = request.get(key, default)
+    if type(value) is not int or value not in allowed:
+        raise CommandRefused(f"{key} is a whole number from {allowed[0]} to {allowed[-1]}")
+    return value
+
+
+def _utc(utc_ms: int | None) -> str | None:
+    return None if utc_ms is None else utc(utc_ms)

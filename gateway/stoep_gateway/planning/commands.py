@@ -1,0 +1,56 @@
+"""The command ``plan.show`` of the control socket: a round from what the gateway knows now."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from stoep_gateway.assets.states import AssetState
+from stoep_gateway.clock import Clock
+from stoep_gateway.config import Config
+from stoep_gateway.control import CommandRefused, ControlServer
+from stoep_gateway.planning import planner
+from stoep_gateway.planning.text import for_people
+
+__all__ = ["PlanCommands"]
+
+_PLANNABLE_MS = range(946_684_800_000, 32_503_680_000_000)  # the years 2000 to 2999
+
+
+class PlanCommands:
+    """Plans on request, one plan at a time, off the event loop; simulated time waits for it."""
+
+    def __init__(self, config: Config, states: Mapping[str, AssetState], clock: Clock) -> None:
+        self._config = config
+        self._states = states
+        self._clock = clock
+        self._planning = asyncio.Lock()
+
+    def register(self, control: ControlServer) -> None:
+        """Let the control socket know the command."""
+        control.register("plan.show", self._show)
+
+    async def _show(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._config.trucks:
+            raise CommandRefused("a round needs at least one [[truck]] in the configuration")
+        at_ms = request.get("at_utc_ms")
+        if at_ms is None:
+            at_ms = self._clock.utc_ms()
+        elif type(at_ms) is not int or at_ms not in _PLANNABLE_MS:
+            raise CommandRefused("at_utc_ms is a time of the years 2000 to 2999 in milliseconds")
+        given_up = threading.Event()
+        self._clock.begin()
+        try:
+            async with self._planning:
+                plan = await asyncio.to_thread(
+                    planner.plan, dict(self._states), self._config, at_ms, given_up.is_set
+                )
+        finally:
+            given_up.set()
+            self._clock.end()
+        return {
+            "text": for_people(plan, self._config),
+            "messages": [message.payload.decode() for message in planner.outputs(plan)],
+        }
