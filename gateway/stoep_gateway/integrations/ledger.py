@@ -17,7 +17,8 @@ a smaller counter older than we remember        repeated
 ==============================================  =======================================
 
 An uplink of an unknown session begins one. Two sessions are kept, for events of the old one may be
-delivered again after the first of the new one.
+delivered again after the first of the new one. Where nothing is certain an uplink is taken: being
+published twice does less harm than being lost.
 """
 
 from __future__ import annotations
@@ -128,23 +129,30 @@ class Ledger:
         key = uplink.source_id, uplink.dev_eui
         standing = self._standings.get(key, Standing())
         mark = _mark(uplink.event_key)
-        for session in standing.sessions:
-            if session.name != uplink.session:
-                continue
-            what = _place(session, uplink, mark)
+        namesakes = [one for one in standing.sessions if one.name == uplink.session]
+        if any((uplink.f_cnt_up, mark) in one.recent for one in namesakes):
+            return Rejected("repeated_uplink", uplink.dev_eui.hex())
+        for session in namesakes:
+            what = _place(session, uplink)
             if what == "repeated":
                 return Rejected("repeated_uplink", uplink.dev_eui.hex())
-            newest = session is standing.sessions[0]
-            if what == "restart" or not (newest or what == "late" or _before(uplink, standing)):
+            overtaken = uplink.heard_utc_ms <= session.heard_utc_ms
+            if what == "next" and overtaken and session is not namesakes[-1]:
+                continue  # of the session before
+            newest = standing.sessions[0]
+            if what == "restart" or (
+                what == "next"
+                and session is not newest
+                and uplink.heard_utc_ms > newest.heard_utc_ms
+            ):
                 break
-            lost = 0 if what == "late" else _lost(session.f_cnt_up, uplink.f_cnt_up)
             taken = _taken(session, uplink, mark)
             return self._claimed(
                 key,
                 _with(standing, session, taken),
                 uplink.device_id,
                 taken,
-                lost=lost,
+                lost=0 if what == "late" else _lost(session.f_cnt_up, uplink.f_cnt_up),
                 late=what == "late",
             )
         known = bool(standing.sessions)
@@ -194,27 +202,19 @@ def _mark(event_key: str) -> int:
     return zlib.crc32(event_key.encode()) or 1
 
 
-def _place(session: _Session, uplink: SourceUplink, mark: int) -> str:
-    """Return what an uplink is to the session whose name it bears: the table above."""
+def _place(session: _Session, uplink: SourceUplink) -> str:
+    """Return what an event that we do not know is to the session whose name it bears."""
     f_cnt = uplink.f_cnt_up
     if f_cnt > session.f_cnt_up:
         return "next"
-    later = uplink.heard_utc_ms > session.heard_utc_ms
-    marks = [known for seen, known in session.recent if seen == f_cnt]
-    if marks:
-        again = f_cnt == session.f_cnt_up and (
-            uplink.heard_utc_ms - session.heard_utc_ms < _RETRANSMISSION_MS
-        )
-        return "repeated" if mark in marks or again else "restart"
-    if later:
+    later_ms = uplink.heard_utc_ms - session.heard_utc_ms
+    if any(seen == f_cnt for seen, _ in session.recent):
+        again = f_cnt == session.f_cnt_up and later_ms < _RETRANSMISSION_MS
+        return "repeated" if again else "restart"
+    if later_ms > 0:
         return "restart"
     oldest = min((seen for seen, _ in session.recent), default=0)
     return "late" if f_cnt > oldest or len(session.recent) < _REMEMBERED else "repeated"
-
-
-def _before(uplink: SourceUplink, standing: Standing) -> bool:
-    """Whether an uplink of the old session was heard before what we last took of the new one."""
-    return uplink.heard_utc_ms <= standing.sessions[0].heard_utc_ms
 
 
 def _taken(session: _Session, uplink: SourceUplink, mark: int) -> _Session:
