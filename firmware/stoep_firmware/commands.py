@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from stoep_firmware.session import Session
 
-_DEFAULT_DR_RANGE = 0x50  # DR0..DR5 (Regional Parameters 1.0.2, 2.2.4)
 _KEEP = 15  # DR or TXPower of a LinkADRReq that says: as it is
 
 
@@ -24,19 +23,19 @@ def reset_channels(session: "Session", region: "Region") -> None:
     hz = region.default_channels_hz
     session.ch_mask = (1 << len(hz)) - 1
     session.channels = []
-    if region.cf_list_type == 0:
-        session.channels = [(freq_hz, freq_hz, _DEFAULT_DR_RANGE) for freq_hz in hz]
+    if not region.has_fixed_channels:
+        session.channels = [(freq_hz, freq_hz, _dr_range(region, 0)) for freq_hz in hz]
 
 
 def apply_cf_list(session: "Session", region: "Region", cf_list: bytes) -> None:
     """Take the channels of a join-accept. Raises `DecodeError` for a malformed list."""
     values = region.decode_cf_list(cf_list)
-    if region.cf_list_type == 0:
+    if not region.has_fixed_channels:
         for freq_hz in values:
             usable = freq_hz if region.in_band(freq_hz) else 0
             if usable:
                 session.ch_mask |= 1 << len(session.channels)
-            session.channels.append((usable, usable, _DEFAULT_DR_RANGE))
+            session.channels.append((usable, usable, _dr_range(region, 0)))
     elif values:
         mask = 0
         for at in range(len(values)):
@@ -46,9 +45,9 @@ def apply_cf_list(session: "Session", region: "Region", cf_list: bytes) -> None:
 
 def channel(session: "Session", region: "Region", index: int) -> "tuple[int, int, int]":
     """Return (uplink Hz, downlink Hz, DR range) of a channel; 0 Hz if there is none."""
-    if region.cf_list_type:
+    if region.has_fixed_channels:
         freq_hz = region.default_channels_hz[index]
-        return freq_hz, freq_hz, 0x30 if index < 64 else 0x44
+        return freq_hz, freq_hz, _dr_range(region, index)
     if index < len(session.channels):
         return session.channels[index]
     return 0, 0, 0
@@ -66,10 +65,20 @@ def stay_heard(session: "Session", region: "Region") -> None:
         session.dr = min(session.dr, region.dr_of(7, 125000))
 
 
+def min_dr(session: "Session", region: "Region") -> int:
+    """Return the slowest data rate that the limit of 400 ms leaves to uplinks."""
+    return region.min_dr(session.dwell & 1 != 0)
+
+
 def whole(answers: bytes, limit: int) -> bytes:
     """Return the answers from the first on that fit into `limit` octets, none of them cut."""
     head = answers[:limit]
     return head[: len(head) - len(mc.decode(UP, head)[1])]
+
+
+def _dr_range(region: "Region", index: int) -> int:
+    low, high = region.dr_range(index)
+    return high << 4 | low
 
 
 def _carrying(
@@ -112,7 +121,7 @@ def obey(
             answers.append((cid,))
         elif cid == mc.DEV_STATUS:
             answers.append((cid, battery, min(31, max(-32, margin_db))))
-        elif cid == mc.NEW_CHANNEL and region.cf_list_type == 0:
+        elif cid == mc.NEW_CHANNEL and not region.has_fixed_channels:
             answers.append((cid,) + _new_channel(session, region, command))
         elif cid == mc.RX_PARAM_SETUP:
             _, offset, rx2_dr, rx2_hz = command
@@ -127,7 +136,12 @@ def obey(
         elif cid == mc.RX_TIMING:
             session.rx_delay_s = command[1] or 1
             sticky.append((cid,))
-        elif cid == mc.DL_CHANNEL and region.cf_list_type == 0:
+        elif cid == mc.TX_PARAM and region.starts_dwelling:
+            _, down, up, session.max_eirp_dbm = command
+            session.dwell = (2 if down else 0) | (1 if up else 0)
+            session.dr = max(session.dr, min_dr(session, region))
+            answers.append((cid,))
+        elif cid == mc.DL_CHANNEL and not region.has_fixed_channels:
             _, index, freq_hz = command
             up_hz, _, dr_range = channel(session, region, index)
             fits = region.in_band(freq_hz)
@@ -160,7 +174,11 @@ def _link_adr(
         dr = session.dr
     if power == _KEEP:
         power = session.tx_power
-    dr_ok = int(region.has_data_rate(dr) and len(_carrying(session, region, ch_mask, dr)) > 0)
+    dr_ok = int(
+        region.has_data_rate(dr)
+        and dr >= min_dr(session, region)
+        and len(_carrying(session, region, ch_mask, dr)) > 0
+    )
     power_ok = int(power <= region.max_tx_power)
     if mask_ok and dr_ok and power_ok:
         session.ch_mask = ch_mask

@@ -162,7 +162,10 @@ class Mac:
         """Return how many octets of payload leave room for the MAC commands that are due, too."""
         session = self.session
         taken = len(session.sticky) + len(session.answers)
-        return max(_SHORTEST_ROOM, self._region.max_payload(session.dr) - min(taken, MAX_F_OPTS))
+        return max(_SHORTEST_ROOM, self._most(session.dr) - min(taken, MAX_F_OPTS))
+
+    def _most(self, dr: int) -> int:
+        return self._region.max_payload(dr, self.session.dwell & 1 != 0)
 
     # Joining.
 
@@ -177,15 +180,11 @@ class Mac:
         if not session.join_attempts:
             session.join_since_ms = now_ms
         region = self._region
-        # One step slower with every attempt, and round again: near gateways are found cheaply.
-        top = region.dr_of(7, 125000)
-        dr = top - session.join_attempts % (top + 1)
+        freq_hz, dr = region.join_place(session.join_attempts, self._random)
         session.join_attempts = min(session.join_attempts + 1, 0xFFFF)
         session.joined = 0
         session.kept = b""
         commands.reset_channels(session, region)
-        channels = commands.usable_channels(session, region, dr)
-        freq_hz, _ = channels[self._random(len(channels))]
         phy_payload = encode_join_request(
             self._new_key(self._app_key), self._join_eui, self._dev_eui, dev_nonce
         )
@@ -195,7 +194,7 @@ class Mac:
         hours = (now_ms - session.join_since_ms) // _HOUR_MS
         rest_ms = transmit[6] * (100 if hours < 1 else 1000 if hours < 11 else 10000)
         session.join_until_ms = now_ms + rest_ms + self._random(rest_ms // 2)
-        self._rx1 = freq_hz, dr
+        self._rx1 = region.rx1(freq_hz, dr, 0)
         return (SAVE, True), transmit
 
     def _accept(self, phy_payload: bytes) -> bool:
@@ -215,6 +214,7 @@ class Mac:
         keys = derive_session_keys(app_key, accept.app_nonce, accept.net_id, session.dev_nonce - 1)
         self._keys = None
         session.begin(accept, keys, region.rx2_hz, self._dr)
+        session.dwell = int(region.starts_dwelling)
         commands.apply_cf_list(session, region, accept.cf_list)
         return True
 
@@ -226,7 +226,7 @@ class Mac:
         if not session.joined:
             raise ValueError("SEND before JOIN")
         commands.stay_heard(session, self._region)
-        room = self._region.max_payload(session.dr)
+        room = self._most(session.dr)
         if len(payload) > room:
             return ((DONE, TOO_LONG, room),)
         channel, until_ms = self._channel(session.dr, now_ms)
@@ -270,15 +270,17 @@ class Mac:
         commands.stay_heard(session, region)
         dr = session.dr
         size = len(session.kept) - _MHDR_TO_MIC
-        if size > region.max_payload(dr):
+        if size > self._most(dr):
             session.tries = 0  # a LinkADRReq has come in between
             return self._nothing(event, now_ms)
         if session.retry_confirmed:
             # One data rate down after every second try (1.0.3, 18.4), as far as the frame fits.
-            wanted = max(0, dr - (_CONFIRMED_TRIES - session.tries) // 2)
+            wanted = max(
+                commands.min_dr(session, region), dr - (_CONFIRMED_TRIES - session.tries) // 2
+            )
             while (
                 dr > wanted
-                and size <= region.max_payload(dr - 1)
+                and size <= self._most(dr - 1)
                 and commands.usable_channels(session, region, dr - 1)
             ):
                 dr -= 1
@@ -297,7 +299,7 @@ class Mac:
             session.f_cnt_limit = session.f_cnt_up + RESERVE
         self._joining = False
         freq_hz, down_hz = channel
-        self._rx1 = self._region.rx1(freq_hz, dr, session.rx1_dr_offset)
+        self._rx1 = self._region.rx1(freq_hz, dr, session.rx1_dr_offset, session.dwell & 2 != 0)
         if down_hz != freq_hz:
             self._rx1 = down_hz, self._rx1[1]
         transmit = self._transmit(freq_hz, dr, session.tx_power, session.kept, now_ms)
@@ -311,6 +313,9 @@ class Mac:
         sf, bw_hz = region.data_rate(dr)
         airtime_ms = time_on_air_us(len(phy_payload), sf, bw_hz) // 1000 + 1
         eirp_dbm = region.tx_power_dbm(tx_power)
+        if session.max_eirp_dbm:
+            eirp_dbm += session.max_eirp_dbm - region.max_eirp_dbm
+        eirp_dbm = min(eirp_dbm, region.limit_dbm(dr, session.ch_mask))
         band = region.sub_band(freq_hz)
         if band is not None:
             at = region.sub_bands.index(band)
@@ -352,7 +357,7 @@ class Mac:
         if over >= regions.ADR_ACK_DELAY and over % regions.ADR_ACK_DELAY == 0:
             if session.tx_power:
                 session.tx_power = 0
-            elif session.dr:
+            elif session.dr > commands.min_dr(session, self._region):
                 session.dr -= 1
             else:
                 session.ch_mask |= (1 << len(self._region.default_channels_hz)) - 1

@@ -28,7 +28,7 @@ RESERVE = 32  # uplinks between two writes to storage
 
 NO_MARGIN = -128
 
-_MAGIC = b"SW1"
+_MAGIC = b"SW2"
 _NAMES = ("session.0", "session.1")
 
 # The session as octets: these attributes in this format, then the channels, then volatile parts.
@@ -50,8 +50,10 @@ _FIELDS = (
     "tx_power",
     "nb_trans",
     "max_duty_cycle",
+    "dwell",
+    "max_eirp_dbm",
 )
-_FORMAT = "<IBII16s16sIIIBBIBBBBB"
+_FORMAT = "<IBII16s16sIIIBBIBBBBBBB"
 _MASK_BYTES = 9  # 72 channels in US915
 _CHANNEL = "<IIB"
 # Only in RTC memory: times on the board's clock, what waits for the next uplink, a kept frame.
@@ -77,6 +79,8 @@ class Session:
     `channels` holds (uplink Hz, downlink Hz, DR range as max << 4 | min), 0 Hz for an unused place;
     `ch_mask` is the bitmap of channels in use. `answers` are MAC commands for the next uplink,
     `sticky` those repeated until a downlink comes. `answer_due`: the network awaits an uplink.
+    `dwell`, in whose bit 0 (uplinks) and 1 (downlinks) a frame may last 400 ms only, and
+    `max_eirp_dbm`, 0 for the region's own, are what TxParamSetupReq sets.
     `app_nonce` and `margin_db` (of the last downlink) begin as values that no network sends.
     """
 
@@ -98,6 +102,8 @@ class Session:
         self.tx_power = 0
         self.nb_trans = 1
         self.max_duty_cycle = 0
+        self.dwell = 0
+        self.max_eirp_dbm = 0
         self.ch_mask = 0
         self.channels: list[tuple[int, int, int]] = []
         self.join_since_ms = 0
@@ -131,6 +137,7 @@ class Session:
         self.f_cnt_limit = RESERVE
         self.dr = dr
         self.tx_power = self.max_duty_cycle = self.adr_ack_cnt = self.duty_until_ms = 0
+        self.dwell = self.max_eirp_dbm = 0
         self.nb_trans = self.joined = 1
         self.join_attempts = self.ack_due = self.answer_due = 0
         self.answers = self.sticky = b""
