@@ -19,28 +19,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .air import SYNC_WORD_PUBLIC, Air, Frame, Listen, noise_floor_dbm
+from .channels import EU868, GatewayChannels
 from .engine import US_PER_MS, US_PER_S, Engine, Handle
 from .tx_queue import JIT_US, WRAP, Downlink, TxQueue
 
 PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
 _VERSION = 2
 
-# (frequency, RF chain) of the eight channels for spreading factors 7 to 12, then the ninth, which
-# is SF7 at 250 kHz alone; global_conf.json for EU868 of the reference forwarder.
-EU868_CHANNELS = (
-    (868_100_000, 1),
-    (868_300_000, 1),
-    (868_500_000, 1),
-    (867_100_000, 0),
-    (867_300_000, 0),
-    (867_500_000, 0),
-    (867_700_000, 0),
-    (867_900_000, 0),
-)
-_WIDE_CHANNEL = (868_300_000, 1, 7, 250_000)
 _TX_CHAIN = 0
-_TX_FREQ_MIN_HZ = 863_000_000
-_TX_FREQ_MAX_HZ = 870_000_000
 _TX_POWERS_DBM = tuple(range(12, 28))
 _DEMODULATORS = 16
 
@@ -72,6 +58,7 @@ class Forwarder:
         location: tuple[float, float, int] | None = None,
         counter_start_us: int | None = None,
         antenna_gain_db: int = 0,
+        channels: GatewayChannels = EU868,
     ) -> None:
         """Put a gateway on the air; `start` switches it on.
 
@@ -88,16 +75,18 @@ class Forwarder:
         self._utc_start_ms = utc_start_ms
         self._location = location
         self._antenna_gain_db = antenna_gain_db
+        self._channels = channels
         self._random = engine.random(f"forwarder/{eui.hex()}")
         drawn = self._random.randrange(WRAP)
         self._counter_start_us = drawn if counter_start_us is None else counter_start_us
+        wide_hz, _, wide_sf, wide_bw_hz = channels.wide
         self._listens = (
             *(
                 Listen(freq_hz, sf, 125_000, SYNC_WORD_PUBLIC, iq_inverted=False)
-                for freq_hz, _ in EU868_CHANNELS
+                for freq_hz, _ in channels.narrow
                 for sf in range(7, 13)
             ),
-            Listen(_WIDE_CHANNEL[0], _WIDE_CHANNEL[2], _WIDE_CHANNEL[3], SYNC_WORD_PUBLIC, False),
+            Listen(wide_hz, wide_sf, wide_bw_hz, SYNC_WORD_PUBLIC, iq_inverted=False),
         )
         self._is_on = False
         self._rx_buffer: list[tuple[int, dict[str, object] | None]] = []
@@ -187,14 +176,14 @@ class Forwarder:
         self._fetch_soon()
 
     def _rxpk(self, frame: Frame, rssi_dbm: float, snr_db: float, t_us: int) -> dict[str, object]:
-        if frame.bw_hz == _WIDE_CHANNEL[3]:
-            channel, chain, freq_hz = len(EU868_CHANNELS), _WIDE_CHANNEL[1], _WIDE_CHANNEL[0]
+        narrow, wide = self._channels.narrow, self._channels.wide
+        if frame.bw_hz == wide[3]:
+            channel, (freq_hz, chain) = len(narrow), wide[:2]
         else:
             channel = min(
-                range(len(EU868_CHANNELS)),
-                key=lambda index: abs(EU868_CHANNELS[index][0] - frame.freq_hz),
+                range(len(narrow)), key=lambda index: abs(narrow[index][0] - frame.freq_hz)
             )
-            freq_hz, chain = EU868_CHANNELS[channel]
+            freq_hz, chain = narrow[channel]
         channel_mw = 10 ** (rssi_dbm / 10) + 10 ** (noise_floor_dbm(frame.bw_hz) / 10)
         return {
             "jver": 1,
@@ -321,7 +310,7 @@ class Forwarder:
             # The reference gives up on such a request without a TX_ACK.
             self._count("pull_resp_unreadable")
             return
-        if not _TX_FREQ_MIN_HZ <= downlink.freq_hz <= _TX_FREQ_MAX_HZ:
+        if not self._channels.tx_min_hz <= downlink.freq_hz <= self._channels.tx_max_hz:
             self._acknowledge(token, {"error": "TX_FREQ"})
             return
         asked_dbm = downlink.power_dbm

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from . import blantyre, street_files
+from . import blantyre, channels, street_files
 from .air import Air, Frame, Radio
 from .clock_channel import Lockstep
 from .engine import US_PER_MS, US_PER_S, Engine
@@ -77,17 +77,21 @@ class Street:
         planning_at: str | None = "06:00",
         start: datetime = blantyre.DEMO_START,
         backhaul_ms: int = 0,
+        region: str = "EU868",
+        sub_band: int = 2,
         make_device: MakeDevice | None = None,
     ) -> None:
         """Build the street and start its gateway, which keeps its files in `directory`.
 
         `broker` is the MQTT broker's host and port, `planning_at` the local time of the daily
         round, None for none, `backhaul_ms` how long a datagram takes from or to a forwarder.
+        `region` is "EU868" or "US915", there with the gateways on `sub_band` 1 to 8.
         `make_device` replaces the firmware, for tests of the rest.
         Raises `GatewayGoneError` when the gateway does not start, ValueError for numbers of
         things that cannot be had.
         """
         self.directory = directory
+        self.region = region
         self.engine = Engine(seed)
         self.plan = plan(
             self.engine, containers=containers, bays=bays, micropython=micropython, start=start
@@ -118,6 +122,7 @@ class Street:
                 self.lockstep.sender(),
                 utc_start_ms=self.plan.utc_start_ms,
                 location=(gateway.lat, gateway.lon, 1040),
+                channels=channels.of(region, sub_band),
             )
             for gateway in self.plan.gateways
         ]
@@ -128,7 +133,12 @@ class Street:
         self._join_requests = 0
         self.gateway: GatewayProcess | None = None
         self.config = street_files.write(
-            self.plan, directory, broker=broker, planning_at=planning_at
+            self.plan,
+            directory,
+            broker=broker,
+            planning_at=planning_at,
+            region=region,
+            sub_band=sub_band,
         )
         try:
             # The gateway starts while the boards are made.

@@ -26,7 +26,7 @@ def make_device(street: Street, planned: Planned) -> tuple[Device, Radio]:
         "dev_eui": planned.board.dev_eui.hex(),
         "join_eui": planned.board.join_eui.hex(),
         "app_key": planned.board.app_key.hex(),
-        "region": "EU868",
+        "region": street.region,
         "interval_s": street.bin_interval_s if is_bin else street.bay_interval_s,
         "history": street.history,
         "confirmed_every": 0,

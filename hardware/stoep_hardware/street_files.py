@@ -23,10 +23,13 @@ def write(
     broker: tuple[str, int],
     gwmp_port: int = 0,
     planning_at: str | None = "06:00",
+    region: str = "EU868",
+    sub_band: int = 2,
 ) -> Path:
     """Write configuration, assets and road distances; return the configuration's path.
 
-    `broker` is host and port; `planning_at` None plans no rounds.
+    `broker` is host and port; `planning_at` None plans no rounds; `sub_band` 1 to 8 is that of
+    US915.
     """
     (directory / _DISTANCES).write_text(blantyre.distances_csv(), encoding="utf-8")
     (directory / _STREET_FILE).write_text(_street(plan), encoding="utf-8")
@@ -35,7 +38,7 @@ def write(
         "store": {"path": "stoep.db"},
         "mqtt": {"host": broker[0], "port": broker[1]},
         "gwmp": {"bind": "127.0.0.1", "port": gwmp_port},
-        "lorawan": {"region": "EU868", "net_id": "000013"},
+        "lorawan": {"region": region, "net_id": "000013", "sub_band": sub_band},
         "planning": {
             "enabled": has_round,
             "at": planning_at or "06:00",
