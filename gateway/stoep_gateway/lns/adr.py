@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 from stoep_protocol.lorawan.regions import Region
 
-__all__ = ["FRAMES", "SNR_FLOOR_DB", "AdrSettings", "History", "Setting", "decide"]
+__all__ = ["CALM_FRAMES", "FRAMES", "SNR_FLOOR_DB", "AdrSettings", "History", "Setting", "decide"]
 
 FRAMES = 20  # before a device is told to send faster, or with less power, or more often
-_RECOVERY_FRAMES = 5  # before it is told to send with more power, or slower
+CALM_FRAMES = 60  # before it is told to send less often: repetitions themselves hide the loss
+_RECOVERY_FRAMES = 5  # before it is told to send with more power, or slower, in an emergency
 _STEP_DB = 3.0
 _OUTAGE_FRAMES = 12  # longer runs of lost frames tell of a gateway that was off, not of a link
 _CONFIRMED_STRAYS = 4  # as many tries as a confirmed frame has at data rates below the device's own
@@ -103,14 +104,13 @@ class History:
         """The best signal. There must be a frame."""
         return max(self._snrs_db)
 
-    @property
-    def loss_pct(self) -> float | None:
-        """The share of frames that did not come, None before there are ``FRAMES``."""
+    def loss_pct(self, frames: int = FRAMES) -> float | None:
+        """Return the share that did not come until the last ``frames`` had; None if fewer have."""
         f_cnts = self._f_cnts
-        if len(f_cnts) < FRAMES:
+        if len(f_cnts) < frames:
             return None
-        sent = f_cnts[-1] - f_cnts[0] + 1
-        return 100.0 * (sent - len(f_cnts)) / sent
+        sent = f_cnts[-1] - f_cnts[-frames] + 1
+        return 100.0 * (sent - frames) / sent
 
     def _count(self, f_cnt_up: int) -> bool:
         f_cnts = self._f_cnts
@@ -121,18 +121,26 @@ class History:
             if lost > _OUTAGE_FRAMES:
                 del f_cnts[:]
         f_cnts.append(f_cnt_up)
-        del f_cnts[:-FRAMES]
+        del f_cnts[:-CALM_FRAMES]
         return True
 
 
-def decide(history: History, setting: Setting, region: Region, settings: AdrSettings) -> Setting:
+def decide(
+    history: History,
+    setting: Setting,
+    region: Region,
+    settings: AdrSettings,
+    *,
+    dwell: bool = False,
+) -> Setting:
     """Return what a device that asks for it should send with; ``setting`` itself to change nothing.
 
     ``setting`` is what it sends with now. The range of ``settings`` is cut to what the region's
-    ordinary channels carry.
+    ordinary channels carry, under the 400 ms limit if ``dwell``. Before twenty frames nothing
+    changes but a link that is two steps too weak, by one step less: few frames have a weaker best.
     """
-    lowest, highest = region.dr_range(0)
-    lowest = max(lowest, min(settings.min_dr, highest))
+    highest = region.dr_range(0)[1]
+    lowest = min(max(settings.min_dr, region.min_dr(dwell)), highest)
     highest = max(lowest, min(settings.max_dr, highest))
     dr, tx_power, nb_trans = min(setting.dr, highest), setting.tx_power, setting.nb_trans
     frames = history.frames
@@ -140,7 +148,7 @@ def decide(history: History, setting: Setting, region: Region, settings: AdrSett
         sf, _ = region.data_rate(dr)
         steps = int((history.snr_db - SNR_FLOOR_DB[sf] - settings.margin_db) / _STEP_DB)
         if frames < FRAMES:
-            steps = min(0, steps)
+            steps = min(0, steps + 1)
         else:
             dr = max(dr, lowest)
         for _ in range(steps):
@@ -153,13 +161,22 @@ def decide(history: History, setting: Setting, region: Region, settings: AdrSett
                 tx_power -= 1
             elif dr > lowest:
                 dr -= 1
-        nb_trans = _nb_trans(history.loss_pct, nb_trans)
+        nb_trans = _nb_trans(history, nb_trans)
     if (dr, tx_power, nb_trans) == (setting.dr, setting.tx_power, setting.nb_trans):
         return setting
     return Setting(dr, tx_power, nb_trans)
 
 
-def _nb_trans(loss_pct: float | None, current: int) -> int:
+def _nb_trans(history: History, current: int) -> int:
+    loss_pct = history.loss_pct()
     if loss_pct is None:
         return current
+    decided = _by_loss(loss_pct, current)
+    if decided < current:
+        loss_pct = history.loss_pct(CALM_FRAMES)
+        return current if loss_pct is None else max(decided, _by_loss(loss_pct, current))
+    return decided
+
+
+def _by_loss(loss_pct: float, current: int) -> int:
     return next(row[min(current, 3) - 1] for up_to, row in _NB_TRANS if loss_pct < up_to)

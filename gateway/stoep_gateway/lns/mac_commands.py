@@ -15,13 +15,12 @@ from stoep_gateway.lns.adr import SNR_FLOOR_DB, AdrSettings, History
 from stoep_gateway.lns.frames import UplinkFrameSet
 from stoep_gateway.lns.mac_state import Block, MacEvent, MacState, Target
 
-__all__ = ["MAX_F_OPTS", "Heard", "Turn", "answer", "hear", "link_margin_db", "pack"]
+__all__ = ["MAX_F_OPTS", "Heard", "Turn", "answer", "hear", "hear_again", "link_margin_db", "pack"]
 
 MAX_F_OPTS = 15
 _GPS_EPOCH_UTC_S = 315_964_800  # 1980-01-06
 _LEAP_S = 18  # GPS ahead of UTC since 2017, no further leap second announced
 _MAX_MARGIN_DB = 254
-_STICKY = mac_state.STICKY
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def hear(
         answers = _answers(commands, heard.frame_set, now)
         before = {asked.block[0][0] for asked in state.pending}
         state, events = mac_state.answered(state, target, commands, now)
-        sticky = {cid for cid, *_ in commands} & _STICKY
+        sticky = {cid for cid, *_ in commands} & mac_state.STICKY
         confirms = bool(sticky & before)
         repeated = frozenset(sticky - before)
     setting = None
@@ -84,7 +83,7 @@ def hear(
         if heard.dr != setting.dr and history.strays(
             heard.f_cnt_up, confirmed=heard.confirmed, lower=heard.dr < setting.dr
         ):
-            state = mac_state.moved(state, heard.dr)
+            state = mac_state.moved(state, target, heard.dr)
             setting = state.setting
         if heard.dr == setting.dr:
             snr_db = max(frame.snr_db for frame in heard.frame_set.receptions)
@@ -92,10 +91,21 @@ def hear(
         if settings is None:
             setting = None
         else:
-            setting = adr.decide(history, setting, target.plan.region, settings)
+            region = target.plan.region
+            _, dwell = state.dwell(region)
+            setting = adr.decide(history, setting, region, settings, dwell=dwell)
     requests = mac_state.want(state, target, setting, now, dr=heard.dr, repeated=repeated)
     # An answer that the device repeats until it hears something is worth one empty frame.
     return Turn(state, answers, requests, events, bool(answers or requests or confirms))
+
+
+def hear_again(state: MacState, heard: Heard) -> Turn:
+    """Take a repeated uplink: its sender has heard neither our answers nor our requests."""
+    now = heard.received_utc_ms
+    answers: tuple[bytes, ...] = ()
+    if heard.commands:
+        answers = _answers(mc.decode(UP, heard.commands)[0], heard.frame_set, now)
+    return Turn(state, answers, mac_state.unanswered(state, now), (), bool(answers))
 
 
 def pack(turn: Turn, room: int, now_utc_ms: int) -> tuple[bytes, MacState]:

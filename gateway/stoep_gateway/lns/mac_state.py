@@ -20,6 +20,8 @@ from typing import Any
 
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import mac_commands as mc
+from stoep_protocol.lorawan.crypto import DOWN
+from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway.lns.adr import Setting
 from stoep_gateway.lns.channel_plan import Plan, link_adr_masks
@@ -36,6 +38,7 @@ __all__ = [
     "fresh",
     "moved",
     "sent",
+    "unanswered",
     "want",
 ]
 
@@ -115,6 +118,12 @@ class MacState:
         """What ADR steers."""
         return Setting(self.dr, self.tx_power, self.nb_trans)
 
+    def dwell(self, region: Region) -> tuple[bool, bool]:
+        """Return whether downlinks to it, and its uplinks, are held to 400 ms."""
+        if self.tx_param is None:
+            return region.starts_dwelling, region.starts_dwelling
+        return self.tx_param[:2]
+
     def rx1_hz(self, up_hz: int, rx1_hz: int) -> int:
         """Return where RX1 is after an uplink on ``up_hz``, ``rx1_hz`` being the region's rule."""
         for index, down_hz in self.down_hz:
@@ -137,12 +146,11 @@ class MacState:
             if fields["tx_param"] is not None:
                 down, up, eirp_dbm = fields["tx_param"]
                 fields["tx_param"] = (bool(down), bool(up), int(eirp_dbm))
-            fields["pending"] = tuple(
-                Asked(_blocks(asked["block"]), int(asked["attempts"]), int(asked["not_before_ms"]))
-                for asked in fields["pending"]
-            )
+            fields["pending"] = tuple(_asked_from(asked) for asked in fields["pending"])
             for name in fields.keys() - _COMPOUND:
                 _integer(fields[name], optional=name in _OPTIONAL)
+            if any(index >= len(fields["channels_hz"]) for index, _ in fields["down_hz"]):
+                raise ValueError("not a MAC state: RX1 of a channel that there is not")
             return cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a MAC state: {error}") from error
@@ -181,12 +189,17 @@ def fresh(target: Target, *, abp: bool, dr: int = 0) -> MacState:
     )
 
 
-def moved(state: MacState, dr: int) -> MacState:
+def moved(state: MacState, target: Target, dr: int) -> MacState:
     """Return the state of a device that changed its data rate by itself.
 
-    It has gone back to full power before that (1.0.4, 4.3.1.1); if not, ADR finds out.
+    It has gone back to full power before that; at the lowest rate it uses all its channels soon
+    (1.0.4, 4.3.1.1). A device that has not is told so once more.
     """
-    return replace(state, dr=dr, tx_power=0)
+    region = target.plan.region
+    channels = state.channels
+    if dr < state.dr and dr == region.min_dr(state.dwell(region)[1]):
+        channels |= (1 << len(region.default_channels_hz)) - 1
+    return replace(state, dr=dr, tx_power=0, channels=channels)
 
 
 def answered(
@@ -258,7 +271,7 @@ def want(
     if has_own_channels and state.down_hz != target.down_hz:
         blocks += _dl_channel(state, target)
     if target.tx_param is not None and state.tx_param != target.tx_param:
-        blocks.append(((mc.TX_PARAM, *target.tx_param),))
+        blocks.append((tuple(map(int, (mc.TX_PARAM, *target.tx_param))),))
     if not blocks:
         return ()
     resting = {asked.block[0][0] for asked in state.pending if _rests(asked, now_utc_ms)}
@@ -282,6 +295,11 @@ def sent(state: MacState, blocks: tuple[Block, ...], now_utc_ms: int) -> MacStat
             rest_ms = min(_HOUR_MS << min(attempts - _EAGER_ATTEMPTS, 5), _DAY_MS)
         pending[block[0][0]] = Asked(block, attempts, now_utc_ms + rest_ms)
     return replace(state, pending=tuple(pending.values())) if blocks else state
+
+
+def unanswered(state: MacState, now_utc_ms: int) -> tuple[Block, ...]:
+    """Return what a device that repeats its uplink has probably not heard."""
+    return tuple(asked.block for asked in state.pending if not _rests(asked, now_utc_ms))
 
 
 def _asked(state: MacState, cid: int) -> Asked | None:
@@ -433,6 +451,14 @@ def _masked(state: MacState, target: Target, block: Block) -> int:
 def _shared(channels_hz: tuple[int, ...]) -> tuple[int, ...]:
     """Return the one tuple that all devices with these channels share."""
     return channels_hz
+
+
+def _asked_from(fields: Any) -> Asked:
+    block = _blocks(fields["block"])
+    mc.encode(DOWN, block)
+    if {command[0] for command in block} - {mc.LINK_ADR} and len(block) != 1:
+        raise ValueError(f"not a MAC state: {block} are not one block")
+    return Asked(block, _integer(fields["attempts"]), _integer(fields["not_before_ms"]))
 
 
 def _integer(value: Any, *, optional: bool = False) -> int:
