@@ -27,7 +27,7 @@ from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.decode import Uplink
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
-from stoep_gateway.gateways import GatewayMonitor, StateDue
+from stoep_gateway.gateways import GatewayMonitor, StateDue, StrangersDue
 from stoep_gateway.lns import downlink, join, uplink
 from stoep_gateway.lns.deduplicate import Deduplicator
 from stoep_gateway.lns.downlink import ReceiveSettings
@@ -46,6 +46,7 @@ from stoep_gateway.lns.uplink import Plain
 from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
+from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.store.records import OutboxRow, Record
 
@@ -123,6 +124,7 @@ class Pipeline:
         """Take what a forwarder's machine brought."""
         if type(action) is UplinkFrame:
             self._metrics.counts["receptions"] += 1
+            self._monitor.heard(action)
             for rejected in self._deduplicator.handle(action, self._clock.now_ms()):
                 self._process(rejected)
             if self._dedup_timer is None:
@@ -361,9 +363,12 @@ class Pipeline:
         )
         self._arm_monitor()
 
-    def _record_states(self, due: Iterable[StateDue]) -> None:
+    def _record_states(self, due: Iterable[StateDue | StrangersDue]) -> None:
         utc_ms = self._clock.utc_ms()
         for state in due:
+            if isinstance(state, StrangersDue):
+                self.record_messages(stranger_outputs(self._registry.site, utc_ms, state.strangers))
+                continue
             eui = state.gateway.eui
             if state.changed:
                 _log.info(
@@ -371,9 +376,7 @@ class Pipeline:
                     state.gateway.id,
                     "online" if state.status.online else "offline",
                 )
-            messages = topics.gateway_outputs(
-                state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status
-            )
+            messages = gateway_outputs(state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status)
             rows = self._outbox_rows(messages)
             self._record(recording.gateway_record(eui, state.stat, rows, utc_ms))
 
@@ -409,8 +412,7 @@ class Pipeline:
     def _transmitted(self, answer: Transmitted) -> None:
         if answer.warning:
             self._metrics.count("downlink_warnings")
-        if not answer.error:
-            self._monitor.sent(answer.gateway_eui)
+        self._monitor.transmitted(answer)
         self._schedule(answer)
 
     def _downlink_ended(self, ended: DownlinkEnded) -> None:

@@ -13,8 +13,14 @@ from stoep_gateway.assets.states import AssetState, BayState, ContainerState, De
 from stoep_gateway.decode import decode
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.publish import topics
+from stoep_gateway.publish.gateways import (
+    GatewayStatus,
+    Stranger,
+    gateway_outputs,
+    stranger_outputs,
+)
 from stoep_gateway.publish.messages import utc
-from stoep_gateway.publish.topics import GatewayStatus, UplinkMeta
+from stoep_gateway.publish.topics import UplinkMeta
 from stoep_protocol import messages, schema
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Status
@@ -257,18 +263,35 @@ def test_a_configuration_is_no_uplink() -> None:
         rx_forwarded=st.none() | st.integers(0),
         tx_received=st.none() | st.integers(0),
         tx_emitted=st.none() | st.integers(0),
+        protocol=st.sampled_from([None, "gwmp", "basics_station"]),
+        address=st.none() | st.just("[2001:db8::1]:40000"),
+        connected=st.booleans(),
+        round_trip_ms=st.none() | st.floats(0, 10_000),
+        round_trip_worst_ms=st.none() | st.floats(0, 10_000),
+        clock_offset_ms=st.none() | st.integers(),
         push_acknowledged_pct=st.none() | st.floats(0, 100),
         uplinks_accepted=st.integers(0),
-        downlinks_sent=st.integers(0),
-        rejected=st.none()
-        | st.dictionaries(st.sampled_from(["mic", "payload_f-port"]), st.integers(0)),
+        downlinks=st.dictionaries(st.sampled_from(["sent", "too_late"]), st.integers(0)),
+        rejected=st.dictionaries(st.sampled_from(["mic", "payload_f-port"]), st.integers(0)),
     )
 )
 def test_any_state_of_a_gateway(status: GatewayStatus) -> None:
     (gateway,) = street().gateways.values()
-    (message,) = topics.gateway_outputs(gateway, "g1", START_MS, status)
+    (message,) = gateway_outputs(gateway, "g1", START_MS, status)
     assert message.topic == "stoep/v1/example/gateway/kerb-1/state"
-    assert checked(message)["gateway_eui"] == "0016c001ff10a235"
+    values = checked(message)
+    assert values["gateway_eui"] == "0016c001ff10a235"
+    assert values["downlinks_sent"] == status.downlinks.get("sent", 0)
+
+
+def test_gateways_that_are_not_registered() -> None:
+    stranger = Stranger(bytes(8), "gwmp", "192.0.2.1:40000", 7, START_MS, START_MS + 5)
+    for strangers in ([], [stranger]):
+        (message,) = stranger_outputs("example", START_MS, strangers)
+        assert message.topic == "stoep/v1/example/gateways/unregistered"
+        values = checked(message)
+        assert [it["count"] for it in values["gateways"]] == [it.count for it in strangers]
+    assert values["gateways"][0]["gateway_eui"] == "0000000000000000"
 
 
 def distances() -> st.SearchStrategy[int | None]:

@@ -7,47 +7,22 @@ in the JSON Schemas beside this module, one per ``kind``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Status
 
-from stoep_gateway.assets.registry import Bay, Container, Device, Gateway
+from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
 from stoep_gateway.decode import Uplink
 from stoep_gateway.publish import bays, containers, devices
-from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, utc
+from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta
 
 __all__ = [
-    "GatewayStatus",
     "OutboxMessage",
     "Outputs",
     "UplinkMeta",
-    "gateway_outputs",
     "join_outputs",
     "state_key",
     "uplink_outputs",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayStatus:
-    """What is known of a forwarder: its own counters (None: not said) and ours.
-
-    ``rejected`` counts what was not accepted from it since the start, by reason.
-    """
-
-    online: bool
-    last_seen_utc_ms: int | None
-    rx_received: int | None = None
-    rx_ok: int | None = None
-    rx_forwarded: int | None = None
-    tx_received: int | None = None
-    tx_emitted: int | None = None
-    push_acknowledged_pct: float | None = None
-    uplinks_accepted: int = 0
-    downlinks_sent: int = 0
-    rejected: Mapping[str, int] | None = None
 
 
 def state_key(device: Device, message: Uplink) -> str | None:
@@ -89,29 +64,3 @@ def join_outputs(
 ) -> tuple[OutboxMessage, ...]:
     """Return what is published when a device has joined under the address ``dev_addr``."""
     return (devices.joined(device, event_id, joined_utc_ms, dev_addr),)
-
-
-def gateway_outputs(
-    gateway: Gateway, event_id: str, now_utc_ms: int, status: GatewayStatus
-) -> tuple[OutboxMessage, ...]:
-    """Return the retained state of a forwarder."""
-    seen = status.last_seen_utc_ms
-    payload = encode(
-        {
-            "event_id": event_id,
-            "time_utc": utc(now_utc_ms),
-            "online": status.online,
-            "last_seen_utc": None if seen is None else utc(seen),
-            "rx_received": status.rx_received,
-            "rx_ok": status.rx_ok,
-            "rx_forwarded": status.rx_forwarded,
-            "tx_received": status.tx_received,
-            "tx_emitted": status.tx_emitted,
-            "push_acknowledged_pct": status.push_acknowledged_pct,
-            "uplinks_accepted": status.uplinks_accepted,
-            "downlinks_sent": status.downlinks_sent,
-            "rejected": dict(status.rejected or {}),
-        },
-        gateway.fixed_json,
-    )
-    return (OutboxMessage(gateway.state_topic, payload, True, "gateway_state", event_id),)
