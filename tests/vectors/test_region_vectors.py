@@ -99,6 +99,9 @@ def test_region_vector(vector: dict[str, Any]) -> None:
             assert ch_mask(region, **given) == expected
         case "link_adr":
             assert link_adr(region, **given) == expected
+        case "boot_dwell":
+            assert region.starts_dwelling is expected["uplinks"]
+            assert not expected["downlinks"]  # the default of `rx1` and `max_payload`
         case "cf_list":
             values = tuple(given["values"])
             assert region.encode_cf_list(values).hex() == expected
