@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from stoep_gateway.config_checks import check_network_side
 from stoep_gateway.config_model import (
     ASSET,
     AdrConfig,
@@ -117,6 +118,7 @@ def load(path: Path | str) -> Config:
     _check_references(reader, entries)
     _check_geometry(reader, entries)
     _check_password_file(reader, main, sections["mqtt"])
+    check_network_side(reader, main, sections, entries)
     distances = _distances(reader, main, sections["planning"], entries)
     if reader.mistakes:
         order = {document.name: index for index, document in enumerate(documents)}

@@ -53,7 +53,7 @@ def test_the_example_is_right_and_says_the_defaults(tmp_path: Path) -> None:
     ]
     assert example.devices[0].dev_eui == bytes.fromhex("70b3d57ed0000001")
     bare = load(tmp_path, stoep='site = "example"\n[planning]\nenabled = false\n')
-    for section in ("mqtt", "gwmp", "lorawan"):
+    for section in ("mqtt", "gwmp", "lorawan", "adr"):
         said = getattr(example, section).model_dump(exclude={"client_id"})
         assert said == getattr(bare, section).model_dump(exclude={"client_id"})
     assert example.planning.model_dump(exclude={"enabled"}) == bare.planning.model_dump(
@@ -271,6 +271,120 @@ def test_a_password_without_a_user_would_never_be_sent(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     found = mistakes(tmp_path, stoep=f'{GOOD}\n[mqtt]\npassword_file = "secret"\n')
     assert found == ['stoep.toml:16: password_file needs "username" beside it']
+
+
+ABP = 'dev_addr = "260b0001"\nnwk_s_key = "{0}"\napp_s_key = "{0}"'.format("11" * 16)
+SOURCE = """[[source]]
+id = "cs"
+kind = "chirpstack"
+application = "2f4b3c0e-6c1d-4d5e-9a57-3f1b2a4c5d6e"
+"""
+ONE_WAY = (
+    'stoep.toml:15: [[device]]: a device has "app_key" (it joins), or all of "dev_addr",'
+    ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)'
+)
+NETWORK_SIDE = [
+    (
+        "[lorawan]\nsub_band = 1",
+        ["stoep.toml:16: EU868 has no sub-bands; sub_band is of US915 and AU915"],
+    ),
+    ('[lorawan]\nregion = "US915"\nsub_band = 8', []),
+    (
+        '[lorawan]\nregion = "US915"\nrx1_dr_offset = 4',
+        ["stoep.toml:17: rx1_dr_offset is at most 3 in US915, not 4"],
+    ),
+    ("[adr]\nmin_dr = 3\nmax_dr = 2", ["stoep.toml:16: min_dr (3) is more than max_dr (2)"]),
+    ("[adr]\nmax_dr = 6", ["stoep.toml:16: max_dr is at most 5 for the channels of EU868, not 6"]),
+    (
+        '[adr]\nmax_dr = 5\n[lorawan]\nregion = "US915"',
+        ["stoep.toml:16: max_dr is at most 4 for the channels of US915, not 5"],
+    ),
+    ('[basics_station]\ntls_cert = "good"\ntls_key = "secret"\nclient_ca = "good"', []),
+    (
+        '[basics_station]\ntls_cert = "good"',
+        ['stoep.toml:16: tls_cert needs "tls_key" beside it'],
+    ),
+    (
+        '[basics_station]\ntls_key = "good"\nclient_ca = "nowhere"',
+        [
+            'stoep.toml:16: tls_key needs "tls_cert" beside it',
+            "stoep.toml:16: tls_key can be read by everybody; chmod o-rwx good",
+            'stoep.toml:17: client_ca needs "tls_cert" beside it',
+            "stoep.toml:17: client_ca cannot be read: No such file or directory",
+        ],
+    ),
+    ("[basics_station]\nport = 70000", ["stoep.toml:16: port must be at most 65535, not 70000"]),
+    (
+        "[control]\ngroup = 'a b'",
+        [
+            (
+                "stoep.toml:16: group: an id is 1 to 64 letters, digits, '.', '_' or '-'"
+                ' (did you mean "a-b"?)'
+            )
+        ],
+    ),
+    (
+        '[[gateway]]\nid = "g"\neui = "0016c001ff10a235"\ntoken_file = "empty"',
+        ["stoep.toml:18: token_file is empty"],
+    ),
+    (
+        '[[gateway]]\nid = "g"\neui = "0016c001ff10a235"\ntoken_file = "good"',
+        ["stoep.toml:18: token_file can be read by everybody; chmod o-rwx good"],
+    ),
+    ('[[gateway]]\nid = "g"\neui = "0016c001ff10a235"\ntoken_file = "secret"', []),
+    (
+        '[[gateway]]\nid = "g"\neui = "0016c001ff10a235"\naddresses = ["10.0.0.1/8"]',
+        [
+            (
+                'stoep.toml:18: addresses: an address is written "192.0.2.7", a network'
+                ' "192.0.2.0/24", zeros behind the prefix'
+            )
+        ],
+    ),
+    (SOURCE, []),
+    (
+        SOURCE.replace("-9a57", "9a57"),
+        [
+            (
+                "stoep.toml:18: application is the id that ChirpStack shows of it,"
+                " 8-4-4-4-12 hexadecimal digits"
+            )
+        ],
+    ),
+    (
+        SOURCE + 'password_file = "secret"\nca_file = "good"',
+        [
+            'stoep.toml:19: password_file needs "username" beside it',
+            'stoep.toml:20: ca_file needs "tls = true" beside it',
+        ],
+    ),
+    (
+        '[[device]]\ndev_eui = "70b3d57ed0000002"\nsource = "cs"',
+        ['stoep.toml:17: source "cs" is not a [[source]]'],
+    ),
+    (SOURCE + '[[device]]\ndev_eui = "70b3d57ed0000002"\nsource = "cs"', []),
+    (f'[[device]]\ndev_eui = "70b3d57ed0000002"\n{ABP}', []),
+    (f'[[device]]\ndev_eui = "70b3d57ed0000002"\n{ABP}\nsource = "cs"\n{SOURCE}', [ONE_WAY]),
+    ('[[device]]\ndev_eui = "70b3d57ed0000002"', [ONE_WAY]),
+    ('[[device]]\ndev_eui = "70b3d57ed0000002"\ndev_addr = "260b0001"', [ONE_WAY]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), NETWORK_SIDE)
+def test_the_network_side(tmp_path: Path, text: str, expected: list[str]) -> None:
+    for name, content, mode in (
+        ("good", "x", 0o644),
+        ("secret", "x", 0o640),
+        ("empty", "\n", 0o600),
+    ):
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(mode)
+    if not expected:
+        assert load(tmp_path, stoep=f"{GOOD}\n{text}\n").site == "town"
+        return
+    found = mistakes(tmp_path, stoep=f"{GOOD}\n{text}\n")
+    assert found == expected
+    assert "1111" not in "".join(found)
 
 
 def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -1,0 +1,125 @@
+"""What one table of the configuration cannot know of another, or of the files that it names.
+
+Of the tables of the network side: regions, TLS, tokens, other network servers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stoep_protocol.lorawan.regions import by_name
+
+from stoep_gateway.config_model import (
+    AdrConfig,
+    BasicsStationConfig,
+    GatewayConfig,
+    LorawanConfig,
+    SourceConfig,
+)
+from stoep_gateway.config_reader import Document, Entry, Reader
+from stoep_gateway.lns import channel_plan
+
+__all__ = ["check_network_side"]
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_READ_BY_OTHERS = 0o004
+
+
+def check_network_side(
+    reader: Reader,
+    main: Document,
+    sections: Mapping[str, Any],
+    entries: Mapping[str, Sequence[Entry]],
+) -> None:
+    """Report what does not fit; tables that are wrong in themselves are ``None`` and left out."""
+    lorawan, adr = sections["lorawan"], sections["adr"]
+    if isinstance(lorawan, LorawanConfig):
+        _check_region(reader, main, lorawan, adr)
+    if isinstance(adr, AdrConfig) and adr.min_dr > adr.max_dr:
+        key = "min_dr" if "min_dr" in adr.model_fields_set else "max_dr"
+        message = f"min_dr ({adr.min_dr}) is more than max_dr ({adr.max_dr})"
+        reader.report(main, ("adr", key), message)
+    station = sections["basics_station"]
+    if isinstance(station, BasicsStationConfig):
+        _check_station(reader, main, station)
+    for entry in entries["gateway"]:
+        if isinstance(entry.model, GatewayConfig) and entry.model.token_file is not None:
+            at = (*entry.path, "token_file")
+            _check_file(reader, entry.document, at, entry.model.token_file, is_secret=True)
+    for entry in entries["source"]:
+        if isinstance(entry.model, SourceConfig):
+            _check_source(reader, entry, entry.model)
+
+
+def _check_region(
+    reader: Reader, main: Document, lorawan: LorawanConfig, adr: AdrConfig | None
+) -> None:
+    region = by_name(lorawan.region)
+    if "sub_band" in lorawan.model_fields_set and not region.has_fixed_channels:
+        message = f"{region.name} has no sub-bands; sub_band is of US915 and AU915"
+        reader.report(main, ("lorawan", "sub_band"), message)
+    if lorawan.rx1_dr_offset > region.max_rx1_dr_offset:
+        message = (
+            f"rx1_dr_offset is at most {region.max_rx1_dr_offset} in {region.name},"
+            f" not {lorawan.rx1_dr_offset}"
+        )
+        reader.report(main, ("lorawan", "rx1_dr_offset"), message)
+    if adr is None:
+        return
+    channels = channel_plan.for_region(region, lorawan.sub_band).channels
+    top_dr = max(channel.max_dr for channel in channels)
+    for key in ("min_dr", "max_dr"):
+        dr: int = getattr(adr, key)
+        if key in adr.model_fields_set and dr > top_dr:
+            message = f"{key} is at most {top_dr} for the channels of {region.name}, not {dr}"
+            reader.report(main, ("adr", key), message)
+
+
+def _check_station(reader: Reader, main: Document, station: BasicsStationConfig) -> None:
+    needs = (("tls_cert", "tls_key"), ("tls_key", "tls_cert"), ("client_ca", "tls_cert"))
+    for key, other in needs:
+        path: Path | None = getattr(station, key)
+        if path is None:
+            continue
+        at = ("basics_station", key)
+        if getattr(station, other) is None:
+            reader.report(main, at, f'{key} needs "{other}" beside it')
+        _check_file(reader, main, at, path, is_secret=key == "tls_key")
+
+
+def _check_source(reader: Reader, entry: Entry, source: SourceConfig) -> None:
+    def at(key: str) -> tuple[str | int, ...]:
+        return (*entry.path, key)
+
+    if source.kind == "chirpstack" and not _UUID.fullmatch(source.application):
+        message = "application is the id that ChirpStack shows of it, 8-4-4-4-12 hexadecimal digits"
+        reader.report(entry.document, at("application"), message)
+    if source.password_file is not None:
+        if source.username is None:
+            message = 'password_file needs "username" beside it'
+            reader.report(entry.document, at("password_file"), message)
+        _check_file(
+            reader, entry.document, at("password_file"), source.password_file, is_secret=True
+        )
+    if source.ca_file is not None:
+        if not source.tls:
+            reader.report(entry.document, at("ca_file"), 'ca_file needs "tls = true" beside it')
+        _check_file(reader, entry.document, at("ca_file"), source.ca_file, is_secret=False)
+
+
+def _check_file(
+    reader: Reader, document: Document, at: tuple[str | int, ...], path: Path, *, is_secret: bool
+) -> None:
+    try:
+        is_empty = not path.read_bytes().strip()
+        mode = path.stat().st_mode
+    except OSError as error:
+        reader.report(document, at, f"{at[-1]} cannot be read: {error.strerror}")
+        return
+    if is_empty:
+        reader.report(document, at, f"{at[-1]} is empty")
+    elif is_secret and mode & _READ_BY_OTHERS:
+        reader.report(document, at, f"{at[-1]} can be read by everybody; chmod o-rwx {path}")
