@@ -121,7 +121,7 @@ class MacState:
     def dwell(self, region: Region) -> tuple[bool, bool]:
         """Return whether downlinks to it, and its uplinks, are held to 400 ms."""
         if self.tx_param is None:
-            return region.starts_dwelling, region.starts_dwelling
+            return False, region.starts_dwelling
         return self.tx_param[:2]
 
     def rx1_hz(self, up_hz: int, rx1_hz: int) -> int:
@@ -424,16 +424,19 @@ def _accept(
 
 
 def _refuse(state: MacState, target: Target, block: Block, answer: Command) -> MacState:
-    if block[0][0] != mc.LINK_ADR:
-        return replace(state, refused=(*state.refused, block[0]))
-    _, dr, tx_power, *_ = block[-1]
-    values = _masked(state, target, block), dr, tx_power
-    refused = tuple(
-        (mc.LINK_ADR, part, value)
-        for part, value in enumerate(values)
-        if not answer[1 + part] and (mc.LINK_ADR, part, value) not in state.refused
-    )
-    return replace(state, refused=state.refused + refused)
+    """Return the state that remembers a refusal: the request, and of LinkADRReq its parts too.
+
+    A part may be refused that says what the device does already, so the parts alone would let the
+    same request come again.
+    """
+    refused = [block[0]]
+    if block[0][0] == mc.LINK_ADR:
+        _, dr, tx_power, *_ = block[-1]
+        values = _masked(state, target, block), dr, tx_power
+        refused += [
+            (mc.LINK_ADR, part, value) for part, value in enumerate(values) if not answer[1 + part]
+        ]
+    return replace(state, refused=tuple(dict.fromkeys((*state.refused, *refused))))
 
 
 def _masked(state: MacState, target: Target, block: Block) -> int:
@@ -456,7 +459,7 @@ def _shared(channels_hz: tuple[int, ...]) -> tuple[int, ...]:
 def _asked_from(fields: Any) -> Asked:
     block = _blocks(fields["block"])
     mc.encode(DOWN, block)
-    if {command[0] for command in block} - {mc.LINK_ADR} and len(block) != 1:
+    if not block or ({command[0] for command in block} - {mc.LINK_ADR} and len(block) != 1):
         raise ValueError(f"not a MAC state: {block} are not one block")
     return Asked(block, _integer(fields["attempts"]), _integer(fields["not_before_ms"]))
 
