@@ -100,7 +100,8 @@ def _value(key: str, text: str) -> object:
 def _read_csv(text: str) -> Iterator[_Found]:
     heading, _, _ = text.lstrip("\r\n").partition("\n")
     separator = max(_SEPARATORS, key=heading.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    lines = io.StringIO(text, newline="")
+    rows = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     columns: list[str] | None = None
     line = 1
     try:
