@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stoep_protocol.lorawan.regions import EU868
+from stoep_protocol.lorawan.regions import by_name
 
 from stoep_gateway import clock as clocks
 from stoep_gateway.assets import registry as registries
@@ -23,6 +23,7 @@ from stoep_gateway.assets import states
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
 from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.errors import FatalError
+from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import GwmpServer
 from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.gateways import GatewayMonitor
@@ -40,7 +41,6 @@ from stoep_gateway.store.store import Store
 
 __all__ = ["run"]
 
-_REGIONS = {"EU868": EU868}
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DRAIN_S = 3.0
 _CANCEL_AGAIN_S = 0.2
@@ -68,7 +68,7 @@ class _Gateway:
         self._store = store
         self._metrics = Metrics()
         self._registry = registries.build(config)
-        machine = GwmpServer(self._registry.gateways)
+        machine = GwmpServer(links.of(config.gateways, config.gwmp))
         self._forwarders = UdpForwarders(
             machine,
             clock,
@@ -94,7 +94,12 @@ class _Gateway:
             Network(
                 int.from_bytes(config.lorawan.net_id, "big"),
                 config.lorawan.dedup_window_ms,
-                ReceiveSettings(_REGIONS[config.lorawan.region], config.lorawan.rx1_delay_s),
+                ReceiveSettings(
+                    by_name(config.lorawan.region),
+                    config.lorawan.rx1_delay_s,
+                    config.lorawan.rx1_dr_offset,
+                    config.lorawan.sub_band,
+                ),
             ),
             self._registry,
             memory,

@@ -21,11 +21,15 @@ _SECOND_US = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ReceiveSettings:
-    """What a join-accept tells devices of their receive windows."""
+    """What a join-accept tells devices of their receive windows and channels.
+
+    ``sub_band`` is that of ``channel_plan``.
+    """
 
     region: Region
     rx1_delay_s: int = 1
     rx1_dr_offset: int = 0
+    sub_band: int = 2
 
 
 def windows(uplink: UplinkFrame, settings: ReceiveSettings) -> tuple[Window, Window]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.lorawan.frames import JoinRequest, encode_join_accept, verify_join_request
 
+from stoep_gateway.lns.channel_plan import for_region
 from stoep_gateway.lns.crypto import new_key
 from stoep_gateway.lns.downlink import ReceiveSettings
 from stoep_gateway.lns.frames import Rejected
@@ -109,7 +110,7 @@ def activate(
         settings.rx1_dr_offset,
         region.rx2_dr,
         settings.rx1_delay_s,
-        region.encode_cf_list(region.extra_channels_hz) if region.extra_channels_hz else b"",
+        for_region(region, settings.sub_band).cf_list,
     )
     return Activation(
         request.dev_eui,
