@@ -36,9 +36,10 @@ class Mosquitto:
 
     host = "127.0.0.1"
 
-    def __init__(self, directory: Path) -> None:
-        """Start a broker that keeps its files in `directory`."""
+    def __init__(self, directory: Path, more: str = "") -> None:
+        """Start a broker that keeps its files in `directory`; `more` adds lines to its settings."""
         self._directory = directory
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         for attempt in range(5):
@@ -70,6 +71,7 @@ class Mosquitto:
             _CONFIGURATION.format(
                 user=getpass.getuser(), port=self.port, directory=self._directory.resolve()
             )
+            + self._more
         )
         program = next((p for p in _PROGRAMS if Path(p).exists()), _PROGRAMS[-1])
         command = [program, "-c", str(configuration)]

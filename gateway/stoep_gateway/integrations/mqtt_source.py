@@ -202,7 +202,7 @@ class MqttSource:
     def _lost(self, error: BrokerUnavailable) -> None:
         if self._outage_since is None:
             self._outage_since = asyncio.get_running_loop().time()
-            _log.warning("%s is away: %s", self._name(), error)
+            _log.warning("%s is away: %s", self._name(), str(error))
 
     def _explained(self, error: aiomqtt.MqttError) -> str:
         if isinstance(error, MqttConnectError) and getattr(error.rc, "value", error.rc) in (
