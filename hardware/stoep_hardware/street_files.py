@@ -34,11 +34,14 @@ def write(
     (directory / _DISTANCES).write_text(blantyre.distances_csv(), encoding="utf-8")
     (directory / _STREET_FILE).write_text(_street(plan), encoding="utf-8")
     has_round = planning_at is not None and bool(plan.containers)
+    lorawan: dict[str, Value] = {"region": region, "net_id": "000013"}
+    if region == "US915":
+        lorawan["sub_band"] = sub_band
     sections: dict[str, Mapping[str, Value]] = {
         "store": {"path": "stoep.db"},
         "mqtt": {"host": broker[0], "port": broker[1]},
         "gwmp": {"bind": "127.0.0.1", "port": gwmp_port},
-        "lorawan": {"region": region, "net_id": "000013", "sub_band": sub_band},
+        "lorawan": lorawan,
         "planning": {
             "enabled": has_round,
             "at": planning_at or "06:00",
