@@ -146,6 +146,15 @@ def test_a_repeated_uplink_gets_what_its_sender_has_not_heard():
     assert not hear_again(state, uplink(1)).due
 
 
+def test_an_answer_and_the_next_request_of_its_kind_are_an_uplink_apart():
+    wanted = replace(TARGET, down_hz=((1, 869_100_000), (2, 869_150_000)))
+    _, state = pack(hear(STATE, History(), wanted, SETTINGS, uplink(1)), 15, NOW_MS)
+    turn = hear(state, History(), wanted, SETTINGS, uplink(2, (mc.DL_CHANNEL, 1, 1)))
+    assert (turn.state.down_hz, turn.requests, turn.due) == (((1, 869_100_000),), (), True)
+    turn = hear(turn.state, History(), wanted, SETTINGS, uplink(3))
+    assert turn.requests == (((mc.DL_CHANNEL, 2, 869_150_000),),)
+
+
 def test_noise_for_commands_is_read_up_to_where_it_stops_making_sense():
     heard = replace(uplink(), commands=bytes((mc.LINK_CHECK, 0x80, mc.DEVICE_TIME)))
     turn = hear(STATE, History(), TARGET, SETTINGS, heard)

@@ -74,9 +74,8 @@ def hear(
         answers = _answers(commands, heard.frame_set, now)
         before = {asked.block[0][0] for asked in state.pending}
         state, events = mac_state.answered(state, target, commands, now)
-        sticky = {cid for cid, *_ in commands} & mac_state.STICKY
-        confirms = bool(sticky & before)
-        repeated = frozenset(sticky - before)
+        repeated = mac_state.STICKY & {cid for cid, *_ in commands}
+        confirms = bool(repeated & before)
     setting = None
     if heard.adr:
         setting = state.setting
