@@ -299,11 +299,20 @@ def test_the_newer_connection_of_a_gateway_wins(ready):
     assert ready.order() == [Transmitted(7, EUI, "NOT_CONNECTED")]
 
 
-def test_a_connection_that_closes_leaves_the_other_protocol_alone(ready):
+def test_the_end_of_a_session_is_noted_whatever_came_by_the_other_protocol(ready):
     link = ready.links[EUI]
-    link.opened("gwmp", FROM, 5)
+    link.protocol = "gwmp"
     ready.handle(Closed(1))
-    assert link.connected(5)
+    assert not link.connected(0)
+    link.pulled(FROM, 5)
+    assert link.connected(6)
+
+
+def test_what_a_station_says_of_itself_is_plain_text(peer):
+    peer.connect(f"/router/{EUI.hex()}")
+    said = {"msgtype": "version", "station": "\ud800é" + "x" * 100, "model": 7, "other": "o"}
+    _, stat = peer.say(said)
+    assert stat.stat == {"station": "??" + "x" * 78, "rxfw": 0, "dwnb": 0, "txnb": 0}
 
 
 def test_ping_and_message_keep_a_station_in_sight(ready):

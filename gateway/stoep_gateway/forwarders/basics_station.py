@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -35,12 +34,14 @@ from stoep_gateway.forwarders.gwmp import GatewayStat
 from stoep_gateway.forwarders.links import Address, Link, Links
 from stoep_gateway.forwarders.router_config import encode_router_config
 from stoep_gateway.forwarders.station_messages import (
+    ROUTER_PATH,
     UPLINKS,
     encode_dnmsg,
     encode_timesync,
     format_id6,
     parse_eui,
     read_uplink,
+    router_uri,
 )
 from stoep_gateway.lns.channel_plan import Plan
 from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame, Window
@@ -64,20 +65,16 @@ DISCOVERY_TIMEOUT_MS = 10_000
 STAT_INTERVAL_MS = 30_000
 PATIENCE_MS = 5_000
 CLASS_C_TRIES_MS = 1_100  # how long the reference station tries at once: 11 times, 100 ms apart
-MAX_URI = 127  # what the reference station has room for
 LATENESS_WINDOW_MS = 600_000
 
 _PROTOCOL: Final = "basics_station"
 _DISCOVERY = "/router-info"
-_ROUTER = "/router/"
 _MUXS = "0:0:0:1"
 _NOT_CONNECTED = "NOT_CONNECTED"
 _NO_CONTEXT = "NO_CONTEXT"
 _NO_DNTXED = "NO_DNTXED"
 _IGNORED = frozenset({"alarm", "event", "getxtime"})  # what some stations tell of themselves
 _COUNTER = 2**48 - 1
-_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
-_BARE_IPV6 = re.compile(r"([0-9a-f:.]*:[0-9a-f:.]*):([0-9]{1,5})", re.IGNORECASE)
 _HEADER = "authorization:"
 
 
@@ -252,7 +249,7 @@ class BasicsStationServer:
                 actions.append(CloseConnection(oldest, "too many connections"))
             self._discovering[event.connection] = (event, now + DISCOVERY_TIMEOUT_MS)
             return actions
-        eui = parse_eui(path.removeprefix(_ROUTER)) if path.startswith(_ROUTER) else None
+        eui = parse_eui(path.removeprefix(ROUTER_PATH)) if path.startswith(ROUTER_PATH) else None
         if eui is None:
             return [
                 Rejected("station_path", ascii(event.path)[:40]),
@@ -297,8 +294,8 @@ class BasicsStationServer:
         station = self._stations.pop(connection, None)
         if station is not None:
             del self._by_eui[station.link.eui]
-            if station.stat is not None and station.link.protocol == _PROTOCOL:
-                station.link.closed()
+            if station.stat is not None:
+                station.link.closed()  # the next pull opens it again if it speaks GWMP now
         return []
 
     def _alive(self, event: Alive, now: int) -> list[Action]:
@@ -354,7 +351,7 @@ class BasicsStationServer:
         actions: list[Action] = []
         answer: dict[str, object] = {"router": format_id6(eui)}
         refused = self._refused(eui, request, now)
-        uri = _router_uri(eui, request)
+        uri = router_uri(eui, request.host, secure=request.secure)
         if refused is not None:
             actions.append(refused)
             answer["error"] = refused.reason
@@ -372,7 +369,7 @@ class BasicsStationServer:
     ) -> list[Action]:
         link = station.link
         station.stat = {
-            name: str(message[name])[:80]
+            name: message[name][:80].encode("ascii", "replace").decode()
             for name in ("station", "firmware", "package", "model", "features")
             if isinstance(message.get(name), str)
         }
@@ -469,22 +466,6 @@ def token_of(text: str) -> str:
     """
     line = text.strip()
     return line[len(_HEADER) :].strip() if line.lower().startswith(_HEADER) else line
-
-
-def _router_uri(eui: bytes, request: Connected) -> str | None:
-    """Return where the station goes next: by the name and port that it came by.
-
-    A port has to be named. The reference station writes an IPv6 address without brackets.
-    """
-    bare = _BARE_IPV6.fullmatch(request.host)
-    host = f"[{bare[1]}]:{bare[2]}" if bare else request.host
-    match = _HOST.fullmatch(host)
-    if match is None:
-        return None
-    if match[2] is None:
-        host += ":443" if request.secure else ":80"
-    uri = f"{'wss' if request.secure else 'ws'}://{host}{_ROUTER}{eui.hex()}"
-    return uri if len(uri) <= MAX_URI else None
 
 
 def _used_fallback(ordered: _Ordered, freq_hz: object, dr: object) -> bool:

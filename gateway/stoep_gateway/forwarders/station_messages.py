@@ -18,10 +18,21 @@ from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway.lns.frames import Rejected, Transmit, UplinkFrame, Window
 
-__all__ = ["encode_dnmsg", "encode_timesync", "format_id6", "parse_eui", "read_uplink"]
+__all__ = [
+    "ROUTER_PATH",
+    "UPLINKS",
+    "encode_dnmsg",
+    "encode_timesync",
+    "format_id6",
+    "parse_eui",
+    "read_uplink",
+    "router_uri",
+]
 
+ROUTER_PATH = "/router/"
 MAX_PHY_PAYLOAD = 255
 MAX_RX_DELAY_S = 15
+MAX_URI = 127  # what the reference station has room for
 
 _GPS_EPOCH_UTC_S = 315_964_800  # 1980-01-06
 _LEAP_S = 18  # GPS ahead of UTC since 2017, no further leap second announced
@@ -30,6 +41,8 @@ _SOME_DEV_EUI = bytes(7) + b"\x01"  # a station tells the end of no downlink for
 _EUI = re.compile(r"[0-9a-f]{16}|[0-9a-f]{2}(-[0-9a-f]{2}){7}|[0-9a-f]{2}(:[0-9a-f]{2}){7}")
 _GROUP = re.compile(r"[0-9a-f]{1,4}")
 _LONGEST_EUI = 32
+_HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
+_BARE_IPV6 = re.compile(r"([0-9a-f:.]*:[0-9a-f:.]*):([0-9]{1,5})", re.IGNORECASE)
 
 
 def parse_eui(value: object) -> bytes | None:
@@ -58,6 +71,24 @@ def parse_eui(value: object) -> bytes | None:
 def format_id6(eui: bytes) -> str:
     """Return an EUI as four groups of 16 bits."""
     return ":".join(f"{group:x}" for group in struct.unpack(">4H", eui))
+
+
+def router_uri(eui: bytes, host: str, *, secure: bool) -> str | None:
+    """Return where a station goes after discovery, None if its ``Host`` header is of no use.
+
+    It is the name and port that it came by, so that port forwarding and DNS work as they did. A
+    port has to be named. The reference station writes an IPv6 address without brackets.
+    """
+    bare = _BARE_IPV6.fullmatch(host)
+    if bare is not None:
+        host = f"[{bare[1]}]:{bare[2]}"
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return None
+    if match[2] is None:
+        host += ":443" if secure else ":80"
+    uri = f"{'wss' if secure else 'ws'}://{host}{ROUTER_PATH}{eui.hex()}"
+    return uri if len(uri) <= MAX_URI else None
 
 
 def read_uplink(
