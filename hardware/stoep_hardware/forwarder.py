@@ -79,15 +79,15 @@ class Forwarder:
         self._random = engine.random(f"forwarder/{eui.hex()}")
         drawn = self._random.randrange(WRAP)
         self._counter_start_us = drawn if counter_start_us is None else counter_start_us
-        wide_hz, _, wide_sf, wide_bw_hz = channels.wide
-        self._listens = (
-            *(
-                Listen(freq_hz, sf, 125_000, SYNC_WORD_PUBLIC, iq_inverted=False)
-                for freq_hz, _ in channels.narrow
-                for sf in range(7, 13)
-            ),
-            Listen(wide_hz, wide_sf, wide_bw_hz, SYNC_WORD_PUBLIC, iq_inverted=False),
-        )
+        listens = [
+            Listen(freq_hz, sf, 125_000, SYNC_WORD_PUBLIC, iq_inverted=False)
+            for freq_hz, _ in channels.narrow
+            for sf in range(7, 13)
+        ]
+        if channels.wide is not None:
+            wide_hz, _, sf, bw_hz = channels.wide
+            listens.append(Listen(wide_hz, sf, bw_hz, SYNC_WORD_PUBLIC, iq_inverted=False))
+        self._listens = tuple(listens)
         self._is_on = False
         self._rx_buffer: list[tuple[int, dict[str, object] | None]] = []
         self._rx_buffered = 0
@@ -177,7 +177,7 @@ class Forwarder:
 
     def _rxpk(self, frame: Frame, rssi_dbm: float, snr_db: float, t_us: int) -> dict[str, object]:
         narrow, wide = self._channels.narrow, self._channels.wide
-        if frame.bw_hz == wide[3]:
+        if wide is not None and frame.bw_hz == wide[3]:
             channel, (freq_hz, chain) = len(narrow), wide[:2]
         else:
             channel = min(

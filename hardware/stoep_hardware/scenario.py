@@ -85,7 +85,7 @@ class Street:
 
         `broker` is the MQTT broker's host and port, `planning_at` the local time of the daily
         round, None for none, `backhaul_ms` how long a datagram takes from or to a forwarder.
-        `region` is "EU868" or "US915", there with the gateways on `sub_band` 1 to 8.
+        `region` is the network's, in US915 and AU915 with the gateways on `sub_band` 1 to 8.
         `make_device` replaces the firmware, for tests of the rest.
         Raises `GatewayGoneError` when the gateway does not start, ValueError for numbers of
         things that cannot be had.

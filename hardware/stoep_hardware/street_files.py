@@ -29,13 +29,13 @@ def write(
     """Write configuration, assets and road distances; return the configuration's path.
 
     `broker` is host and port; `planning_at` None plans no rounds; `sub_band` 1 to 8 is that of
-    US915.
+    US915 and AU915.
     """
     (directory / _DISTANCES).write_text(blantyre.distances_csv(), encoding="utf-8")
     (directory / _STREET_FILE).write_text(_street(plan), encoding="utf-8")
     has_round = planning_at is not None and bool(plan.containers)
     lorawan: dict[str, Value] = {"region": region, "net_id": "000013"}
-    if region == "US915":
+    if region in ("US915", "AU915"):
         lorawan["sub_band"] = sub_band
     sections: dict[str, Mapping[str, Value]] = {
         "store": {"path": "stoep.db"},
