@@ -31,6 +31,7 @@ _COUNTER = 1 << 32
 _COUNTER_DOUBT_US = 5_000_000  # no backhaul's jitter: the counter has started anew
 _GUARD_US = 45_000  # the reference forwarder refuses what starts 42.5 ms after another's end
 _WIDE_GUARD_US = 250_000
+_KEPT_US = 2_000_000  # after its end, as the backhaul's delay may reorder the two on our clock
 _RESERVED_PARTS = 10
 _DECI_HZ = ((869_400_000, 869_650_000),)
 _CENTI_HZ = ((868_000_000, 868_600_000), (869_700_000, 870_000_000))
@@ -160,7 +161,7 @@ class GatewayAir:
             if wait_us:
                 return Obstacle("duty_cycle", wanted.at_us + wait_us)
         band, airtime = self._of(wanted.freq_hz)
-        if band is None:
+        if band is None or band.duty_cycle == 1:
             return None
         budget_us = _HOUR_MS * 1000 // band.duty_cycle
         if not urgent:
@@ -196,13 +197,11 @@ class GatewayAir:
         """Return how much of each sub-band that was ever used is used now."""
         uses = []
         for band, airtime in self._airtime.values():
-            used_permille = airtime.used_us(now) / _HOUR_MS
             if band is not None:
-                limit = 1000 / band.duty_cycle if self._duty_cycle else None
-                uses.append(SubBandUse(band.low_hz, band.high_hz, used_permille, limit))
-            elif self._region is not None:
-                region = self._region
-                uses.append(SubBandUse(region.low_hz, region.high_hz, used_permille, None))
+                limited = self._duty_cycle and band.duty_cycle > 1
+                limit_permille = 1000 / band.duty_cycle if limited else None
+                used_permille = airtime.used_us(now) / _HOUR_MS
+                uses.append(SubBandUse(band.low_hz, band.high_hz, used_permille, limit_permille))
         return tuple(uses)
 
     def _of(self, freq_hz: int) -> tuple[SubBand | None, Airtime]:
@@ -214,7 +213,7 @@ class GatewayAir:
         rest_us = 0
         if self.blocking and self._blocks:
             rest_us = transmission.airtime_us * _station_divisor(transmission.freq_hz)
-        return transmission.ends_us + rest_us + _COUNTER_DOUBT_US
+        return transmission.ends_us + rest_us + _KEPT_US
 
 
 def downlink_us(phy_len: int, sf: int, bw_hz: int) -> int:

@@ -53,6 +53,9 @@ _ALIKE_DB = 3.0
 _NOT_CONNECTED = "NOT_CONNECTED"
 _NO_TX_ACK = "NO_TX_ACK"
 _MAY_HAVE_SENT = frozenset({_NO_TX_ACK, "NO_DNTXED"})
+_PASSING = frozenset(
+    {_NOT_CONNECTED, "TOO_LATE", "TOO_EARLY", "COLLISION_PACKET", "COLLISION_BEACON"}
+)
 # Of several reasons the one that tells most is the outcome; unlisted ones rank with the last.
 _TELLING = {
     reason: rank
@@ -108,7 +111,10 @@ class _Order:
 
 @dataclass(slots=True)
 class _Way:
-    """A downlink that has not ended: ``order`` is with a gateway, or it waits till ``due_ms``."""
+    """A downlink that has not ended: ``order`` is with a gateway, or it waits till ``due_ms``.
+
+    ``refused``: window and gateway that it need not try again; ``resting`` not before ``due_ms``.
+    """
 
     downlink: Downlink
     receptions: list[UplinkFrame]
@@ -116,6 +122,7 @@ class _Way:
     order: _Order | None = None
     due_ms: int = 0
     refused: set[tuple[int, bytes]] = field(default_factory=set)
+    resting: set[tuple[int, bytes]] = field(default_factory=set)
     reasons: set[tuple[bytes, str]] = field(default_factory=set)
 
 
@@ -191,11 +198,12 @@ class Scheduler:
                     gateway.air.cancel(planned[1])
             gateway.sent += 1
             return [self._end(way, "sent", eui, used[0])]
+        refused = way.resting if way.downlink.at_once and error in _PASSING else way.refused
         for index, transmission in order.planned:
             gateway.air.cancel(transmission)
-            way.refused.add((index, eui))
+            refused.add((index, eui))
         if error == _NOT_CONNECTED:
-            way.refused.update((index, eui) for index in range(len(way.downlink.windows)))
+            refused.update((index, eui) for index in range(len(way.downlink.windows)))
         self._note(way, eui, error)
         return self._attempt(way, now)
 
@@ -213,7 +221,7 @@ class Scheduler:
             if way.order is not None:
                 actions.append(self._give_up(way, way.order, _NO_TX_ACK))
             else:
-                way.refused.clear()
+                way.resting.clear()
                 actions += self._attempt(way, now)
         return actions
 
@@ -224,7 +232,8 @@ class Scheduler:
         for index, window in enumerate(downlink.windows):
             airtime_us = downlink_us(len(downlink.phy_payload), window.sf, window.bw_hz)
             for reception in self._by_preference(way, window, now):
-                if (index, reception.gateway_eui) in way.refused:
+                pair = (index, reception.gateway_eui)
+                if pair in way.refused or pair in way.resting:
                     continue
                 wanted = _wanted(downlink, window, reception, airtime_us, now)
                 obstacle = self._obstacle(downlink, wanted, reception, now)
@@ -233,12 +242,11 @@ class Scheduler:
                 self._note(way, reception.gateway_eui, obstacle.reason)
                 if obstacle.until_us is not None:
                     possible_us.append(obstacle.until_us)
-        if downlink.at_once and way.receptions:
-            if way.refused:
+        if downlink.at_once:
+            if way.resting:
                 possible_us.append((now + _RETRY_MS) * 1000)
-            again_ms = -(-min(possible_us) // 1000) if possible_us else way.ends_ms + 1
-            if again_ms <= way.ends_ms:
-                self._wait(way, max(again_ms, now + 1))
+            if possible_us and min(possible_us) <= way.ends_ms * 1000:
+                self._wait(way, -(-min(possible_us) // 1000))
                 return []
         return [self._end(way, _most_telling(way))]
 
