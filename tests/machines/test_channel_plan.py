@@ -100,3 +100,17 @@ def test_what_cannot_be_is_refused():
     plan: Plan = for_region(EU868)
     with pytest.raises(ValueError, match="channel"):
         link_adr_masks(plan, 7, 0)
+
+
+def test_au915_has_groups_and_the_others_only_their_own_channels():
+    plan = for_region(by_name("AU915"), sub_band=1)
+    assert plan.channels[0] == Channel(0, 915_200_000, 0, 5)
+    assert plan.channels[-1] == Channel(64, 915_900_000, 6, 6)
+    for name in ("AS923", "AS923-3", "IN865"):
+        plan = for_region(by_name(name))
+        assert plan.channels_hz == plan.region.default_channels_hz
+        assert plan.cf_list == b""
+    extra = (923_600_000, 923_800_000)
+    plan = for_region(by_name("AS923"), extra_hz=extra)
+    assert plan.region.decode_cf_list(plan.cf_list) == (*extra, 0, 0, 0)
+    assert plan.mask == 0b1111
