@@ -1,4 +1,4 @@
-"""The command ``stoep gateway``: run the gateway, or check its configuration."""
+"""The command ``stoep gateway``: run the gateway, check its configuration, diagnose."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from pathlib import Path
 from stoep_gateway import log
 from stoep_gateway.app import run as run_gateway
 from stoep_gateway.config import load
+from stoep_gateway.doctor import command as doctor
 from stoep_gateway.errors import FatalError
 
 __all__ = ["main"]
 
 
-_DESCRIPTION = "Run the gateway, or check its configuration without running it."
+_DESCRIPTION = "Run the gateway, check its configuration, or find out what is wrong."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``stoep gateway run`` or ``stoep gateway check``; return the exit code."""
+    """Run ``stoep gateway run``, ``check`` or ``doctor``; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         if options.action == "check":
             return _check(options.config)
+        if options.action == "doctor":
+            return doctor.run(options)
         return _run(options)
     except FatalError as error:
         print(error, file=sys.stderr)
@@ -49,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         parser_of_action.add_argument(
             "--config", type=Path, required=True, metavar="FILE", help="stoep.toml"
         )
+    doctor.add_parser(actions)
     return parser
 
 

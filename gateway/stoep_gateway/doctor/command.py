@@ -1,0 +1,262 @@
+"""``stoep gateway doctor``: ask the running gateway; without one, look at the configuration.
+
+Exit codes: 0 nothing is wrong or only warnings, 1 something is, 2 mistakes in the configuration,
+3 no gateway answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import re
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from stoep_gateway import config as configuration
+from stoep_gateway import control_client
+from stoep_gateway.assets.registry import Gateway
+from stoep_gateway.clock import Clock
+from stoep_gateway.config import Config
+from stoep_gateway.control_client import GatewayAway
+from stoep_gateway.doctor.facts import Facts, Finding, GatewayFacts, of_gateways, of_strangers
+from stoep_gateway.doctor.rules import diagnose, duration, port_taken
+from stoep_gateway.errors import FatalError
+from stoep_gateway.forwarders.links import Links, host_and_port
+from stoep_gateway.gateways import GatewayMonitor
+from stoep_gateway.lns.channel_plan import Plan
+from stoep_gateway.lns.scheduler import Account
+from stoep_gateway.metrics import Metrics
+
+__all__ = ["COMMAND", "Doctor", "add_parser", "mosquitto_queue", "run"]
+
+COMMAND = "gateway.doctor"
+_MOSQUITTO = Path("/etc/mosquitto/mosquitto.conf")
+_MOSQUITTO_DEFAULT = 1000  # mosquitto.conf(5)
+_SETTING = re.compile(r"(max_queued_messages|include_dir)\s+(\S+)\s*")
+_BROKER_S = 3.0
+
+
+class Doctor:
+    """Knows where the running gateway keeps what a diagnosis needs; `answer` is for the socket.
+
+    ``accounts`` is the scheduler's, ``broker`` returns whether it is connected and how many
+    messages wait, ``station`` is where Basics Stations connect to, empty for nowhere.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        gateways: Mapping[bytes, Gateway],
+        links: Links,
+        monitor: GatewayMonitor,
+        metrics: Metrics,
+        clock: Clock,
+        *,
+        accounts: Callable[[int], Mapping[bytes, Account]],
+        broker: Callable[[], tuple[bool, int]],
+        gwmp: str,
+        station: str = "",
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._gateways = gateways
+        self._links = links
+        self._monitor = monitor
+        self._metrics = metrics
+        self._clock = clock
+        self._accounts = accounts
+        self._broker = broker
+        self._gwmp = gwmp
+        self._station = station
+        self._started_ms = clock.now_ms()
+
+    def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the members of an answer: "gateways", a line each, and "findings"."""
+        facts = self._facts()
+        return {
+            "gateways": [_summary(gateway) for gateway in facts.gateways],
+            "findings": [asdict(finding) for finding in diagnose(facts)],
+        }
+
+    def _facts(self) -> Facts:
+        now = self._clock.now_ms()
+        airtime = {eui: account.airtime for eui, account in self._accounts(now).items()}
+        connected, waiting = self._broker()
+        mqtt = self._config.mqtt
+        return Facts(
+            up_s=(now - self._started_ms) / 1000,
+            plan=self._plan,
+            rx1_delay_s=self._config.lorawan.rx1_delay_s,
+            gwmp=self._gwmp,
+            station=self._station,
+            gateways=of_gateways(self._gateways, self._links, self._monitor, airtime, now),
+            strangers=of_strangers(self._links, now),
+            rejected=self._metrics.rejected,
+            broker=host_and_port((mqtt.host, mqtt.port)),
+            broker_connected=connected,
+            waiting_messages=waiting,
+            broker_queue=mosquitto_queue() if _is_here(mqtt.host) else None,
+        )
+
+
+def add_parser(actions: Any) -> None:
+    """Add ``doctor`` to the actions of ``stoep gateway``."""
+    parser = actions.add_parser(
+        "doctor", help="say what is wrong with the gateways, and what to do"
+    )
+    control_client.add_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Diagnose and print; return the exit code. Raises `FatalError`."""
+    try:
+        with control_client.connect(options) as client:
+            answer = client.ask(COMMAND)
+    except GatewayAway as away:
+        if options.config is None:
+            hint = "--config FILE lets the configuration be looked at without a gateway"
+            print(f"{away}\n{hint}", file=sys.stderr)
+            return GatewayAway.exit_code
+        answer = {"gateways": [], "findings": list(map(asdict, _without_gateway(options, away)))}
+    if "error" in answer:
+        raise FatalError(f"{answer['error']} ({answer.get('hint', '')})")
+    findings = [Finding(**finding) for finding in answer["findings"]]
+    if options.json:
+        print(json.dumps({"gateways": answer["gateways"], "findings": answer["findings"]}))
+    else:
+        _print(answer["gateways"], findings)
+    return int(any(finding.level == "error" for finding in findings))
+
+
+def _print(gateways: list[dict[str, Any]], findings: list[Finding]) -> None:
+    width = max((len(gateway["id"]) for gateway in gateways), default=0)
+    for gateway in gateways:
+        print(f"{gateway['id']:{width}}  {_line(gateway)}")
+    for finding in findings:
+        print(f"\n{finding}")
+    if gateways and not findings:
+        print("\nNothing is wrong as far as can be seen from here.")
+
+
+def _summary(gateway: GatewayFacts) -> dict[str, Any]:
+    return {
+        "id": gateway.id,
+        "eui": gateway.eui,
+        "protocol": gateway.protocol,
+        "address": gateway.address,
+        "connected": gateway.connected,
+        "seen_s": gateway.seen_s,
+        "round_trip_ms": gateway.round_trip_ms,
+        "receptions": sum(gateway.receptions.values()),
+        "downlinks": sum(gateway.outcomes.values()),
+        "downlinks_sent": gateway.outcomes.get("sent", 0),
+    }
+
+
+def _line(gateway: dict[str, Any]) -> str:
+    if gateway["seen_s"] is None:
+        return "never heard since the start"
+    protocol = "Basics Station" if gateway["protocol"] == "basics_station" else "Semtech UDP"
+    parts = [f"{protocol} at {gateway['address']}", f"heard {duration(gateway['seen_s'])} ago"]
+    if gateway["round_trip_ms"] is not None:
+        parts.append(f"round trip {gateway['round_trip_ms']:.0f} ms")
+    parts.append(f"lately {gateway['receptions']} receptions")
+    if gateway["downlinks"]:
+        parts.append(f"{gateway['downlinks_sent']} of {gateway['downlinks']} downlinks sent")
+    return ", ".join(parts)
+
+
+# Without a gateway.
+
+
+def _without_gateway(options: argparse.Namespace, away: GatewayAway) -> list[Finding]:
+    config = configuration.load(options.config)
+    listens = [(socket.SOCK_DGRAM, "UDP", config.gwmp.bind, config.gwmp.port)]
+    if config.basics_station is not None:
+        station = config.basics_station
+        listens.append((socket.SOCK_STREAM, "TCP", station.bind, station.port))
+    found = [
+        port_taken(f"{name} {host_and_port((host, port))}", reason)
+        for kind, name, host, port in listens
+        if (reason := _why_not(kind, host, port))
+    ]
+    ports = "its ports are free" if not found else "and it could not run"
+    found.append(
+        Finding(
+            "error",
+            "not-running",
+            "",
+            f"the gateway is not running: {away}",
+            f"nothing is heard; the configuration is right, {ports}",
+            f"stoep gateway run --config {options.config}; as a service: systemctl start"
+            " stoep-gateway, journalctl -u stoep-gateway",
+        )
+    )
+    broker = host_and_port((config.mqtt.host, config.mqtt.port))
+    try:
+        socket.create_connection((config.mqtt.host, config.mqtt.port), _BROKER_S).close()
+    except OSError as error:
+        found.append(
+            Finding(
+                "warning",
+                "broker",
+                "",
+                f"no MQTT broker is reached at {broker}: {error.strerror or error}",
+                "what is published would wait until one is there",
+                "start it (systemctl start mosquitto), or correct host and port in [mqtt]",
+            )
+        )
+    return found
+
+
+def _why_not(kind: socket.SocketKind, host: str, port: int) -> str:
+    """Return why a socket cannot be bound, or ""."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
+
+
+def mosquitto_queue(path: Path = _MOSQUITTO) -> int | None:
+    """Return how many messages the Mosquitto of this machine keeps for a client that is away.
+
+    0 is no limit. None: there is no Mosquitto, or its configuration may not be read.
+    """
+    queue = _MOSQUITTO_DEFAULT
+    try:
+        for name, value in _settings(path):
+            settings = [(name, value)]
+            if name == "include_dir":
+                settings = [
+                    it for file in sorted(Path(value).glob("*.conf")) for it in _settings(file)
+                ]
+            for inner_name, inner_value in settings:
+                if inner_name == "max_queued_messages" and inner_value.isdecimal():
+                    queue = int(inner_value)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return queue
+
+
+def _settings(path: Path) -> list[tuple[str, str]]:
+    matches = map(_SETTING.fullmatch, path.read_text(encoding="utf-8").splitlines())
+    return [(match[1], match[2]) for match in matches if match is not None]
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
