@@ -1,0 +1,195 @@
+"""``stoep gateway doctor`` over a real control socket, and without a gateway."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hand_clock import HandClock
+from lns_values import GATEWAY
+from stoep_gateway import config as configuration
+from stoep_gateway.assets import registry
+from stoep_gateway.cli import main
+from stoep_gateway.control import ControlServer, socket_path
+from stoep_gateway.doctor.command import COMMAND, Doctor, mosquitto_queue
+from stoep_gateway.forwarders import links
+from stoep_gateway.forwarders.gwmp import DatagramReceived, GwmpServer
+from stoep_gateway.gateways import GatewayMonitor
+from stoep_gateway.lns.airtime import SubBandUse
+from stoep_gateway.lns.channel_plan import for_region
+from stoep_gateway.lns.scheduler import Account
+from stoep_gateway.metrics import Metrics
+from stoep_protocol.lorawan.regions import by_name
+
+CONFIG = """
+site = "test"
+[mqtt]
+host = "127.0.0.1"
+port = {broker}
+[gwmp]
+port = {gwmp}
+[[gateway]]
+id = "roof"
+eui = "{eui}"
+"""
+
+
+class Site:
+    """A configuration and everything that a running gateway has for its doctor."""
+
+    def __init__(self, folder: Path, gwmp: int, broker: int) -> None:
+        self.file = folder / "stoep.toml"
+        self.file.write_text(CONFIG.format(gwmp=gwmp, broker=broker, eui=GATEWAY.hex()))
+        self.config = configuration.load(self.file)
+        self.links = links.of(self.config.gateways, self.config.gwmp)
+        self.machine = GwmpServer(self.links)
+        self.clock = HandClock()
+        self.broker = (True, 0)
+        gateways = registry.build(self.config).gateways
+        use = SubBandUse(868_000_000, 868_600_000, 9.9, 10.0)
+        self.doctor = Doctor(
+            self.config,
+            for_region(by_name("EU868")),
+            gateways,
+            self.links,
+            GatewayMonitor(gateways, self.links),
+            Metrics(),
+            self.clock,
+            accounts=lambda _: {GATEWAY: Account((use,), 0, {}, None)},
+            broker=lambda: self.broker,
+            gwmp="127.0.0.1:1700",
+        )
+
+    def hear(self, kind: int) -> None:
+        datagram = bytes((2, 0, 0, kind)) + GATEWAY + (b"{}" if kind == 0 else b"")
+        self.machine.handle(DatagramReceived(datagram, ("192.0.2.1", kind)), self.clock.now_ms())
+
+    async def diagnosed(self, *arguments: str) -> int:
+        """Run the command against a socket that answers for this site; return its exit code."""
+        server = ControlServer(socket_path(self.config, {}))
+        server.register(COMMAND, self.doctor.answer)
+        await server.open()
+        try:
+            return await asyncio.to_thread(main, ["doctor", "--config", str(self.file), *arguments])
+        finally:
+            await server.close()
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """Take a TCP port, where a broker could be."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def site(tmp_path: Path, free: int, taken: int) -> Site:
+    return Site(tmp_path, free, taken)
+
+
+async def test_the_running_gateway_says_what_is_wrong(site, capsys):
+    site.clock.pass_ms(3_000_000)
+    assert await site.diagnosed() == 1
+    text = capsys.readouterr().out
+    assert "roof  never heard since the start" in text
+    assert "error[never-heard]: roof: nothing has come from it in the 50 min" in text
+    assert "warning[duty-cycle]: roof: in 868-868.6 MHz it has sent 0.99 %" in text
+
+
+async def test_a_gateway_that_is_heard(site, capsys):
+    site.clock.pass_ms(1000)
+    site.hear(0)
+    site.hear(2)
+    site.broker = (False, 12)
+    site.clock.pass_ms(5000)
+    assert await site.diagnosed("--json") == 1
+    answer = json.loads(capsys.readouterr().out)
+    (gateway,) = answer["gateways"]
+    assert gateway == {
+        "id": "roof",
+        "eui": GATEWAY.hex(),
+        "protocol": "gwmp",
+        "address": "192.0.2.1:2",
+        "connected": True,
+        "seen_s": 5,
+        "round_trip_ms": None,
+        "receptions": 0,
+        "downlinks": 0,
+        "downlinks_sent": 0,
+    }
+    broker, *_ = answer["findings"]
+    assert (broker["level"], broker["code"]) == ("error", "broker")
+    assert "12 messages wait" in broker["what"]
+    site.broker = (True, 0)
+    assert await site.diagnosed() == 0
+    assert "roof  Semtech UDP at 192.0.2.1:2, heard 5 s ago" in capsys.readouterr().out
+
+
+def test_without_a_gateway_ports_and_broker_are_looked_at(site, capsys):
+    assert main(["doctor", "--config", str(site.file)]) == 1
+    text = capsys.readouterr().out
+    assert "error[not-running]" in text
+    assert "its ports are free" in text
+    assert "error[port]" not in text
+    assert "[broker]" not in text
+
+
+def test_a_port_that_somebody_has_and_a_broker_that_is_not_there(tmp_path, free, taken, capsys):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        port = somebody.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            nobody = listener.getsockname()[1]
+        site = Site(tmp_path, port, nobody)
+        assert main(["doctor", "--config", str(site.file), "--json"]) == 1
+    findings = {it["code"]: it for it in json.loads(capsys.readouterr().out)["findings"]}
+    assert sorted(findings) == ["broker", "not-running", "port"]
+    assert f"UDP 127.0.0.1:{port}" in findings["port"]["what"]
+    assert f"127.0.0.1:{nobody}" in findings["broker"]["what"]
+
+
+def test_without_gateway_and_configuration(tmp_path, capsys):
+    assert main(["doctor", "--socket", str(tmp_path / "none.sock")]) == 3
+    assert "--config FILE" in capsys.readouterr().err
+
+
+def test_mistakes_in_the_configuration_come_first(tmp_path, capsys):
+    file = tmp_path / "stoep.toml"
+    file.write_text("site = 7\n")
+    assert main(["doctor", "--config", str(file)]) == 2
+    assert f"{file}:1:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("main_file", "included", "queue"),
+    [
+        ("listener 1883\n", None, 1000),
+        ("max_queued_messages 5\n", None, 5),
+        ("max_queued_messages 5\ninclude_dir {folder}\n", "max_queued_messages 100000 \n", 100_000),
+        ("include_dir {folder}\nmax_queued_messages 0\n", "max_queued_messages 7\n", 0),
+        ("include_dir {folder}\n", "#max_queued_messages 7\n", 1000),
+        ("include_dir {folder}/none\n", None, 1000),
+    ],
+)
+def test_what_mosquitto_keeps(tmp_path, main_file, included, queue):
+    (tmp_path / "conf.d").mkdir()
+    file = tmp_path / "mosquitto.conf"
+    file.write_text(main_file.format(folder=tmp_path / "conf.d"))
+    if included is not None:
+        (tmp_path / "conf.d" / "stoep.conf").write_text(included)
+    assert mosquitto_queue(file) == queue
+
+
+def test_no_mosquitto_or_one_that_cannot_be_read(tmp_path):
+    assert mosquitto_queue(tmp_path / "mosquitto.conf") is None
+    (tmp_path / "mosquitto.conf").write_bytes(b"\xff")
+    assert mosquitto_queue(tmp_path / "mosquitto.conf") is None
