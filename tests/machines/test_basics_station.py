@@ -213,6 +213,8 @@ def test_only_with_its_token(authorization, let_in):
         ("Bearer x\n", "Bearer x"),
         ("authorization: Bearer x", "Bearer x"),
         ("Authorization:x\r\n\r\n", "x"),
+        ("X-Other: y\nAuthorization: x\n", "x"),
+        ("\n", ""),
     ],
 )
 def test_a_token_file_may_name_the_header(text, token):

@@ -462,10 +462,13 @@ class BasicsStationServer:
 def token_of(text: str) -> str:
     """Return the value of the ``Authorization`` header that a token file holds.
 
-    The file may name the header, as the one on the station (``tc.key``) does.
+    The file may name the header, among others, as the one on the station (``tc.key``) does.
     """
-    line = text.strip()
-    return line[len(_HEADER) :].strip() if line.lower().startswith(_HEADER) else line
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        if line.lower().startswith(_HEADER):
+            return line[len(_HEADER) :].strip()
+    return lines[0] if lines else ""
 
 
 def _used_fallback(ordered: _Ordered, freq_hz: object, dr: object) -> bool:
