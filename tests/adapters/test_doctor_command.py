@@ -59,7 +59,6 @@ class Site:
             self.clock,
             accounts=lambda _: {GATEWAY: Account((use,), 0, {}, None)},
             broker=lambda: self.broker,
-            gwmp="127.0.0.1:1700",
         )
 
     def hear(self, kind: int) -> None:

@@ -200,7 +200,7 @@ def test_a_mistyped_eui_is_recognised(mistyped):
     [
         ({"gwmp": "127.0.0.1:1700"}, ["only a forwarder on this machine", 'bind = "0.0.0.0"']),
         ({"gwmp": "0.0.0.0:1701"}, ["serv_port_down are 1701", "let UDP 1701 in"]),
-        ({"station": "wss://pi:3001"}, ["connects to wss://pi:3001"]),
+        ({"station": "port 3001 (wss)"}, ["connects to port 3001 (wss)"]),
     ],
 )
 def test_a_gateway_that_was_never_heard_is_told_where_to_send(changes, told):

@@ -22,6 +22,7 @@ from stoep_gateway import control_client
 from stoep_gateway.assets.registry import Gateway
 from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
+from stoep_gateway.config_model import BasicsStationConfig
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.doctor.facts import Facts, Finding, GatewayFacts, of_gateways, of_strangers
 from stoep_gateway.doctor.rules import diagnose, duration, port_taken
@@ -44,8 +45,8 @@ _BROKER_S = 3.0
 class Doctor:
     """Knows where the running gateway keeps what a diagnosis needs; `answer` is for the socket.
 
-    ``accounts`` is the scheduler's, ``broker`` returns whether it is connected and how many
-    messages wait, ``station`` is where Basics Stations connect to, empty for nowhere.
+    ``accounts`` is the scheduler's; ``broker`` returns whether it is connected and how many
+    messages wait.
     """
 
     def __init__(
@@ -60,8 +61,6 @@ class Doctor:
         *,
         accounts: Callable[[int], Mapping[bytes, Account]],
         broker: Callable[[], tuple[bool, int]],
-        gwmp: str,
-        station: str = "",
     ) -> None:
         self._config = config
         self._plan = plan
@@ -72,8 +71,6 @@ class Doctor:
         self._clock = clock
         self._accounts = accounts
         self._broker = broker
-        self._gwmp = gwmp
-        self._station = station
         self._started_ms = clock.now_ms()
 
     def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,13 +85,13 @@ class Doctor:
         now = self._clock.now_ms()
         airtime = {eui: account.airtime for eui, account in self._accounts(now).items()}
         connected, waiting = self._broker()
-        mqtt = self._config.mqtt
+        mqtt, gwmp, station = self._config.mqtt, self._config.gwmp, self._config.basics_station
         return Facts(
             up_s=(now - self._started_ms) / 1000,
             plan=self._plan,
             rx1_delay_s=self._config.lorawan.rx1_delay_s,
-            gwmp=self._gwmp,
-            station=self._station,
+            gwmp=host_and_port((gwmp.bind, gwmp.port)),
+            station="" if station is None else _port_of(station),
             gateways=of_gateways(self._gateways, self._links, self._monitor, airtime, now),
             strangers=of_strangers(self._links, now),
             rejected=self._metrics.rejected,
@@ -171,6 +168,10 @@ def _line(gateway: dict[str, Any]) -> str:
     if gateway["downlinks"]:
         parts.append(f"{gateway['downlinks_sent']} of {gateway['downlinks']} downlinks sent")
     return ", ".join(parts)
+
+
+def _port_of(station: BasicsStationConfig) -> str:
+    return f"port {station.port} ({'ws' if station.tls_cert is None else 'wss'})"
 
 
 # Without a gateway.

@@ -94,9 +94,9 @@ class StrangerFacts:
 class Facts:
     """A running gateway process and all that it knows of its forwarders.
 
-    ``gwmp`` and ``station`` are where it listens, "host:port", the latter empty without Basics
-    Station. ``broker_queue`` is how many messages a broker on this machine keeps for a client that
-    is away, None when that cannot be seen, 0 for no limit.
+    ``gwmp`` and ``station`` are where it listens, "127.0.0.1:1700" and "port 3001 (wss)", the
+    latter empty without Basics Station. ``broker_queue`` is how many messages a broker on this
+    machine keeps for a client that is away, None when that cannot be seen, 0 for no limit.
     """
 
     up_s: float

@@ -49,15 +49,16 @@ class UdpForwarders:
     def open(self, bind: str, port: int) -> None:
         """Bind and begin to read. Raises ``OSError``."""
         family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        bound = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            self._socket.setblocking(False)
-            _enlarge_receive_buffer(self._socket)
-            self._socket.bind((bind, port))
+            bound.setblocking(False)
+            _enlarge_receive_buffer(bound)
+            bound.bind((bind, port))
         except OSError:
-            self._socket.close()
+            bound.close()
             raise
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+        self._socket = bound
+        asyncio.get_running_loop().add_reader(bound.fileno(), self._readable)
 
     def close(self) -> None:
         """Read and send no more."""
