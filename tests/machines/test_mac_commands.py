@@ -107,6 +107,31 @@ def test_late_tries_of_confirmed_frames_are_not_followed():
         assert hear(STATE, history, TARGET, SETTINGS, heard).state is STATE
 
 
+def test_a_late_try_brings_no_link_adr_request():
+    # Neither by ADR, whose history is of the usual data rate, nor for the channels.
+    history = History()
+    for f_cnt in range(20):
+        hear(replace(STATE, dr=3), history, TARGET, None, uplink(f_cnt, dr=3, snr_db=10.0))
+    state = replace(STATE, dr=3, channels=0b111)
+    turn = hear(state, history, TARGET, SETTINGS, uplink(20, dr=2, sf=10, confirmed=True))
+    assert turn == Turn(state, (), (), (), False)
+    assert hear(state, history, TARGET, SETTINGS, uplink(21, dr=3, sf=9)).requests
+
+
+def test_an_answer_in_a_late_try_begins_a_new_history():
+    history = History()
+    for f_cnt in range(20):
+        turn = hear(STATE, history, TARGET, SETTINGS, uplink(f_cnt, snr_db=10.0))
+    _, state = pack(turn, 15, NOW_MS)
+    assert state.pending
+    late = uplink(20, (mc.LINK_ADR, 1, 1, 1), dr=4, sf=8, confirmed=True, snr_db=10.0)
+    turn = hear(state, history, TARGET, SETTINGS, late)
+    assert turn.state.tx_power == 2
+    for f_cnt in range(21, 40):
+        assert not hear(turn.state, history, TARGET, SETTINGS, uplink(f_cnt, snr_db=10.0)).requests
+    assert hear(turn.state, history, TARGET, SETTINGS, uplink(40, snr_db=10.0)).requests
+
+
 def test_receive_windows_change_with_the_answer():
     wanted = replace(TARGET, rx1_delay_s=5, rx2_dr=3)
     f_opts, sent = pack(hear(STATE, History(), wanted, SETTINGS, uplink(1)), 15, NOW_MS)

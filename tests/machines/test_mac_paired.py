@@ -5,6 +5,7 @@ listens; at the end both ends have the same settings, and nothing is asked for e
 """
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -209,7 +210,7 @@ CHANGED = {
         max_duty_cycle=7,
         down_hz=((1, 868_500_000), (4, 867_900_000)),
     ),
-    "US915": Target(channel_plan.for_region(regions.by_name("US915"), 7), 3, 1, 10, 923_900_000, 2),
+    "US915": Target(US915, 3, 1, 10, 923_900_000, max_duty_cycle=2),
 }
 
 
@@ -292,3 +293,16 @@ def test_a_device_without_the_join_accepts_channels_learns_them(seed):
     pair.hours(60)
     pair.agree()
     assert pair.state.channels == pair.target.plan.mask
+
+
+def test_a_network_that_moves_to_other_channels_gets_its_devices_back():
+    # Nobody hears them until they have backed off to all channels; then they follow.
+    pair = Pair(PLAIN["US915"], 4)
+    pair.hours(10)
+    assert pair.state.channels == US915.mask
+    elsewhere = channel_plan.for_region(regions.by_name("US915"), 7)
+    pair.target = replace(PLAIN["US915"], plan=elsewhere)
+    pair.hours(400)
+    pair.agree()
+    assert pair.session.ch_mask == elsewhere.mask
+    assert pair.session.dr == 3

@@ -399,8 +399,8 @@ def test_a_device_that_steers_itself_is_told_its_channels_only():
 def test_the_answer_that_a_device_repeats_must_not_be_taken_for_a_new_one():
     wanted = target(rx2_dr=5)
     state = device(wanted, rx2_dr=3)  # accepted under an earlier configuration
-    assert want(state, wanted, repeated=frozenset({mc.RX_PARAM_SETUP})) == ()
-    assert len(want(state, wanted, repeated=frozenset())) == 1
+    assert want(state, wanted, withheld=frozenset({mc.RX_PARAM_SETUP})) == ()
+    assert len(want(state, wanted, withheld=frozenset())) == 1
 
 
 def test_a_device_without_join_accept_learns_all_channels_one_by_one():

@@ -59,10 +59,10 @@ class History:
     Small, since there is one per device, and in memory only: a restart costs twenty frames.
     """
 
-    __slots__ = ("_f_cnts", "_setting", "_snrs_db", "_strays")
+    __slots__ = ("_f_cnts", "_snrs_db", "_strays", "setting")
 
     def __init__(self) -> None:
-        self._setting: Setting | None = None
+        self.setting: Setting | None = None
         self._snrs_db = array("f")
         self._f_cnts = array("I")  # since the last outage
         self._strays = 0
@@ -72,12 +72,12 @@ class History:
 
         A repetition is not counted.
         """
-        old = self._setting
+        old = self.setting
         if old != setting:
             if old is None or (old.dr, old.tx_power) != (setting.dr, setting.tx_power):
                 del self._snrs_db[:]
             del self._f_cnts[:]
-            self._setting = setting
+            self.setting = setting
         self._strays = 0
         if self._count(f_cnt_up):
             self._snrs_db.append(snr_db)
@@ -143,7 +143,7 @@ def decide(
     lowest = min(max(settings.min_dr, region.min_dr(dwell)), highest)
     highest = max(lowest, min(settings.max_dr, highest))
     dr, tx_power, nb_trans = min(setting.dr, highest), setting.tx_power, setting.nb_trans
-    frames = history.frames
+    frames = history.frames if history.setting == setting else 0
     if dr == setting.dr and frames >= _RECOVERY_FRAMES:
         sf, _ = region.data_rate(dr)
         steps = int((history.snr_db - SNR_FLOOR_DB[sf] - settings.margin_db) / _STEP_DB)

@@ -77,6 +77,7 @@ def hear(
         repeated = mac_state.STICKY & {cid for cid, *_ in commands}
         confirms = bool(repeated & before)
     setting = None
+    withheld = repeated
     if heard.adr:
         setting = state.setting
         if heard.dr != setting.dr and history.strays(
@@ -87,13 +88,15 @@ def hear(
         if heard.dr == setting.dr:
             snr_db = max(frame.snr_db for frame in heard.frame_set.receptions)
             history.add(heard.f_cnt_up, snr_db, setting)
+        else:
+            withheld |= {mc.LINK_ADR}  # not before it is clear what the device sends with
         if settings is None:
             setting = None
         else:
             region = target.plan.region
             _, dwell = state.dwell(region)
             setting = adr.decide(history, setting, region, settings, dwell=dwell)
-    requests = mac_state.want(state, target, setting, now, dr=heard.dr, repeated=repeated)
+    requests = mac_state.want(state, target, setting, now, dr=heard.dr, withheld=withheld)
     # An answer that the device repeats until it hears something is worth one empty frame.
     return Turn(state, answers, requests, events, bool(answers or requests or confirms))
 

@@ -243,13 +243,14 @@ def want(
     now_utc_ms: int,
     *,
     dr: int,
-    repeated: frozenset[int] = frozenset(),
+    withheld: frozenset[int] = frozenset(),
 ) -> tuple[Block, ...]:
     """Return the requests that are due, in the order in which they should go.
 
     ``setting`` is ADR's, None for a device that steers itself: that one is told only which channels
-    to use, with ``dr``, the uplink's. ``repeated`` are the commands whose answer in this uplink
-    the device repeats until it hears something: the answer to a new one could not be told from it.
+    to use, with ``dr``, the uplink's. ``withheld`` are commands not to be sent
+    now, among them those whose answer in this uplink the device repeats until it hears something:
+    the answer to a new one could not be told from it.
 
     Those that any device knows come first, since one that it does not know hides the rest; and
     DevStatusReq before LinkADRReq, behind which some devices do not see it.
@@ -280,7 +281,7 @@ def want(
         for block in blocks
         if block[0] not in state.refused
         and block[0][0] not in resting
-        and block[0][0] not in repeated
+        and block[0][0] not in withheld
     )
 
 
