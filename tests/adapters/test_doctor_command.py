@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gateway_process import Gateway
+from gwmp_client import Forwarder, rxpk
 from hand_clock import HandClock
 from lns_values import GATEWAY
 from stoep_gateway import config as configuration
@@ -192,3 +194,25 @@ def test_no_mosquitto_or_one_that_cannot_be_read(tmp_path):
     assert mosquitto_queue(tmp_path / "mosquitto.conf") is None
     (tmp_path / "mosquitto.conf").write_bytes(b"\xff")
     assert mosquitto_queue(tmp_path / "mosquitto.conf") is None
+
+
+def test_a_real_gateway_is_diagnosed(tmp_path, free, capsys):
+    """Two gateways: one that only pushes, and one that is not registered."""
+    broker = free  # nobody is there
+    text = CONFIG.format(gwmp=0, broker=broker, eui=GATEWAY.hex())
+    with Gateway(tmp_path, text) as gateway:
+        known, stranger = (Forwarder(eui, gateway.port) for eui in (GATEWAY, bytes(8)))
+        stranger.send(2)
+        known.push(*[rxpk(b"", freq=903.9)] * 40)
+        code = main(["doctor", "--config", str(tmp_path / "stoep.toml"), "--json"])
+        answer = json.loads(capsys.readouterr().out)
+        known.close()
+        stranger.close()
+        assert gateway.stop() == 0
+    assert code == 1
+    found = {it["code"]: it for it in answer["findings"]}
+    assert found["no-pull"]["gateway"] == "roof"
+    assert "never asked for downlinks" in found["no-pull"]["what"]
+    assert "0000000000000000" in found["not-registered"]["what"]
+    assert found["broker"]["level"] == "error"
+    assert found["unreadable"]["what"].startswith("40 of its")
