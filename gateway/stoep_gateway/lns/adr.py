@@ -9,6 +9,7 @@ from the share that was lost.
 
 from __future__ import annotations
 
+import functools
 from array import array
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class History:
         A repetition is not counted.
         """
         old = self.setting
-        if old != setting:
+        if old is not setting and old != setting:
             if old is None or (old.dr, old.tx_power) != (setting.dr, setting.tx_power):
                 del self._snrs_db[:]
             del self._f_cnts[:]
@@ -139,9 +140,7 @@ def decide(
     ordinary channels carry, under the 400 ms limit if ``dwell``. Before twenty frames nothing
     changes but a link that is two steps too weak, by one step less: few frames have a weaker best.
     """
-    highest = region.dr_range(0)[1]
-    lowest = min(max(settings.min_dr, region.min_dr(dwell)), highest)
-    highest = max(lowest, min(settings.max_dr, highest))
+    lowest, highest = _range(region, settings, dwell)
     dr, tx_power, nb_trans = min(setting.dr, highest), setting.tx_power, setting.nb_trans
     frames = history.frames if history.setting == setting else 0
     if dr == setting.dr and frames >= _RECOVERY_FRAMES:
@@ -165,6 +164,13 @@ def decide(
     if (dr, tx_power, nb_trans) == (setting.dr, setting.tx_power, setting.nb_trans):
         return setting
     return Setting(dr, tx_power, nb_trans)
+
+
+@functools.cache
+def _range(region: Region, settings: AdrSettings, dwell: bool) -> tuple[int, int]:
+    highest = region.dr_range(0)[1]
+    lowest = min(max(settings.min_dr, region.min_dr(dwell)), highest)
+    return lowest, max(lowest, min(settings.max_dr, highest))
 
 
 def _nb_trans(history: History, current: int) -> int:

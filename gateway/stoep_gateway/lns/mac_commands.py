@@ -79,7 +79,9 @@ def hear(
     setting = None
     withheld = repeated
     if heard.adr:
-        setting = state.setting
+        setting = history.setting
+        if setting is None or not mac_state.uses(state, setting):
+            setting = state.setting
         if heard.dr != setting.dr and history.strays(
             heard.f_cnt_up, confirmed=heard.confirmed, lower=heard.dr < setting.dr
         ):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stoep_protocol.errors import DecodeError
@@ -39,6 +39,7 @@ __all__ = [
     "moved",
     "sent",
     "unanswered",
+    "uses",
     "want",
 ]
 
@@ -73,6 +74,10 @@ class Target:
     tx_param: tuple[bool, bool, int] | None = None
     down_hz: tuple[tuple[int, int], ...] = ()
     status_every_ms: int = _DAY_MS
+    mask: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", self.plan.mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,12 +351,13 @@ def _dl_channel(state: MacState, target: Target) -> list[Block]:
 
 def _link_adr(state: MacState, target: Target, setting: Setting | None, dr: int) -> list[Block]:
     """Return a block of LinkADRReq if anything in it would change, or may not have arrived."""
-    plan = target.plan
-    channels = state.channels
-    if channels != plan.mask:
-        wanted = plan.mask if plan.region.has_fixed_channels else plan.mask & _defined(state)
+    plan, channels = target.plan, state.channels
+    if channels != target.mask:
+        wanted = target.mask if plan.region.has_fixed_channels else target.mask & _defined(state)
         if (mc.LINK_ADR, _MASK, wanted) not in state.refused:
             channels = wanted or channels
+    elif not state.pending and (setting is None or uses(state, setting)):
+        return []
     asked = _asked(state, mc.LINK_ADR) if state.pending else None
     now = state.setting
     if setting is None:
@@ -372,6 +378,15 @@ def _link_adr(state: MacState, target: Target, setting: Setting | None, dr: int)
             for mask, control in link_adr_masks(plan, state.channels, channels)
         )
     ]
+
+
+def uses(state: MacState, setting: Setting) -> bool:
+    """Whether a device sends with this setting."""
+    return (
+        state.dr == setting.dr
+        and state.tx_power == setting.tx_power
+        and state.nb_trans == setting.nb_trans
+    )
 
 
 def _possible(state: MacState, setting: Setting) -> Setting:
