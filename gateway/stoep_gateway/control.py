@@ -13,6 +13,7 @@ An answer comes once the change is durable. No value of a request is logged: it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import logging
@@ -30,7 +31,9 @@ from stoep_gateway.errors import FatalError, GatewayError
 __all__ = ["CommandRefused", "ControlServer", "Handler", "socket_path"]
 
 _MAX_CLIENTS = 16
-_IDLE_S = 60.0  # for a request to come, and for an answer to be taken
+_IDLE_S = 60.0  # for a request to come
+_TAKE_S = 60.0  # for an answer to be taken
+_REST_S = 1.0  # after the system has refused a connection
 _RUNTIME_NAME = "control.sock"
 
 _log = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ class ControlServer:
         self._path = path
         self._group = group
         self._handlers: dict[str, Handler] = {}
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode = 0
         self.register(
@@ -86,39 +89,66 @@ class ControlServer:
 
     async def open(self) -> None:
         """Listen. Raises `FatalError`."""
-        listener = _bind(self._path, self._group)
+        self._listener = _bind(self._path, self._group)
         self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(
-            self._serve, sock=listener, limit=MAX_REQUEST_OCTETS
-        )
+        self._listener.listen()
+        self._listener.setblocking(False)
+        self._listen()
 
     async def close(self) -> None:
         """End the answers under way and remove the socket."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
-        self._server = None
-        clients = list(self._clients)
-        for client in clients:
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
+        await asyncio.sleep(0)  # who was just let in has a task that has begun, and so can end
+        for client in self._clients:
             client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        await asyncio.gather(*self._clients)
+        await asyncio.sleep(0)  # and connections that were closed are gone
         _remove(self._path, self._inode)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._clients.add(task)
+    # Not asyncio.start_unix_server: in Python 3.11 it loses one that comes while it closes.
+
+    def _listen(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            if len(self._clients) > _MAX_CLIENTS:
-                await _send(writer, {"error": "too many commands at once", "hint": "try again"})
-                return
-            while (line := await _receive(reader, writer)) is not None:
-                await _send(writer, await self._answer(line))
-        except (OSError, TimeoutError):  # it went away, or hangs
-            pass
-        finally:
-            self._clients.discard(task)
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:  # such as too many open files
+            _log.warning("%s: %s", self._path, error)
+            loop.remove_reader(listener)
+            loop.call_later(_REST_S, self._listen)
+            return
+        client = loop.create_task(self._serve(connection))
+        self._clients.add(client)
+        client.add_done_callback(self._clients.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(
+            OSError,  # it went away,
+            TimeoutError,  # or hangs,
+            asyncio.CancelledError,  # or we end
+        ):
+            reader, writer = await asyncio.open_unix_connection(
+                sock=connection, limit=MAX_REQUEST_OCTETS
+            )
+            try:
+                if len(self._clients) > _MAX_CLIENTS:
+                    await _send(writer, {"error": "too many commands at once", "hint": "try again"})
+                    return
+                while (line := await _receive(reader, writer)) is not None:
+                    await _send(writer, await self._answer(line))
+            finally:
+                if writer.transport.get_write_buffer_size():
+                    writer.transport.abort()
+                writer.close()
 
     async def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -158,7 +188,7 @@ async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 async def _send(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
     writer.write(json.dumps(answer, separators=(",", ":")).encode() + b"\n")
-    async with asyncio.timeout(_IDLE_S):
+    async with asyncio.timeout(_TAKE_S):
         await writer.drain()
 
 
@@ -173,9 +203,12 @@ def _bind(path: Path, group: str | None) -> socket.socket:
         if group is not None:
             shutil.chown(path, group=group)
         path.chmod(0o660)
+    except FatalError:
+        listener.close()
+        raise
     except LookupError:
         listener.close()
-        path.unlink(missing_ok=True)
+        path.unlink()
         raise FatalError(f'{path}: there is no group "{group}" ([control] group)') from None
     except OSError as error:
         listener.close()
