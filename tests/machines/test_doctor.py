@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from lns_values import reception
@@ -306,3 +307,15 @@ def test_facts_of_a_gateway_as_the_machines_saw_it():
         StrangerFacts((bytes(7) + b"1").hex(), "gwmp", "192.0.2.2:9", 1, 10),
     )
     assert [it.code for it in diagnose(site(gateways=(a,)))] == ["nat"]
+
+
+def test_every_finding_is_explained_to_the_operator():
+    root = Path(__file__).parents[2]
+    table = (root / "docs" / "operator.md").read_text(encoding="utf-8")
+    source = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (root / "gateway" / "stoep_gateway" / "doctor").glob("*.py")
+    )
+    codes = re.findall(r'"(?:error|warning|note)"(?: if .+)?,\n\s+"([a-z-]+)",', source)
+    assert len(codes) == source.count("Finding(\n")
+    assert not [code for code in codes if f"`{code}`" not in table]
