@@ -1,7 +1,8 @@
 """The commands ``device.*`` of the control socket: what ``stoep device`` asks of the gateway.
 
-A change is checked whole, made durable in one transaction, and only then seen by the network
-server; one follows the other. An answer shows keys only if the request says ``"show_keys": true``.
+A change is checked whole, made at once, and answered when it is durable, all of it in one
+transaction; one follows the other. What the network server does by it is written behind it. An
+answer shows keys only if the request says ``"show_keys": true``.
 """
 
 from __future__ import annotations
@@ -158,8 +159,8 @@ class DeviceCommands:
         async with self._changing:
             device = self._changeable(request)
             gone = (device.dev_eui,)
-            await self._network.record(Changes(removed=gone, ended=gone))
             self._network.registry.remove(device.dev_eui)
+            await self._network.record(Changes(removed=gone, ended=gone))
         return {}
 
     async def _forgive_nonce(self, request: Request) -> dict[str, Any]:
@@ -203,6 +204,8 @@ class DeviceCommands:
                 await asyncio.sleep(0)
         if not rows:
             return
+        for change, row in zip(changes, rows, strict=True):
+            network.registry.put(change.spec, "store", row.created_utc_ms, row.changed_utc_ms)
         await network.record(
             Changes(
                 rows=tuple(rows),
@@ -211,8 +214,6 @@ class DeviceCommands:
                 personalised=tuple(personalised),
             )
         )
-        for change, row in zip(changes, rows, strict=True):
-            network.registry.put(change.spec, "store", row.created_utc_ms, row.changed_utc_ms)
 
     # Downlinks.
 

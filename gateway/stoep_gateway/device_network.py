@@ -53,7 +53,7 @@ class DeviceNetwork(Protocol):
 
     @property
     def registry(self) -> Registry:
-        """The devices; the commands change it once ``record`` has returned."""
+        """The devices; the commands change them, and call ``record`` before anything else runs."""
 
     @property
     def sealer(self) -> Sealer:
@@ -66,7 +66,10 @@ class DeviceNetwork(Protocol):
         """Look a device up in sessions, nonces, queue and memory."""
 
     async def record(self, changes: Changes) -> None:
-        """Apply changes to sessions, nonces and queue; return once all of them are durable."""
+        """Apply changes to sessions, nonces and queue at once; return when all are durable.
+
+        Up to where it first waits it has handed them to the store.
+        """
 
     async def enqueue(
         self,

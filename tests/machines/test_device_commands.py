@@ -56,14 +56,14 @@ def ask(tmp_path) -> Commands:
     return Commands(MemoryNetwork(tmp_path))
 
 
-async def test_a_device_is_registered_once_it_is_durable(ask: Commands) -> None:
+async def test_a_device_is_answered_for_once_it_is_durable(ask: Commands) -> None:
     network = ask.network
     network.durable.clear()
     adding = asyncio.create_task(ask("add", device={**OTAA, "asset": "container/a", "name": "x"}))
     for _ in range(10):
         await asyncio.sleep(0)
     assert not adding.done()
-    assert bytes.fromhex(EUI) not in network.registry.devices
+    assert [row.dev_eui.hex() for row in network.recorded[0].rows] == [EUI]
     network.durable.set()
     assert await adding == {"dev_eui": EUI}
     device = network.registry.devices[bytes.fromhex(EUI)]
@@ -232,12 +232,12 @@ async def test_every_mistake_of_an_import(ask: Commands) -> None:
         [2, "dev_eui", "dev_eui: an EUI is a string of 16 hexadecimal digits"],
         [2, "app_key", "app_key: a key is a string of 32 hexadecimal digits"],
         [2, "adr", "adr must be true or false"],
-        [2, "apkey", 'unknown key "apkey" in a device (did you mean "app_key"?)'],
+        [2, "apkey", 'unknown key "apkey" in the device (did you mean "app_key"?)'],
         [
             3,
             "",
             (
-                'a device: a device has "app_key" (it joins), or all of "dev_addr", "nwk_s_key" and'
+                'the device: a device has "app_key" (it joins), or all of "dev_addr", "nwk_s_key" and'
                 ' "app_s_key" (ABP), or "source" (another network server\'s)'
             ),
         ],
@@ -250,7 +250,7 @@ async def test_every_mistake_of_an_import(ask: Commands) -> None:
             "dev_eui",
             f"device {IN_FILE} is in the gateway's configuration: change it there",
         ],
-        [10, "dev_eui", 'a device needs "dev_eui"'],
+        [10, "dev_eui", 'the device needs "dev_eui"'],
     ]
 
 

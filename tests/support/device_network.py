@@ -82,12 +82,7 @@ class MemoryNetwork:
         return self.activities.get(dev_eui, Activity())
 
     async def record(self, changes: Changes) -> None:
-        await self.durable.wait()
         self.recorded.append(changes)
-        for row in changes.rows:
-            self.rows[row.dev_eui] = row
-        for dev_eui in changes.removed:
-            del self.rows[dev_eui]
         for dev_eui in changes.forgiven:
             self._change(dev_eui, dev_nonces=0)
         for dev_eui in changes.ended:
@@ -96,6 +91,11 @@ class MemoryNetwork:
             assert spec.dev_addr is not None
             dev_addr = int.from_bytes(spec.dev_addr, "big")
             self._change(spec.dev_eui, dev_addr=dev_addr, f_cnt_up=-1, f_cnt_down=0)
+        await self.durable.wait()
+        for row in changes.rows:
+            self.rows[row.dev_eui] = row
+        for dev_eui in changes.removed:
+            del self.rows[dev_eui]
 
     def _change(self, dev_eui: bytes, **changes: Any) -> None:
         self.activities[dev_eui] = replace(self.activity(dev_eui), **changes)

@@ -112,7 +112,7 @@ def validate(raw: Mapping[str, object]) -> DeviceConfig | list[tuple[str, str]]:
         faults = []
         for detail in error.errors(include_url=False):
             key = str(detail["loc"][0]) if detail["loc"] else ""
-            faults.append((key, explain(key, "a device", DeviceConfig, detail)))
+            faults.append((key, explain(key, "the device", DeviceConfig, detail)))
         return faults
 
 

@@ -1,7 +1,7 @@
 """The registry view: what the configuration and the store say, one dict look-up per uplink away.
 
 Topics and the fields that never change are built once per asset and device here. Devices come and
-go while the gateway runs; whoever changes them makes the change durable first. Pure.
+go while the gateway runs. Pure.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ is ignored and one that is missing takes its default, so that versions may come 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
+
+import orjson
 
 from stoep_gateway.insight.filling import FillTrack
 
@@ -61,27 +62,10 @@ class DeviceState:
 
 AssetState = ContainerState | BayState | DeviceState
 
-_ENCODE: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
-_TRACK_NAMES = tuple(field.name for field in fields(FillTrack))
-
 
 def dumps(state: AssetState) -> str:
     """Return the text that is stored of a state."""
-    if isinstance(state, ContainerState):
-        track = state.track
-        return _ENCODE(
-            {
-                "sequence": state.sequence,
-                "measured_ms": state.measured_ms,
-                "interval_ms": state.interval_ms,
-                "missing": state.missing,
-                "distance_mm": state.distance_mm,
-                "quality": state.quality,
-                "reason": state.reason,
-                "track": track and {name: getattr(track, name) for name in _TRACK_NAMES},
-            }
-        )
-    return _ENCODE(asdict(state))
+    return orjson.dumps(state).decode()
 
 
 def loads(key: str, text: str) -> AssetState:
@@ -89,7 +73,7 @@ def loads(key: str, text: str) -> AssetState:
 
     Raises ValueError for what is none.
     """
-    values = json.loads(text)
+    values = orjson.loads(text)
     if not isinstance(values, dict):
         raise ValueError(f"the state of {key} is no JSON object")
     try:
