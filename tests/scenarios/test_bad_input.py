@@ -136,7 +136,7 @@ def _bad_receptions(street: Street) -> None:
         ("rxpk_base64", {"data": "@@@@"}),
         ("rxpk_fields", {"data": None}),
         ("rxpk_fields", {"freq": "868.1"}),
-        ("rxpk_fields", {"freq": 1e999}),
+        ("rxpk_fields", {"freq": [868.1]}),
         ("rxpk_range", {"tmst": -1}),
         ("rxpk_range", {"tmst": 1 << 40}),
         ("rxpk_range", {"tmst": True}),
@@ -146,8 +146,7 @@ def _bad_receptions(street: Street) -> None:
     ]
     rxpk: list[Any] = [5, None, [], {}, "x"]
     rxpk += [good | changes for _, changes in wrong]
-    # Python's own JSON writes an infinite number as no JSON has it.
-    street.push_body(json.dumps({"rxpk": rxpk}).replace("Infinity", "1e999").encode())
+    street.push_body(json.dumps({"rxpk": rxpk}).encode())
     street.expect("rxpk_fields", 5)
     for reason, _ in wrong:
         street.expect(reason)

@@ -25,9 +25,11 @@ import json
 import math
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from stoep_gateway.forwarders.links import Address, Link, Links, host_and_port
 from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame
@@ -93,7 +95,7 @@ class SendDatagram:
 class GatewayStat:
     """A gateway's own account, sent every half minute: the plain values of ``stat`` as received.
 
-    Lists, tables and numbers that JSON cannot write again (1e999) are left out.
+    Lists and tables are left out.
     """
 
     gateway_eui: bytes
@@ -111,9 +113,6 @@ class GwmpServer:
         self.links = links if isinstance(links, Links) else Links(map(Link, links))
         self._awaited: dict[tuple[bytes, bytes], tuple[int, int]] = {}
         self._token = 0
-        self._decode_json: Callable[[str], Any] = json.JSONDecoder(
-            parse_constant=_refuse_constant
-        ).decode
 
     def handle(self, event: Event, now: int) -> list[Action]:
         """Take one event; ``now`` in milliseconds. Raises nothing, whatever the bytes are."""
@@ -171,8 +170,8 @@ class GwmpServer:
     def _push_data(self, data: bytes, eui: bytes, now: int, actions: list[Action]) -> int:
         """Add what a PUSH_DATA says to the actions; return how many receptions it has."""
         try:
-            body = self._decode_json(data[_WITH_EUI:].decode())
-        except (ValueError, RecursionError) as error:
+            body = orjson.loads(data[_WITH_EUI:])
+        except ValueError as error:
             actions.append(Rejected("gwmp_json", str(error)[:80], eui))
             return 0
         if type(body) is not dict:
@@ -190,7 +189,11 @@ class GwmpServer:
         stat = body.get("stat")
         if stat is not None:
             if type(stat) is dict:
-                plain = {name: value for name, value in stat.items() if _is_plain(value)}
+                plain: dict[str, object] = {
+                    name: value
+                    for name, value in stat.items()
+                    if isinstance(value, str | int | float)
+                }
                 actions.append(GatewayStat(eui, plain))
             else:
                 actions.append(Rejected("gwmp_stat", "not an object", eui))
@@ -308,11 +311,3 @@ def _uplink_frame(rxpk: Any, eui: bytes, now: int) -> UplinkFrame | Rejected:
     if not phy_payload or len(phy_payload) > MAX_PHY_PAYLOAD:
         return Rejected("rxpk_size", "", eui)
     return UplinkFrame(phy_payload, eui, tmst_us, freq_hz, rate[0], rate[1], rssi_dbm, snr_db, now)
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")

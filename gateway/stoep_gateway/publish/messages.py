@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import orjson
 
 from stoep_gateway.assets.states import AssetState
 
@@ -14,9 +14,6 @@ __all__ = ["OutboxMessage", "Outputs", "UplinkMeta", "encode", "radio", "utc"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS = 86_400_000
-_ENCODE: Callable[[object], str] = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False
-).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +31,16 @@ class OutboxMessage:
 class UplinkMeta:
     """What is known of an uplink besides its message; signal figures of the best reception.
 
-    ``event_id`` names the uplink for ever: made from the device, its session and ``f_cnt_up``.
+    None is what another network server did not tell. ``event_id`` names the uplink for ever: made
+    from the device, its session and ``f_cnt_up``.
     """
 
     event_id: str
     received_utc_ms: int
     f_cnt_up: int
-    dr: int
-    rssi_dbm: float
-    snr_db: float
+    dr: int | None
+    rssi_dbm: float | None
+    snr_db: float | None
     gateways: int
 
 
@@ -56,9 +54,12 @@ class Outputs:
 
 
 def encode(values: dict[str, object], fixed_json: str = "") -> bytes:
-    """Write compact JSON in UTF-8, followed by the members in ``fixed_json``."""
-    text = _ENCODE(values)
-    return (f"{text[:-1]},{fixed_json}}}" if fixed_json else text).encode()
+    """Write compact JSON in UTF-8, followed by the members in ``fixed_json``.
+
+    Raises ``TypeError`` for what JSON has not, and for integers beyond 64 bits.
+    """
+    written = orjson.dumps(values)
+    return b"%b,%b}" % (written[:-1], fixed_json.encode()) if fixed_json else written
 
 
 def utc(utc_ms: int) -> str:
