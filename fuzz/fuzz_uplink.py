@@ -12,11 +12,13 @@ from fuzz_shapes import Octets
 from stoep_gateway.assets import states
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState
-from stoep_gateway.lns import join, uplink
+from stoep_gateway.lns import downlink, join, mac_commands, mac_state, uplink
+from stoep_gateway.lns.adr import AdrSettings
+from stoep_gateway.lns.channel_plan import for_region
 from stoep_gateway.lns.crypto import new_key
-from stoep_gateway.lns.downlink import ReceiveSettings
 from stoep_gateway.lns.frames import Rejected, UplinkFrame, UplinkFrameSet
-from stoep_gateway.lns.sessions import Session, Sessions
+from stoep_gateway.lns.mac_commands import Heard
+from stoep_gateway.lns.sessions import Match, Session, Sessions
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.messages import UplinkMeta
 from stoep_protocol.errors import EncodeError
@@ -63,12 +65,13 @@ class Target:
             device.dev_eui: device
             for device in (_device(0, BIN), _device(1, BAY), _device(2, None))
         }
-        self.joiners = {eui: join.Device(eui, JOIN_EUI, KEY) for eui in self.devices}
         self.nonces = join.DevNonces(())
         self.sessions = Sessions(())
         self.current: dict[bytes, Session] = {}
         self.states: dict[str, AssetState] = {}
-        self.settings = ReceiveSettings(EU868)
+        self.target = mac_state.Target(
+            for_region(EU868), 1, 0, EU868.rx2_dr, EU868.rx2_hz, max_duty_cycle=1
+        )
         self.key = new_key(KEY)
         self.session_ids = 0
         self.utc_ms = 1_767_225_600_000
@@ -149,13 +152,12 @@ class Target:
         match = self.sessions.match(frame)
         if isinstance(match, Rejected):
             return
-        plain = uplink.decrypt(match, frame, frame_set, self.utc_ms)
-        assert len(plain.f_opts_down) <= 15
-        answers = uplink.wants_answer(frame, plain)
+        plain = uplink.decrypt(match, frame)
+        self.take_commands(match, frame, frame_set, plain.commands)
         if match.repeated:
             return
         before = match.session.f_cnt_up
-        self.sessions.claim(match, downlink=answers)
+        self.sessions.claim(match, downlink=frame.confirmed)
         assert match.session.f_cnt_up > before
         message = uplink.decode(plain)
         if message is None or isinstance(message, str):
@@ -171,14 +173,48 @@ class Target:
             self.states[key] = outputs.state
             assert states.loads(key, states.dumps(outputs.state)) == outputs.state
 
+    def take_commands(
+        self, match: Match, frame: DataFrame, frame_set: UplinkFrameSet, commands: bytes
+    ) -> None:
+        session = match.session
+        known = session.mac or mac_state.fresh(self.target, abp=False, dr=5)
+        heard = Heard(
+            frame_set, match.f_cnt_up, 5, frame.adr, frame.confirmed, commands, self.utc_ms
+        )
+        if match.repeated:
+            turn = mac_commands.hear_again(known, heard)
+        else:
+            turn = mac_commands.hear(known, session.history, self.target, AdrSettings(), heard)
+        windows = downlink.windows(frame_set.receptions[0], EU868, turn.state)
+        reply = downlink.compose(
+            session,
+            EU868,
+            windows,
+            turn,
+            None,
+            self.utc_ms,
+            ack=frame.confirmed,
+            must=frame.confirmed,
+            more=False,
+        )
+        session.mac = turn.state if reply is None else reply.mac
+        assert mac_state.MacState.loads(session.mac.dumps()) == session.mac
+        if reply is not None:
+            frames.parse(reply.phy_payload)
+
     def take_join(self, request: JoinRequest, frame_set: UplinkFrameSet) -> None:
         activation = join.activate(
-            request, frame_set.phy_payload, self.joiners, self.nonces, NET_ID, self.settings
+            request,
+            frame_set.phy_payload,
+            self.devices.get(request.dev_eui),
+            self.nonces,
+            NET_ID,
+            self.target,
         )
         if isinstance(activation, Rejected):
             return
         self.nonces.remember(activation.dev_eui, activation.dev_nonce, activation.app_nonce)
-        assert self.nonces.is_used(activation.dev_eui, activation.dev_nonce)
+        assert self.nonces.is_replayed(activation.dev_eui, activation.dev_nonce, counts_up=False)
         self.begin(
             activation.dev_eui,
             activation.dev_addr,

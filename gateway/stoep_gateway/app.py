@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,33 @@ from typing import Any
 from stoep_protocol.lorawan.regions import by_name
 
 from stoep_gateway import clock as clocks
+from stoep_gateway import memory as memories
+from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
-from stoep_gateway.assets import states
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
 from stoep_gateway.config import Config, mqtt_password
+from stoep_gateway.control import ControlServer, socket_path
+from stoep_gateway.device_commands import DeviceCommands
+from stoep_gateway.doctor.command import COMMAND, Doctor
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders import links
+from stoep_gateway.forwarders.basics_station import BasicsStationServer
 from stoep_gateway.forwarders.gwmp import GwmpServer
+from stoep_gateway.forwarders.links import Links
 from stoep_gateway.forwarders.udp import UdpForwarders
+from stoep_gateway.forwarders.websocket import WebSocketStations, read_tokens
 from stoep_gateway.gateways import GatewayMonitor
-from stoep_gateway.lns.downlink import ReceiveSettings
-from stoep_gateway.lns.join import DevNonces
-from stoep_gateway.lns.sessions import Session, Sessions
+from stoep_gateway.integrations.events import SourceDownlink
+from stoep_gateway.integrations.mqtt_source import MqttSource
+from stoep_gateway.lns.adr import AdrSettings
+from stoep_gateway.lns.channel_plan import Plan, for_region
+from stoep_gateway.lns.frames import Transmit
+from stoep_gateway.lns.mac_state import Target
+from stoep_gateway.lns.scheduler import Scheduler
 from stoep_gateway.metrics import Metrics
-from stoep_gateway.pipeline import Memory, Network, Pipeline
+from stoep_gateway.network import NetworkServer
+from stoep_gateway.pipeline import Network, Pipeline
+from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.rounds import DailyRounds
@@ -66,14 +80,15 @@ class _Gateway:
         self._config = config
         self._clock = clock
         self._store = store
+        self._state = state
         self._metrics = Metrics()
         self._registry = registries.build(config)
-        machine = GwmpServer(links.of(config.gateways, config.gwmp))
-        self._forwarders = UdpForwarders(
-            machine,
-            clock,
-            lambda action: self._pipeline.receive(action),  # noqa: PLW0108 (made later)
-        )
+        for warning in device_rows.load(self._registry, state.devices, store.sealer):
+            _log.warning("%s", warning)
+        target = _target(config)
+        self._links = links.of(config.gateways, config.gwmp)
+        self._forwarders = UdpForwarders(GwmpServer(self._links), clock, self._receive)
+        self._stations = _stations(config, self._links, target.plan, clock, self._receive)
         self._outbox = Outbox(state.outbox, state.last_outbox_id)
         self._publisher = Publisher(
             Broker(
@@ -89,27 +104,58 @@ class _Gateway:
             read_page=self._read_outbox_page,
             delete=lambda ranges: store.submit(Record(published=ranges)),
         )
-        memory = _memory(state)
+        memory = memories.of(state)
+        scheduler = Scheduler(target.plan.region)
+        self._monitor = GatewayMonitor(self._registry.gateways, self._links)
         self._pipeline = Pipeline(
             Network(
                 int.from_bytes(config.lorawan.net_id, "big"),
                 config.lorawan.dedup_window_ms,
-                ReceiveSettings(
-                    by_name(config.lorawan.region),
-                    config.lorawan.rx1_delay_s,
-                    config.lorawan.rx1_dr_offset,
-                    config.lorawan.sub_band,
-                ),
+                target,
+                AdrSettings(config.adr.margin_db, config.adr.min_dr, config.adr.max_dr)
+                if config.adr.enabled
+                else None,
             ),
             self._registry,
             memory,
-            GatewayMonitor(self._registry.gateways, machine.links),
+            self._monitor,
+            scheduler,
             self._metrics,
             clock,
             submit=store.submit,
             publish=self._publish,
-            transmit=self._forwarders.handle,
+            transmit=self._transmit,
+            send_to_source=self._send_to_source,
         )
+        self._sources = {
+            source.id: MqttSource(
+                source,
+                config.site,
+                self._pipeline.receive_from_source,
+                self._metrics,
+                clock.utc_ms,
+                mqtt_password(source),
+            )
+            for source in config.sources
+        }
+        self._network = NetworkServer(self._registry, store.sealer, memory, self._pipeline, clock)
+        self._control_path = socket_path(config, os.environ)
+        self._control = ControlServer(self._control_path, config.control.group, config.store.path)
+        DeviceCommands(self._network).register(self._control)
+        PlanCommands(config, memory.states, clock).register(self._control)
+        doctor = Doctor(
+            config,
+            target.plan,
+            self._registry.gateways,
+            self._links,
+            self._monitor,
+            self._metrics,
+            clock,
+            accounts=scheduler.accounts,
+            broker=lambda: (self._publisher.connected, len(self._outbox)),
+        )
+        self._control.register(COMMAND, doctor.answer)
+        self._handing_over: set[asyncio.Task[None]] = set()
         self._rounds = (
             DailyRounds(config, memory.states, clock, self._metrics, self._pipeline.record_messages)
             if config.planning.enabled and config.trucks
@@ -125,25 +171,27 @@ class _Gateway:
         for number in _STOP_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
                 loop.add_signal_handler(number, self._stop.set)
-        bind = self._config.gwmp
-        try:
-            self._forwarders.open(bind.bind, bind.port)
-        except OSError as error:
-            raise FatalError(f"UDP {bind.bind}:{bind.port}: {error.strerror}") from error
         tasks: list[asyncio.Task[Any]] = []
         channel = None
         try:
+            await self._open()
             if isinstance(self._clock, SimulatedClock):
                 channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
             if self._rounds is not None:
                 self._clock.when_started(self._rounds.start)
+            self._clock.when_started(
+                partial(self._network.personalise_all, (row for row, *_ in self._state.sessions))
+            )
             self._clock.when_started(self._pipeline.start)
             self._clock.when_started(self._log_counts)
             self._say_ready(ready_file, channel)
-            publishing = asyncio.create_task(self._publisher.run(), name="publisher")
-            publishing.add_done_callback(self._on_end_of_task)
+            tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
+            for source_id, source in self._sources.items():
+                tasks.append(asyncio.create_task(source.run(), name=f"source {source_id}"))
+            for task in tasks:
+                task.add_done_callback(self._on_end_of_task)
             stopped = asyncio.create_task(self._stop.wait(), name="stop")
-            tasks += [publishing, stopped]
+            tasks.append(stopped)
             ends: list[asyncio.Future[Any]] = [self._failure, self._store.failure, stopped]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:
@@ -155,13 +203,33 @@ class _Gateway:
                 self._rounds.stop()
             if channel is not None:
                 channel.close()
+            await self._control.close()
             self._forwarders.close()
-            await _cancel(tasks)
+            if self._stations is not None:
+                self._stations.close()
+                await self._stations.wait_closed()
+            await _cancel([*tasks, *self._handing_over])
             _log.info("stopped; %s", self._metrics)
+
+    async def _open(self) -> None:
+        gwmp, stations = self._config.gwmp, self._config.basics_station
+        try:
+            self._forwarders.open(gwmp.bind, gwmp.port)
+        except OSError as error:
+            raise FatalError(f"UDP {gwmp.bind}:{gwmp.port}: {error.strerror}") from error
+        if stations is not None and self._stations is not None:
+            try:
+                await self._stations.open(stations)
+            except OSError as error:
+                where = f"TCP {stations.bind}:{stations.port}"
+                raise FatalError(f"{where}: {error.strerror}") from error
+        await self._control.open()
 
     async def _drain(self) -> None:
         _log.info("stopping")
         self._forwarders.close()
+        if self._stations is not None:
+            self._stations.close()
         self._pipeline.finish()
         recorded = asyncio.get_running_loop().create_future()
         self._store.submit(Record(), lambda: recorded.set_result(None))
@@ -173,6 +241,26 @@ class _Gateway:
                 await self._publisher.drained()
 
     # The wires between the parts.
+
+    def _receive(self, action: Any) -> None:
+        self._pipeline.receive(action)
+
+    def _transmit(self, order: Transmit) -> None:
+        if self._stations is not None and order.context is not None:
+            self._stations.handle(order)
+        else:
+            self._forwarders.handle(order)
+
+    def _send_to_source(
+        self, source_id: str, downlink: SourceDownlink, taken: Callable[[bool], None]
+    ) -> None:
+        async def hand_over() -> None:
+            taken(await self._sources[source_id].send(downlink))
+
+        task = asyncio.create_task(hand_over(), name=f"downlink to {source_id}")
+        self._handing_over.add(task)
+        task.add_done_callback(self._handing_over.discard)
+        task.add_done_callback(self._on_end_of_task)
 
     def _publish(self, rows: tuple[OutboxRow, ...]) -> None:
         self._outbox.add(rows)
@@ -195,6 +283,8 @@ class _Gateway:
     def _say_ready(self, ready_file: Path | None, channel: asyncio.Server | None) -> None:
         ready = {
             "gwmp_udp": self._forwarders.port,
+            "basics_station_tcp": None if self._stations is None else self._stations.port,
+            "control": str(self._control_path),
             "clock_tcp": None if channel is None else channel.sockets[0].getsockname()[1],
             "pid": os.getpid(),
         }
@@ -233,32 +323,29 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
 
 
-def _memory(state: State) -> Memory:
-    kept = {}
-    for row in state.latest:
-        try:
-            kept[row.asset] = states.loads(row.asset, row.state)
-        except ValueError as error:
-            _log.warning(
-                "what was known of %s is unreadable and starts afresh: %s", row.asset, error
-            )
-    return Memory(
-        Sessions(
-            Session(
-                row.session_id,
-                row.dev_eui,
-                row.dev_addr,
-                row.nwk_s_key,
-                row.app_s_key,
-                row.app_nonce,
-                confirmed=bool(row.confirmed),
-                f_cnt_up=f_cnt_up,
-                f_cnt_down=f_cnt_down,
-            )
-            for row, f_cnt_up, f_cnt_down in state.sessions
-        ),
-        DevNonces((row.dev_eui, row.dev_nonce, row.app_nonce) for row in state.nonces),
-        kept,
-        state.last_outbox_id,
-        state.last_session_id,
+def _target(config: Config) -> Target:
+    lorawan = config.lorawan
+    region = by_name(lorawan.region)
+    return Target(
+        for_region(region, lorawan.sub_band),
+        lorawan.rx1_delay_s,
+        lorawan.rx1_dr_offset,
+        region.rx2_dr,
+        region.rx2_hz,
+        status_every_ms=lorawan.device_status_every_h * 3_600_000,
     )
+
+
+def _stations(
+    config: Config, links: Links, plan: Plan, clock: Clock, receive: Callable[[Any], None]
+) -> WebSocketStations | None:
+    stations = config.basics_station
+    if stations is None:
+        return None
+    machine = BasicsStationServer(
+        links,
+        plan,
+        tokens=read_tokens(config.gateways),
+        client_certificates=stations.client_ca is not None,
+    )
+    return WebSocketStations(machine, clock, receive)

@@ -130,7 +130,7 @@ def load(path: Path | str) -> Config:
     return Config(path=path, site=site, timezone=timezone, distances=distances, **values)
 
 
-def mqtt_password(config: MqttConfig) -> str | None:
+def mqtt_password(config: MqttConfig | SourceConfig) -> str | None:
     """Return the broker's password: the first line of ``password_file``.
 
     Raises `ConfigError` if the file has gone since the configuration was read.

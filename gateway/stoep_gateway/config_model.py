@@ -208,6 +208,7 @@ class LorawanConfig(TableModel):
     rx1_delay_s: int = Field(default=1, ge=1, le=15)
     rx1_dr_offset: int = Field(default=0, ge=0, le=7)
     sub_band: int = Field(default=2, ge=1, le=8)  # of US915 and AU915: the eight channels in use
+    device_status_every_h: int = Field(default=0, ge=0, le=8760)  # 0: devices are not asked
 
 
 class AdrConfig(TableModel):

@@ -2,10 +2,12 @@
 
 ::
 
-    UplinkFrame → deduplicate → parse → match session → decrypt → decode → record
-                                  └─ join-request → activate ───────────────┘ │ after the commit:
-                                                        outbox rows → publisher
-                                                        downlink → scheduler → forwarder
+    UplinkFrame → deduplicate → parse → match session → decrypt → MAC commands → decode → record
+                                  └─ join-request → activate ────────────────────────────┘ │
+    SourceUplink (another network server's) ─────────────────────→ claim ─────→ decode ────┤
+                                                                          after the commit:
+                                                     outbox rows → publisher
+                                                     reply → scheduler → forwarder
 
 Only ``_record`` writes, and what leaves the gateway leaves in ``_committed``. Memory (counters,
 nonces, states) runs ahead of the disk from the one to the other, so an error between them must end
@@ -26,13 +28,14 @@ from stoep_gateway.assets.registry import Device, Registry
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.decode import Uplink
+from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
 from stoep_gateway.gateways import GatewayMonitor, StateDue, StrangersDue
-from stoep_gateway.lns import downlink, join, uplink
+from stoep_gateway.integrations.events import SourceDownlink, SourceEvent, SourceUplink
+from stoep_gateway.lns import join, mac_commands, mac_state, uplink
+from stoep_gateway.lns.adr import AdrSettings
 from stoep_gateway.lns.deduplicate import Deduplicator
-from stoep_gateway.lns.downlink import ReceiveSettings
 from stoep_gateway.lns.frames import (
-    Downlink,
     Rejected,
     Tick,
     Transmit,
@@ -40,41 +43,34 @@ from stoep_gateway.lns.frames import (
     UplinkFrame,
     UplinkFrameSet,
 )
-from stoep_gateway.lns.scheduler import DownlinkEnded, Scheduler
-from stoep_gateway.lns.sessions import Match, Session, Sessions
-from stoep_gateway.lns.uplink import Plain
+from stoep_gateway.lns.mac_commands import Heard, Turn
+from stoep_gateway.lns.mac_state import Target
+from stoep_gateway.lns.scheduler import Scheduler
+from stoep_gateway.lns.sessions import Session
 from stoep_gateway.log import Throttle
+from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.store.records import OutboxRow, Record
 
-__all__ = ["Memory", "Network", "Pipeline"]
+__all__ = ["Network", "Pipeline"]
 
 _log = logging.getLogger(__name__)
 _NOTHING = Outputs((), None)
-_HARMLESS = frozenset({"late_copy", "repeated_uplink"})  # the air's and the backhaul's daily work
+# The air's and the backhaul's daily work.
+_HARMLESS = frozenset({"late_copy", "repeated_uplink", "repeated_join"})
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What the network server was told."""
+    """What the network server was told; ``adr`` None: no device is steered."""
 
     net_id: int
     dedup_window_ms: int
-    receive: ReceiveSettings
-
-
-@dataclass(slots=True)
-class Memory:
-    """What the store held at the start; from then on ahead of it by what is being committed."""
-
-    sessions: Sessions
-    nonces: join.DevNonces
-    states: dict[str, AssetState]
-    last_outbox_id: int
-    last_session_id: int
+    target: Target
+    adr: AdrSettings | None = None
 
 
 class Pipeline:
@@ -86,39 +82,48 @@ class Pipeline:
         registry: Registry,
         memory: Memory,
         monitor: GatewayMonitor,
+        scheduler: Scheduler,
         metrics: Metrics,
         clock: Clock,
         *,
         submit: Callable[[Record, Callable[[], None]], None],
         publish: Callable[[tuple[OutboxRow, ...]], None],
         transmit: Callable[[Transmit], None],
+        send_to_source: Callable[[str, SourceDownlink, Callable[[bool], None]], None],
     ) -> None:
         self._network = network
+        self._region = network.target.plan.region
         self._registry = registry
-        self._join_devices = {
-            device.dev_eui: join.Device(device.dev_eui, device.join_eui, device.app_key)
-            for device in registry.devices.values()
-            if device.app_key is not None
-        }
         self._memory = memory
         self._monitor = monitor
         self._metrics = metrics
         self._clock = clock
         self._submit = submit
         self._publish = publish
-        self._transmit = transmit
         self._deduplicator = Deduplicator(network.dedup_window_ms)
-        self._scheduler = Scheduler()
+        self.downlinks = Downlinks(
+            network.target,
+            registry,
+            memory,
+            scheduler,
+            clock,
+            metrics,
+            record=self.record,
+            outbox=self._outbox_rows,
+            transmit=transmit,
+            reject=self._reject,
+            send_to_source=send_to_source,
+        )
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
-        self._last_downlink_id = 0
         self._verbose = _log.isEnabledFor(logging.DEBUG)
 
     def start(self) -> None:
-        """Begin to watch the gateways; call once time runs."""
+        """Begin to watch the gateways and to send what waits; call once time runs."""
         self._monitor.start(self._clock.now_ms())
         self._arm_monitor()
+        self.downlinks.start()
 
     def receive(self, action: Action) -> None:
         """Take what a forwarder's machine brought."""
@@ -138,11 +143,30 @@ class Pipeline:
             if self._monitor_timer is None:
                 self._arm_monitor()
         elif isinstance(action, Transmitted):
-            self._transmitted(action)
+            if action.warning:
+                self._metrics.count("downlink_warnings")
+            self._monitor.transmitted(action)
+            self.downlinks.transmitted(action)
+
+    def receive_from_source(
+        self, event: SourceUplink | SourceEvent | Rejected, done: Callable[[], None]
+    ) -> None:
+        """Take what another network server told; ``done`` is called once it is durable."""
+        rejected: Rejected | None
+        if isinstance(event, Rejected):
+            rejected = event
+        elif isinstance(event, SourceUplink):
+            rejected = self._source_uplink(event, done)
+        else:
+            rejected = self._source_event(event, done)
+        if rejected is not None:
+            self._reject(rejected)
+            # What it repeats may still be on its way to the disk: after that, and not before.
+            self.record(Record(), done)
 
     def record_messages(self, messages: Iterable[OutboxMessage]) -> None:
         """Record messages that no uplink caused, such as a round, and publish them."""
-        self._record(Record(outbox=self._outbox_rows(messages)))
+        self.record(Record(outbox=self._outbox_rows(messages)))
 
     def finish(self) -> None:
         """Process what the deduplication window holds back; to be called last."""
@@ -171,7 +195,7 @@ class Pipeline:
         if isinstance(frame_set, Rejected):
             self._reject(frame_set)
             return
-        dr = uplink.data_rate(frame_set, self._network.receive.region)
+        dr = uplink.data_rate(frame_set, self._region)
         frame = uplink.parse(frame_set)
         if isinstance(dr, Rejected):
             rejected: Rejected | None = dr
@@ -186,40 +210,84 @@ class Pipeline:
             self._reject(rejected, frame_set.receptions[0].gateway_eui)
 
     def _data_uplink(self, frame: DataFrame, frame_set: UplinkFrameSet, dr: int) -> Rejected | None:
-        memory = self._memory
+        memory, downlinks = self._memory, self.downlinks
         match = memory.sessions.match(frame)
         if isinstance(match, Rejected):
             return match
-        device = self._registry.devices.get(match.session.dev_eui)
+        session = match.session
+        device = self._registry.devices.get(session.dev_eui)
         if device is None:
-            return Rejected("device_not_registered", match.session.dev_eui.hex())
+            return Rejected("device_not_registered", session.dev_eui.hex())
+        if not device.enabled:
+            return Rejected("device_disabled", device.dev_eui_hex)
         utc_ms = self._clock.utc_ms()
-        plain = uplink.decrypt(match, frame, frame_set, utc_ms)
-        answer = uplink.wants_answer(frame, plain)
-        f_cnt_down = match.session.f_cnt_down
+        plain = uplink.decrypt(match, frame)
+        heard = Heard(
+            frame_set, match.f_cnt_up, dr, frame.adr, frame.confirmed, plain.commands, utc_ms
+        )
+        before = session.mac
+        known = before or mac_state.fresh(self._network.target, abp=session.is_personalised, dr=dr)
         if match.repeated:
-            if not answer:
+            turn = mac_commands.hear_again(known, heard)
+            reply = downlinks.reply(session, frame, frame_set, turn, utc_ms)
+            if reply is None:
                 return Rejected("repeated_uplink", device.dev_eui_hex)
             self._metrics.count("repeated_uplinks_answered")
-            record = Record(counters=(memory.sessions.take_f_cnt_down(match.session),))
-            self._record(record, self._answer(match, f_cnt_down, frame, plain, frame_set))
+            counters = memory.sessions.take_f_cnt_down(session)
+            session.mac = reply.mac
+            record = Record(
+                counters=(counters,),
+                mac_states=recording.mac_rows(session, before),
+                tried_downlinks=downlinks.take(reply),
+            )
+            self.record(record, partial(downlinks.dispatch, session, frame, frame_set, reply))
             return None
         message = uplink.decode(plain)
         if isinstance(message, str):
             self._reject(Rejected("payload_" + message, device.dev_eui_hex))
-        outputs = self._outputs(device, message, match, frame_set, dr, utc_ms)
-        # From here to the record nothing may fail: the counters are claimed.
-        claim = memory.sessions.claim(match, downlink=answer)
+        best = frame_set.receptions[0]
+        meta = UplinkMeta(
+            session.event_id(match.f_cnt_up),
+            utc_ms,
+            match.f_cnt_up,
+            dr,
+            best.rssi_dbm,
+            best.snr_db,
+            len(frame_set.receptions),
+        )
+        outputs = self._outputs(device, message, meta)
+        # From here to the record nothing may fail: memory runs ahead of the disk.
+        turn = self._turn(session, device, known, heard)
+        acknowledged = downlinks.heard(session.dev_eui, ack=frame.ack)
+        if acknowledged is not None:
+            self.record(acknowledged)
+        reply = downlinks.reply(session, frame, frame_set, turn, utc_ms)
+        claim = memory.sessions.claim(match, downlink=reply is not None)
+        session.mac = turn.state if reply is None else reply.mac
+        session.heard, session.heard_utc_ms = frame_set, utc_ms
         state = self._remember(device, message, outputs)
         rows = self._outbox_rows(outputs.messages)
         record = recording.uplink_record(
-            match, claim, frame_set, dr, plain, message, state, rows, utc_ms
+            match,
+            claim,
+            frame_set,
+            dr,
+            plain,
+            message,
+            state,
+            rows,
+            utc_ms,
+            recording.mac_rows(session, before),
+            () if reply is None else downlinks.take(reply),
         )
-        self._record(
-            record, self._answer(match, f_cnt_down, frame, plain, frame_set) if answer else None
+        self.record(
+            record,
+            None
+            if reply is None
+            else partial(downlinks.dispatch, session, frame, frame_set, reply),
         )
         self._metrics.counts["uplinks_accepted"] += 1
-        self._monitor.accepted(frame_set.receptions[0].gateway_eui)
+        self._monitor.accepted(best.gateway_eui)
         if self._verbose:
             _log.debug(
                 "%s f_cnt_up=%d f_port=%s bytes=%d dr=%d receptions=%s messages=%d%s",
@@ -230,31 +298,29 @@ class Pipeline:
                 dr,
                 record.uplinks[0].receptions,
                 len(rows),
-                " answered" if answer else "",
+                "" if reply is None else " answered",
             )
         return None
 
-    def _outputs(
-        self,
-        device: Device,
-        message: Uplink | str | None,
-        match: Match,
-        frame_set: UplinkFrameSet,
-        dr: int,
-        utc_ms: int,
-    ) -> Outputs:
+    def _turn(
+        self, session: Session, device: Device, known: mac_state.MacState, heard: Heard
+    ) -> Turn:
+        turn = mac_commands.hear(
+            known,
+            session.history,
+            self._network.target,
+            self._network.adr if device.adr else None,
+            heard,
+        )
+        for event in turn.events:
+            self._metrics.count(f"mac_{event.what}")
+            if event.what == "refused":
+                _log.info("%s refused MAC command %s", device.dev_eui_hex, event.request)
+        return turn
+
+    def _outputs(self, device: Device, message: Uplink | str | None, meta: UplinkMeta) -> Outputs:
         if message is None or isinstance(message, str):
             return _NOTHING
-        best = frame_set.receptions[0]
-        meta = UplinkMeta(
-            match.session.event_id(match.f_cnt_up),
-            utc_ms,
-            match.f_cnt_up,
-            dr,
-            best.rssi_dbm,
-            best.snr_db,
-            len(frame_set.receptions),
-        )
         key = topics.state_key(device, message)
         previous = None if key is None else self._memory.states.get(key)
         try:
@@ -279,39 +345,18 @@ class Pipeline:
         self._memory.states[key] = outputs.state
         return key, outputs.state
 
-    def _answer(
-        self,
-        match: Match,
-        f_cnt_down: int,
-        frame: DataFrame,
-        plain: Plain,
-        frame_set: UplinkFrameSet,
-    ) -> Downlink:
-        session = match.session
-        return Downlink(
-            self._next_downlink_id(),
-            "ack" if frame.confirmed else "answer",
-            session.dev_eui,
-            downlink.answer(session, f_cnt_down, ack=frame.confirmed, f_opts=plain.f_opts_down),
-            downlink.windows(frame_set.receptions[0], self._network.receive),
-            frame_set.receptions,
-        )
-
     def _join_request(self, request: JoinRequest, frame_set: UplinkFrameSet) -> Rejected | None:
         memory, network = self._memory, self._network
+        device = self._registry.devices.get(request.dev_eui)
         activation = join.activate(
-            request,
-            frame_set.phy_payload,
-            self._join_devices,
-            memory.nonces,
-            network.net_id,
-            network.receive,
+            request, frame_set.phy_payload, device, memory.nonces, network.net_id, network.target
         )
         if isinstance(activation, Rejected):
             return activation
-        device = self._registry.devices[activation.dev_eui]
+        assert device is not None
         memory.nonces.remember(activation.dev_eui, activation.dev_nonce, activation.app_nonce)
         memory.last_session_id += 1
+        utc_ms = self._clock.utc_ms()
         session = Session(
             memory.last_session_id,
             activation.dev_eui,
@@ -319,9 +364,9 @@ class Pipeline:
             activation.nwk_s_key,
             activation.app_s_key,
             activation.app_nonce,
+            created_utc_ms=utc_ms,
         )
         ended = memory.sessions.begin(session)
-        utc_ms = self._clock.utc_ms()
         rows = self._outbox_rows(
             topics.join_outputs(
                 device,
@@ -330,15 +375,10 @@ class Pipeline:
                 activation.dev_addr,
             )
         )
-        accept = Downlink(
-            self._next_downlink_id(),
-            "join_accept",
-            activation.dev_eui,
-            activation.join_accept,
-            downlink.join_windows(frame_set.receptions[0], network.receive),
-            frame_set.receptions,
+        self.record(
+            recording.join_record(activation, session, ended, rows, utc_ms),
+            self.downlinks.join_accept(activation.dev_eui, activation.join_accept, frame_set),
         )
-        self._record(recording.join_record(activation, session, ended, rows, utc_ms), accept)
         self._metrics.count("joins")
         _log.info(
             "%s joined as %08x with DevNonce %d at SF%d",
@@ -347,6 +387,57 @@ class Pipeline:
             activation.dev_nonce,
             frame_set.receptions[0].sf,
         )
+        return None
+
+    # Other network servers.
+
+    def _source_uplink(self, heard: SourceUplink, done: Callable[[], None]) -> Rejected | None:
+        who = heard.dev_eui.hex()
+        device = self._registry.devices.get(heard.dev_eui)
+        if device is None or device.source != heard.source_id:
+            return Rejected("device_not_registered", f"{who} of {heard.source_id}")
+        if not device.enabled:
+            return Rejected("device_disabled", who)
+        claim = self._memory.ledger.claim(heard)
+        if isinstance(claim, Rejected):
+            return claim
+        if claim.lost:
+            self._metrics.count("source_uplinks_lost", claim.lost)
+            if self._throttle.passes("lost" + heard.source_id, self._clock.now_ms()):
+                _log.warning(
+                    "source %s: %d uplinks of %s never came", heard.source_id, claim.lost, who
+                )
+        message = uplink.decode(uplink.Plain(heard.f_port, heard.frm_payload, b""))
+        if isinstance(message, str):
+            self._reject(Rejected("payload_" + message, who))
+        best = heard.receptions[0] if heard.receptions else None
+        meta = UplinkMeta(
+            f"{who}-{heard.source_id}-{claim.session_number}-{heard.f_cnt_up}",
+            heard.heard_utc_ms,
+            heard.f_cnt_up,
+            heard.dr,
+            None if best is None else best.rssi_dbm,
+            None if best is None else best.snr_db,
+            len(heard.receptions),
+        )
+        outputs = self._outputs(device, message, meta)
+        state = self._remember(device, message, outputs)
+        rows = self._outbox_rows(outputs.messages)
+        self.record(recording.source_record(heard, claim, message, state, rows), done)
+        self._metrics.count("source_uplinks_accepted")
+        return None
+
+    def _source_event(self, event: SourceEvent, done: Callable[[], None]) -> Rejected | None:
+        device = self._registry.devices.get(event.dev_eui)
+        if device is None or device.source != event.source_id:
+            return Rejected("device_not_registered", f"{event.device_id} of {event.source_id}")
+        if event.kind == "join":
+            claim = self._memory.ledger.joined(event)
+            if isinstance(claim, Rejected):
+                return claim
+            self.record(recording.source_state(claim), done)
+            return None
+        self.record(self.downlinks.source_event(event) or Record(), done)
         return None
 
     # Gateways.
@@ -378,7 +469,7 @@ class Pipeline:
                 )
             messages = gateway_outputs(state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status)
             rows = self._outbox_rows(messages)
-            self._record(recording.gateway_record(eui, state.stat, rows, utc_ms))
+            self.record(recording.gateway_record(eui, state.stat, rows, utc_ms))
 
     # Record, then let go.
 
@@ -387,43 +478,17 @@ class Pipeline:
         self._memory.last_outbox_id += len(rows)
         return rows
 
-    def _record(self, record: Record, answer: Downlink | None = None) -> None:
+    def record(self, record: Record, then: Callable[[], None] | None = None) -> None:
+        """Write; publish what is in it and call ``then`` after the commit."""
         self._clock.begin()
-        self._submit(record, partial(self._committed, record.outbox, answer))
+        self._submit(record, partial(self._committed, record.outbox, then))
 
-    def _committed(self, rows: tuple[OutboxRow, ...], answer: Downlink | None) -> None:
+    def _committed(self, rows: tuple[OutboxRow, ...], then: Callable[[], None] | None) -> None:
         if rows:
             self._publish(rows)
-        if answer is not None:
-            self._schedule(answer)
+        if then is not None:
+            then()
         self._clock.end()
-
-    def _next_downlink_id(self) -> int:
-        self._last_downlink_id += 1
-        return self._last_downlink_id
-
-    def _schedule(self, event: Downlink | Transmitted) -> None:
-        for action in self._scheduler.handle(event, self._clock.now_ms()):
-            if type(action) is Transmit:
-                self._transmit(action)
-            elif type(action) is DownlinkEnded:
-                self._downlink_ended(action)
-
-    def _transmitted(self, answer: Transmitted) -> None:
-        if answer.warning:
-            self._metrics.count("downlink_warnings")
-        self._monitor.transmitted(answer)
-        self._schedule(answer)
-
-    def _downlink_ended(self, ended: DownlinkEnded) -> None:
-        if ended.outcome == "sent":
-            self._metrics.count("downlinks_sent")
-            return
-        self._metrics.count("downlinks_lost")
-        eui = ended.downlink.receptions[0].gateway_eui
-        self._reject(
-            Rejected(f"downlink_{ended.outcome.lower()}", ended.downlink.dev_eui.hex(), eui)
-        )
 
     def _reject(self, rejected: Rejected, gateway_eui: bytes = b"") -> None:
         reason = rejected.reason

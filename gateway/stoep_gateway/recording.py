@@ -8,22 +8,41 @@ from collections.abc import Iterable, Mapping
 from stoep_gateway.assets import states
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.decode import Uplink
+from stoep_gateway.integrations.events import SourceUplink
+from stoep_gateway.integrations.ledger import Claim as SourceClaim
 from stoep_gateway.lns.frames import UplinkFrameSet
 from stoep_gateway.lns.join import Activation
+from stoep_gateway.lns.mac_state import MacState
+from stoep_gateway.lns.queue import Queued
 from stoep_gateway.lns.sessions import Claim, Match, Session
 from stoep_gateway.lns.uplink import Plain
 from stoep_gateway.publish.messages import OutboxMessage
 from stoep_gateway.store.records import (
+    DownlinkRow,
     GatewayRow,
     LatestRow,
+    MacStateRow,
     NonceRow,
     OutboxRow,
     Record,
     SessionRow,
+    SourceRow,
     UplinkRow,
 )
 
-__all__ = ["gateway_record", "join_record", "outbox_rows", "uplink_record"]
+__all__ = [
+    "downlink_row",
+    "gateway_record",
+    "join_record",
+    "mac_rows",
+    "outbox_rows",
+    "session_row",
+    "source_record",
+    "source_state",
+    "uplink_record",
+]
+
+_NO_SESSION = 0
 
 
 def outbox_rows(
@@ -33,6 +52,42 @@ def outbox_rows(
     return tuple(
         OutboxRow(outbox_id, message.kind, message.topic, message.payload, message.retain, utc_ms)
         for outbox_id, message in enumerate(messages, last_id + 1)
+    )
+
+
+def downlink_row(queued: Queued) -> DownlinkRow:
+    """Return the row of a queued downlink."""
+    return DownlinkRow(
+        queued.downlink_id,
+        queued.dev_eui,
+        queued.f_port,
+        queued.frm_payload,
+        int(queued.confirmed),
+        queued.priority,
+        queued.created_utc_ms,
+        queued.expires_utc_ms,
+        queued.attempts,
+    )
+
+
+def mac_rows(session: Session, before: MacState | None) -> tuple[MacStateRow, ...]:
+    """Return what to write of a session's MAC state if it is another than before."""
+    if session.mac is None or session.mac is before:
+        return ()
+    return (MacStateRow(session.session_id, session.mac.dumps()),)
+
+
+def session_row(session: Session, nwk_s_key: bytes, app_s_key: bytes) -> SessionRow:
+    """Return the row of a new session."""
+    return SessionRow(
+        session.session_id,
+        session.dev_eui,
+        session.dev_addr,
+        nwk_s_key,
+        app_s_key,
+        session.app_nonce,
+        int(session.confirmed),
+        session.created_utc_ms,
     )
 
 
@@ -46,6 +101,8 @@ def uplink_record(
     state: tuple[str, AssetState] | None,
     outbox: tuple[OutboxRow, ...],
     utc_ms: int,
+    mac_states: tuple[MacStateRow, ...],
+    tried: tuple[tuple[int, int], ...],
 ) -> Record:
     """Return an accepted uplink with all that it changes; ``message`` a str: undecodable, why."""
     return Record(
@@ -68,6 +125,44 @@ def uplink_record(
         outbox=outbox,
         confirmed_sessions=(() if claim.confirmed_session is None else (claim.confirmed_session,)),
         ended_sessions=claim.ended_sessions,
+        mac_states=mac_states,
+        tried_downlinks=tried,
+    )
+
+
+def source_state(claim: SourceClaim) -> Record:
+    """Return where a device of another network server stands now."""
+    return Record(sources=(SourceRow(claim.source_id, claim.dev_eui, claim.state),))
+
+
+def source_record(
+    uplink: SourceUplink,
+    claim: SourceClaim,
+    message: Uplink | str | None,
+    state: tuple[str, AssetState] | None,
+    outbox: tuple[OutboxRow, ...],
+) -> Record:
+    """Return an uplink of another network server, which has no session of ours."""
+    return Record(
+        uplinks=(
+            UplinkRow(
+                uplink.received_utc_ms,
+                uplink.dev_eui,
+                _NO_SESSION,
+                uplink.f_cnt_up,
+                uplink.f_port,
+                uplink.frm_payload,
+                message if isinstance(message, str) else None,
+                uplink.freq_hz,
+                -1 if uplink.dr is None else uplink.dr,
+                json.dumps(
+                    [[one.gateway_id, one.rssi_dbm, one.snr_db] for one in uplink.receptions]
+                ),
+            ),
+        ),
+        latest=() if state is None else (LatestRow(state[0], states.dumps(state[1])),),
+        outbox=outbox,
+        sources=(SourceRow(claim.source_id, claim.dev_eui, claim.state),),
     )
 
 
@@ -80,18 +175,7 @@ def join_record(
 ) -> Record:
     """Return an activation: its nonce, its session, and the sessions that it replaces."""
     return Record(
-        sessions=(
-            SessionRow(
-                session.session_id,
-                activation.dev_eui,
-                activation.dev_addr,
-                activation.nwk_s_key,
-                activation.app_s_key,
-                activation.app_nonce,
-                0,
-                utc_ms,
-            ),
-        ),
+        sessions=(session_row(session, activation.nwk_s_key, activation.app_s_key),),
         nonces=(NonceRow(activation.dev_eui, activation.dev_nonce, activation.app_nonce, utc_ms),),
         ended_sessions=tuple(old.session_id for old in ended),
         outbox=outbox,

@@ -1,20 +1,28 @@
 """Over-the-air activation: who may join, and what a join-accept says."""
 
 import pytest
+from lns_values import target
 from lorawan_keys import new_key
-from stoep_gateway.lns.downlink import ReceiveSettings
+from stoep_gateway.assets.registry import Device, Registry
+from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.lns.frames import Rejected
-from stoep_gateway.lns.join import Activation, Device, DevNonces, activate, dev_addr_of
+from stoep_gateway.lns.join import Activation, DevNonces, activate, dev_addr_of
 from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.lorawan.frames import decode_join_accept, encode_join_request, parse
-from stoep_protocol.lorawan.regions import EU868
 
 DEV_EUI = bytes.fromhex("70b3d57ed0000001")
 JOIN_EUI = bytes.fromhex("70b3d57ed00000ff")
 APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
 NET_ID = 0x000013
-SETTINGS = ReceiveSettings(EU868, rx1_delay_s=2, rx1_dr_offset=1)
-DEVICE = Device(DEV_EUI, JOIN_EUI, APP_KEY)
+SETTINGS = target(rx1_delay_s=2, rx1_dr_offset=1)
+
+
+def device_with(**changes: object) -> Device:
+    spec = {"dev_eui": DEV_EUI, "join_eui": JOIN_EUI, "app_key": APP_KEY} | changes
+    return Registry("street", {}, {}).put(DeviceConfig(**spec), "store")
+
+
+DEVICE = device_with()
 
 
 def attempt(
@@ -27,9 +35,15 @@ def attempt(
     device: Device = DEVICE,
 ) -> Activation | Rejected:
     phy_payload = encode_join_request(new_key(app_key), join_eui, dev_eui, dev_nonce)
-    devices = {device.dev_eui: device}
     nonces = nonces or DevNonces(())
-    return activate(parse(phy_payload), phy_payload, devices, nonces, NET_ID, SETTINGS)
+    return activate(
+        parse(phy_payload),
+        phy_payload,
+        {device.dev_eui: device}.get(dev_eui),
+        nonces,
+        NET_ID,
+        SETTINGS,
+    )
 
 
 def test_a_device_learns_all_it_needs_and_both_ends_have_the_same_keys():
@@ -57,14 +71,53 @@ def test_who_may_not_join(changes, reason):
 
 
 def test_a_used_nonce_is_refused_and_any_other_one_taken():
-    nonces = DevNonces([(DEV_EUI, 7, 1), (DEV_EUI, 900, 2)])
+    nonces = DevNonces([(DEV_EUI, 7, 1, False), (DEV_EUI, 900, 2, False)])
     assert attempt(7, nonces) == Rejected("dev_nonce_replayed", "70b3d57ed0000001 7")
     assert attempt(900, nonces).reason == "dev_nonce_replayed"
     assert attempt(8, nonces).app_nonce == 3
 
 
+@pytest.mark.parametrize(
+    ("lorawan", "dev_nonce", "accepted"),
+    [
+        ("1.0.2", 901, True),
+        ("1.0.3", 8, True),
+        ("1.0.3", 900, False),
+        ("1.0.4", 901, True),
+        ("1.0.4", 900, False),
+        ("1.0.4", 8, False),
+        ("1.0.4", 65535, True),
+    ],
+)
+def test_from_1_0_4_on_nonces_count_up(lorawan, dev_nonce, accepted):
+    nonces = DevNonces([(DEV_EUI, 7, 1, False), (DEV_EUI, 900, 2, False)])
+    found = attempt(dev_nonce, nonces, device=device_with(lorawan=lorawan))
+    assert isinstance(found, Activation) is accepted
+    assert accepted or found.reason == "dev_nonce_replayed"
+
+
+def test_a_forgiven_device_uses_its_nonces_again_but_gets_no_app_nonce_twice():
+    nonces = DevNonces([(DEV_EUI, 7, 1, True), (DEV_EUI, 8, 2, False)])
+    assert attempt(7, nonces).app_nonce == 3
+    assert nonces.count(DEV_EUI) == 1
+    nonces.forgive(DEV_EUI)
+    assert attempt(8, nonces).app_nonce == 3
+    assert nonces.count(DEV_EUI) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"enabled": False}, "device_disabled"),
+        ({"app_key": None, "source": "city"}, "device_does_not_join"),
+    ],
+)
+def test_a_device_that_may_not_join(changes, reason):
+    assert attempt(device=device_with(**changes)).reason == reason
+
+
 def test_nonces_are_each_devices_own():
-    nonces = DevNonces([(bytes(8), 7, 5)])
+    nonces = DevNonces([(bytes(8), 7, 5, False)])
     assert attempt(7, nonces).app_nonce == 1
 
 
@@ -77,12 +130,12 @@ def test_deciding_changes_nothing():
 
 
 def test_a_stranger_who_knows_a_used_nonce_learns_nothing():
-    nonces = DevNonces([(DEV_EUI, 7, 1)])
+    nonces = DevNonces([(DEV_EUI, 7, 1, False)])
     assert attempt(7, nonces, app_key=bytes(16)).reason == "join_mic"
 
 
 def test_app_nonces_never_repeat():
-    nonces = DevNonces([(DEV_EUI, 1, 0xFFFFFF)])
+    nonces = DevNonces([(DEV_EUI, 1, 0xFFFFFF, False)])
     assert attempt(2, nonces).reason == "app_nonce_exhausted"
 
 

@@ -18,7 +18,7 @@ DEVICE_TIME_REQ = codec.encode(UP, ((codec.DEVICE_TIME,),))
 
 def plain_of(phy_payload: bytes, f_cnt: int = 0) -> steps.Plain:
     match = Match(session(), f_cnt, repeated=False)
-    return steps.decrypt(match, frames.parse(phy_payload), frame_set(phy_payload), 0)
+    return steps.decrypt(match, frames.parse(phy_payload))
 
 
 def test_an_uplink_is_parsed():
@@ -62,7 +62,7 @@ def test_the_payload_is_decrypted_with_the_full_counter():
 def test_port_0_holds_mac_commands_and_no_payload():
     plain = plain_of(uplink(0, f_port=0, payload=LINK_CHECK_REQ))
     assert plain.frm_payload == b""
-    assert plain.f_opts_down[0] == codec.LINK_CHECK
+    assert plain.commands == LINK_CHECK_REQ
 
 
 def test_a_frame_without_port_has_nothing_to_decode():
@@ -85,20 +85,9 @@ def test_what_cannot_be_decoded_has_a_code(f_port, payload):
     assert code.replace("_", "").isalpha()
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, False),
-        ({"adr": True}, False),
-        ({"confirmed": True}, True),
-        ({"adr": True, "adr_ack_req": True}, True),
-        ({"f_opts": LINK_CHECK_REQ}, True),
-        ({"f_opts": codec.encode(UP, ((codec.DEV_STATUS, 100, 5),))}, False),
-    ],
-)
-def test_when_a_downlink_is_due(fields, expected):
-    phy_payload = uplink(0, **fields)
-    assert steps.wants_answer(frames.parse(phy_payload), plain_of(phy_payload)) is expected
+def test_mac_commands_may_stand_before_a_payload():
+    plain = plain_of(uplink(0, f_opts=LINK_CHECK_REQ, f_port=10, payload=b"abc"))
+    assert (plain.commands, plain.frm_payload) == (LINK_CHECK_REQ, b"abc")
 
 
 @pytest.mark.parametrize(

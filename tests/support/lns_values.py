@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from lorawan_keys import new_key
+from stoep_gateway.lns.channel_plan import for_region
 from stoep_gateway.lns.frames import UplinkFrame, UplinkFrameSet
+from stoep_gateway.lns.mac_state import Target
 from stoep_gateway.lns.sessions import Session
 from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan.regions import EU868, Region
 
 __all__ = [
     "APP_S_KEY",
@@ -17,6 +20,7 @@ __all__ = [
     "frame_set",
     "reception",
     "session",
+    "target",
     "uplink",
 ]
 
@@ -47,6 +51,18 @@ def reception(phy_payload: bytes, *, at: int = 0, gateway: bytes = GATEWAY, **ch
 def frame_set(phy_payload: bytes, *, at: int = 0, **changes: object) -> UplinkFrameSet:
     """Return a set of one reception."""
     return UplinkFrameSet(phy_payload, (reception(phy_payload, at=at, **changes),), at)
+
+
+def target(region: Region = EU868, **changes: int) -> Target:
+    """Return what a network wants that follows its region's defaults but for ``changes``."""
+    values = {
+        "rx1_delay_s": 1,
+        "rx1_dr_offset": 0,
+        "rx2_dr": region.rx2_dr,
+        "rx2_hz": region.rx2_hz,
+        "status_every_ms": 0,
+    } | changes
+    return Target(for_region(region), **values)
 
 
 def session(session_id: int = 1, **fields: object) -> Session:

@@ -1,75 +1,108 @@
-"""Downlinks that answer an uplink: where and when a Class A device listens, and what it is sent."""
+"""Where and when devices listen, and how much they can take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stoep_protocol.lorawan.frames import UNCONFIRMED_DOWN, encode_data
+from stoep_protocol.lorawan.frames import CONFIRMED_DOWN, UNCONFIRMED_DOWN, encode_data
 from stoep_protocol.lorawan.regions import (
     JOIN_ACCEPT_DELAY1_S,
     JOIN_ACCEPT_DELAY2_S,
     Region,
 )
 
+from stoep_gateway.lns import mac_commands
 from stoep_gateway.lns.frames import UplinkFrame, Window
+from stoep_gateway.lns.mac_commands import Turn
+from stoep_gateway.lns.mac_state import MacState
+from stoep_gateway.lns.queue import Queued
 from stoep_gateway.lns.sessions import Session
 
-__all__ = ["ReceiveSettings", "answer", "join_windows", "windows"]
+__all__ = ["Reply", "compose", "continuous_window", "join_windows", "windows"]
 
 _SECOND_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiveSettings:
-    """What a join-accept tells devices of their receive windows and channels.
+class Reply:
+    """A downlink's octets, the windows that have room for it, and the state once it is sent.
 
-    ``sub_band`` is that of ``channel_plan``.
+    ``carried`` is the queued downlink in it, if any.
     """
 
-    region: Region
-    rx1_delay_s: int = 1
-    rx1_dr_offset: int = 0
-    sub_band: int = 2
+    phy_payload: bytes
+    windows: tuple[Window, ...]
+    mac: MacState
+    carried: Queued | None
 
 
-def windows(uplink: UplinkFrame, settings: ReceiveSettings) -> tuple[Window, Window]:
-    """Return RX1 and RX2 after a data uplink."""
-    return _windows(uplink, settings, settings.rx1_delay_s, settings.rx1_delay_s + 1)
+def windows(uplink: UplinkFrame, region: Region, mac: MacState) -> tuple[Window, Window]:
+    """Return RX1 and RX2 after a data uplink of a device with these settings."""
+    up_dr = region.dr_of(uplink.sf, uplink.bw_hz)
+    dwell, _ = mac.dwell(region)
+    freq_hz, dr = region.rx1(uplink.freq_hz, up_dr, mac.rx1_dr_offset, dwell)
+    freq_hz = mac.rx1_hz(uplink.freq_hz, freq_hz)
+    return (
+        _window(region, mac.rx1_delay_s, freq_hz, dr),
+        _window(region, mac.rx1_delay_s + 1, mac.rx2_hz, mac.rx2_dr),
+    )
 
 
-def join_windows(uplink: UplinkFrame, settings: ReceiveSettings) -> tuple[Window, Window]:
-    """Return RX1 and RX2 after a join-request; its sender knows no offset yet."""
-    unjoined = ReceiveSettings(settings.region)
-    return _windows(uplink, unjoined, JOIN_ACCEPT_DELAY1_S, JOIN_ACCEPT_DELAY2_S)
+def join_windows(uplink: UplinkFrame, region: Region) -> tuple[Window, Window]:
+    """Return RX1 and RX2 after a join-request; its sender knows the region's defaults alone."""
+    up_dr = region.dr_of(uplink.sf, uplink.bw_hz)
+    freq_hz, dr = region.rx1(uplink.freq_hz, up_dr, 0)
+    return (
+        _window(region, JOIN_ACCEPT_DELAY1_S, freq_hz, dr),
+        _window(region, JOIN_ACCEPT_DELAY2_S, region.rx2_hz, region.rx2_dr),
+    )
 
 
-def answer(session: Session, f_cnt_down: int, *, ack: bool, f_opts: bytes = b"") -> bytes:
-    """Return the PHYPayload of an unconfirmed downlink without FRMPayload.
+def continuous_window(region: Region, mac: MacState) -> Window:
+    """Return the window that a device of Class C has open all the time."""
+    return _window(region, 0, mac.rx2_hz, mac.rx2_dr)
 
-    The caller has taken ``f_cnt_down`` durably. Raises ``EncodeError`` for more than 15 octets of
-    ``f_opts``.
+
+def compose(
+    session: Session,
+    region: Region,
+    offered: tuple[Window, ...],
+    turn: Turn,
+    queued: Queued | None,
+    utc_ms: int,
+    *,
+    ack: bool,
+    must: bool,
+    more: bool,
+) -> Reply | None:
+    """Return what to send with the session's next ``f_cnt_down``; None: nothing that is due fits.
+
+    ``must``: a frame is due even without content. ``more``: something else waits for the device. A
+    queued payload that fits no window waits; MAC commands take the room that it leaves.
     """
-    return encode_data(
-        UNCONFIRMED_DOWN,
+    dwell = turn.state.dwell(region)[0]
+    rooms = {window: region.max_payload(window.dr, dwell) for window in offered}
+    if queued is not None and len(queued.frm_payload) > max(rooms.values()):
+        queued, more = None, True
+    payload = b"" if queued is None else queued.frm_payload
+    fitting = [window for window in offered if rooms[window] >= len(payload)]
+    room = min(rooms[window] for window in fitting) - len(payload)
+    f_opts, mac = mac_commands.pack(turn, room, utc_ms)
+    if not (f_opts or must or queued):
+        return None
+    phy_payload = encode_data(
+        CONFIRMED_DOWN if queued is not None and queued.confirmed else UNCONFIRMED_DOWN,
         session.dev_addr,
-        f_cnt_down,
+        session.f_cnt_down,
         session.nwk_s_key,
         session.app_s_key,
         ack=ack,
+        f_pending=more,
         f_opts=f_opts,
+        f_port=None if queued is None else queued.f_port,
+        payload=payload,
     )
-
-
-def _windows(
-    uplink: UplinkFrame, settings: ReceiveSettings, rx1_delay_s: int, rx2_delay_s: int
-) -> tuple[Window, Window]:
-    region = settings.region
-    up_dr = region.dr_of(uplink.sf, uplink.bw_hz)
-    freq_hz, dr = region.rx1(uplink.freq_hz, up_dr, settings.rx1_dr_offset)
-    return (
-        _window(region, rx1_delay_s, freq_hz, dr),
-        _window(region, rx2_delay_s, region.rx2_hz, region.rx2_dr),
-    )
+    return Reply(phy_payload, tuple(fitting), mac, queued)
 
 
 def _window(region: Region, delay_s: int, freq_hz: int, dr: int) -> Window:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from stoep_protocol.lorawan import mac_commands as mc
 from stoep_protocol.lorawan.crypto import DOWN, UP
 
-from stoep_gateway.lns import adr, mac_state
+from stoep_gateway.lns import adr, mac_requests, mac_state
 from stoep_gateway.lns.adr import SNR_FLOOR_DB, AdrSettings, History
 from stoep_gateway.lns.frames import UplinkFrameSet
 from stoep_gateway.lns.mac_state import Block, MacEvent, MacState, Target
@@ -98,7 +98,7 @@ def hear(
             region = target.plan.region
             _, dwell = state.dwell(region)
             setting = adr.decide(history, setting, region, settings, dwell=dwell)
-    requests = mac_state.want(state, target, setting, now, dr=heard.dr, withheld=withheld)
+    requests = mac_requests.want(state, target, setting, now, dr=heard.dr, withheld=withheld)
     # An answer that the device repeats until it hears something is worth one empty frame.
     return Turn(state, answers, requests, events, bool(answers or requests or confirms))
 
@@ -109,7 +109,7 @@ def hear_again(state: MacState, heard: Heard) -> Turn:
     answers: tuple[bytes, ...] = ()
     if heard.commands:
         answers = _answers(mc.decode(UP, heard.commands)[0], heard.frame_set, now)
-    return Turn(state, answers, mac_state.unanswered(state, now), (), bool(answers))
+    return Turn(state, answers, mac_requests.unanswered(state, now), (), bool(answers))
 
 
 def pack(turn: Turn, room: int, now_utc_ms: int) -> tuple[bytes, MacState]:
@@ -128,7 +128,7 @@ def pack(turn: Turn, room: int, now_utc_ms: int) -> tuple[bytes, MacState]:
         if len(f_opts) + len(octets) <= room:
             f_opts += octets
             taken.append(block)
-    return f_opts, mac_state.sent(turn.state, tuple(taken), now_utc_ms)
+    return f_opts, mac_requests.sent(turn.state, tuple(taken), now_utc_ms)
 
 
 def link_margin_db(frame_set: UplinkFrameSet) -> int:

@@ -1,4 +1,4 @@
-"""What a session's device has accepted by MAC command, and what it is to be asked for next.
+"""What a session's device has accepted by MAC command, and how its answers change that.
 
 The device's settings change when it *answers* a request, not when one is sent: a downlink may get
 lost, and so may the answer. ::
@@ -24,9 +24,12 @@ from stoep_protocol.lorawan.crypto import DOWN
 from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway.lns.adr import Setting
-from stoep_gateway.lns.channel_plan import Plan, link_adr_masks
+from stoep_gateway.lns.channel_plan import Plan
 
 __all__ = [
+    "DR",
+    "MASK",
+    "POWER",
     "STICKY",
     "Asked",
     "Block",
@@ -35,25 +38,22 @@ __all__ = [
     "MacState",
     "Target",
     "answered",
+    "asked_of",
+    "defined",
     "fresh",
     "moved",
-    "sent",
-    "unanswered",
     "uses",
-    "want",
 ]
 
 Command = tuple[int, ...]
 Block = tuple[Command, ...]  # requests that must not be torn apart: of LinkADRReq several, else one
 
-STICKY = frozenset({mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.DL_CHANNEL})  # 5.4, 5.7, 5.9
+STICKY = frozenset({mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.DL_CHANNEL})  # 5.4, 5.6, 5.7
 _REQUESTS = frozenset(
     {mc.LINK_ADR, mc.DUTY_CYCLE, mc.DEV_STATUS, mc.NEW_CHANNEL, mc.TX_PARAM, *STICKY}
 )
-_EAGER_ATTEMPTS = 3
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
-_MASK, _DR, _POWER = range(3)  # the three verdicts in LinkADRAns
+_DAY_MS = 24 * 3_600_000
+MASK, DR, POWER = range(3)  # the three verdicts in LinkADRAns
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,19 @@ class MacState:
     def setting(self) -> Setting:
         """What ADR steers."""
         return Setting(self.dr, self.tx_power, self.nb_trans)
+
+    def fits(self, region: Region) -> bool:
+        """Whether such a device can be in this region; one stored under another may not."""
+        own_hz = region.default_channels_hz
+        return (
+            region.has_data_rate(self.dr)
+            and region.has_data_rate(self.rx2_dr)
+            and 0 <= self.rx1_dr_offset <= region.max_rx1_dr_offset
+            and 0 <= self.tx_power <= region.max_tx_power
+            and len(self.channels_hz) <= region.channels
+            and self.channels_hz[: len(own_hz)] == own_hz
+            and 0 < self.channels < 1 << len(self.channels_hz)
+        )
 
     def dwell(self, region: Region) -> tuple[bool, bool]:
         """Return whether downlinks to it, and its uplinks, are held to 400 ms."""
@@ -222,7 +235,7 @@ def answered(
         if command[0] in _REQUESTS:
             by_cid.setdefault(command[0], []).append(command)
     for cid, answers in by_cid.items():
-        asked = _asked(state, cid)
+        asked = asked_of(state, cid)
         if asked is None:
             if cid not in STICKY:
                 events += [MacEvent("unasked", (), answer) for answer in answers]
@@ -241,143 +254,17 @@ def answered(
     return state, tuple(events)
 
 
-def want(
-    state: MacState,
-    target: Target,
-    setting: Setting | None,
-    now_utc_ms: int,
-    *,
-    dr: int,
-    withheld: frozenset[int] = frozenset(),
-) -> tuple[Block, ...]:
-    """Return the requests that are due, in the order in which they should go.
-
-    ``setting`` is ADR's, None for a device that steers itself: that one is told only which channels
-    to use, with ``dr``, the uplink's. ``withheld`` are commands not to be sent
-    now, among them those whose answer in this uplink the device repeats until it hears something:
-    the answer to a new one could not be told from it.
-
-    Those that any device knows come first, since one that it does not know hides the rest; and
-    DevStatusReq before LinkADRReq, behind which some devices do not see it.
-    """
-    blocks: list[Block] = []
-    if target.status_every_ms and not 0 <= now_utc_ms - state.status_ms < target.status_every_ms:
-        blocks.append(((mc.DEV_STATUS,),))
-    if state.max_duty_cycle != target.max_duty_cycle:
-        blocks.append(((mc.DUTY_CYCLE, target.max_duty_cycle),))
-    receive = target.rx1_dr_offset, target.rx2_dr, target.rx2_hz
-    if (state.rx1_dr_offset, state.rx2_dr, state.rx2_hz) != receive:
-        blocks.append(((mc.RX_PARAM_SETUP, *receive),))
-    if state.rx1_delay_s != target.rx1_delay_s:
-        blocks.append(((mc.RX_TIMING, target.rx1_delay_s),))
-    has_own_channels = not target.plan.region.has_fixed_channels
-    if has_own_channels:
-        blocks += _new_channel(state, target)
-    blocks += _link_adr(state, target, setting, dr)
-    if has_own_channels and state.down_hz != target.down_hz:
-        blocks += _dl_channel(state, target)
-    if target.tx_param is not None and state.tx_param != target.tx_param:
-        blocks.append((tuple(map(int, (mc.TX_PARAM, *target.tx_param))),))
-    if not blocks:
-        return ()
-    resting = {asked.block[0][0] for asked in state.pending if _rests(asked, now_utc_ms)}
-    return tuple(
-        block
-        for block in blocks
-        if block[0] not in state.refused
-        and block[0][0] not in resting
-        and block[0][0] not in withheld
-    )
-
-
-def sent(state: MacState, blocks: tuple[Block, ...], now_utc_ms: int) -> MacState:
-    """Return the state in which these requests are on their way to the device."""
-    pending = {asked.block[0][0]: asked for asked in state.pending}
-    for block in blocks:
-        before = pending.get(block[0][0])
-        attempts = 1 if before is None else before.attempts + 1
-        rest_ms = 0
-        if attempts >= _EAGER_ATTEMPTS:
-            rest_ms = min(_HOUR_MS << min(attempts - _EAGER_ATTEMPTS, 5), _DAY_MS)
-        pending[block[0][0]] = Asked(block, attempts, now_utc_ms + rest_ms)
-    return replace(state, pending=tuple(pending.values())) if blocks else state
-
-
-def unanswered(state: MacState, now_utc_ms: int) -> tuple[Block, ...]:
-    """Return what a device that repeats its uplink has probably not heard."""
-    return tuple(asked.block for asked in state.pending if not _rests(asked, now_utc_ms))
-
-
-def _asked(state: MacState, cid: int) -> Asked | None:
+def asked_of(state: MacState, cid: int) -> Asked | None:
+    """Return what is pending of a command."""
     for asked in state.pending:
         if asked.block[0][0] == cid:
             return asked
     return None
 
 
-def _rests(asked: Asked, now_utc_ms: int) -> bool:
-    """Whether it is not to be asked again yet; a clock that was set back must not matter."""
-    return 0 < asked.not_before_ms - now_utc_ms <= _DAY_MS
-
-
-def _defined(state: MacState) -> int:
+def defined(state: MacState) -> int:
+    """Return the bitmap of the channels that a device knows."""
     return sum(1 << index for index, freq_hz in enumerate(state.channels_hz) if freq_hz)
-
-
-def _new_channel(state: MacState, target: Target) -> list[Block]:
-    """Return a request for the next channel that the device lacks; one at a time."""
-    known = state.channels_hz
-    if known == target.plan.channels_hz and len(known) == len(target.plan.channels):
-        return []
-    first = len(target.plan.region.default_channels_hz)
-    for channel in target.plan.channels:
-        index = channel.index
-        if index >= first and (index >= len(known) or known[index] != channel.freq_hz):
-            request = mc.NEW_CHANNEL, index, channel.freq_hz, channel.min_dr, channel.max_dr
-            if request not in state.refused:
-                return [(request,)]
-    return []
-
-
-def _dl_channel(state: MacState, target: Target) -> list[Block]:
-    now, wanted = dict(state.down_hz), dict(target.down_hz)
-    for index, up_hz in enumerate(state.channels_hz):
-        down_hz = wanted.get(index, up_hz)
-        request = mc.DL_CHANNEL, index, down_hz
-        if up_hz and now.get(index, up_hz) != down_hz and request not in state.refused:
-            return [(request,)]
-    return []
-
-
-def _link_adr(state: MacState, target: Target, setting: Setting | None, dr: int) -> list[Block]:
-    """Return a block of LinkADRReq if anything in it would change, or may not have arrived."""
-    plan, channels = target.plan, state.channels
-    if channels != target.mask:
-        wanted = target.mask if plan.region.has_fixed_channels else target.mask & _defined(state)
-        if (mc.LINK_ADR, _MASK, wanted) not in state.refused:
-            channels = wanted or channels
-    elif not state.pending and (setting is None or uses(state, setting)):
-        return []
-    asked = _asked(state, mc.LINK_ADR) if state.pending else None
-    now = state.setting
-    if setting is None:
-        setting = Setting(dr, now.tx_power, now.nb_trans)
-        if channels == state.channels and asked is None:
-            return []
-    else:
-        if state.refused:
-            setting = _possible(state, setting)
-        if setting == now and asked is not None:
-            _, dr, tx_power, _, _, nb_trans = asked.block[-1]
-            setting = Setting(dr, tx_power, nb_trans)
-        elif setting == now and channels == state.channels:
-            return []
-    return [
-        tuple(
-            (mc.LINK_ADR, setting.dr, setting.tx_power, mask, control, setting.nb_trans)
-            for mask, control in link_adr_masks(plan, state.channels, channels)
-        )
-    ]
 
 
 def uses(state: MacState, setting: Setting) -> bool:
@@ -387,16 +274,6 @@ def uses(state: MacState, setting: Setting) -> bool:
         and state.tx_power == setting.tx_power
         and state.nb_trans == setting.nb_trans
     )
-
-
-def _possible(state: MacState, setting: Setting) -> Setting:
-    """Return the nearest setting, on the way from the device's own, that it has not refused."""
-    dr, tx_power = setting.dr, setting.tx_power
-    while dr != state.dr and (mc.LINK_ADR, _DR, dr) in state.refused:
-        dr += 1 if dr < state.dr else -1
-    while tx_power != state.tx_power and (mc.LINK_ADR, _POWER, tx_power) in state.refused:
-        tx_power += 1 if tx_power < state.tx_power else -1
-    return Setting(dr, tx_power, setting.nb_trans)
 
 
 def _accept(
@@ -460,7 +337,7 @@ def _masked(state: MacState, target: Target, block: Block) -> int:
     channels = state.channels
     for _, _, _, mask, control, _ in block:
         try:
-            channels = target.plan.region.apply_ch_mask(channels, _defined(state), control, mask)
+            channels = target.plan.region.apply_ch_mask(channels, defined(state), control, mask)
         except DecodeError:
             return state.channels  # stored under another plan
     return channels

@@ -3,15 +3,16 @@
 ::
 
     add ──▶ waiting ── take ──▶ sending ── transmitted("") ──▶ Ended("sent")
-               ▲                   │            └─ confirmed ──▶ awaiting its acknowledgement
-               │                   │ refused                          │ heard(ack) ──▶ Ended("acknowledged")
-               └───────────────────┴──────────────────────────────────┘ heard without
+               ▲                   │            └─ confirmed ──▶ sent
+               │                   │ refused                      │ heard(ack)
+               └───────────────────┴──────────────────────────────┤      └──▶ Ended("acknowledged")
+                                                                  └ heard without
     expired, flushed, tried ``MAX_ATTEMPTS`` times: Ended as well
 
-Every attempt is a new frame with a counter of its own. A device has at most one downlink on its way,
-so an acknowledgement is never taken for another's. The caller makes durable what changes before it
-acts on it; what was on its way when the power failed is tried again, so that a downlink arrives at
-least once or its end says that it may not have.
+Every attempt is a new frame with a counter of its own. A device has at most one downlink on its
+way, so an acknowledgement is never taken for another's. The caller makes durable what changes
+before it acts on it; what was on its way when the power failed is tried again, so that a downlink
+arrives at least once, or its end says that it may not have.
 """
 
 from __future__ import annotations
@@ -104,9 +105,13 @@ class DownlinkQueue:
         self._on_its_way[queued.dev_eui] = _OnItsWay(tried)
         return tried
 
-    def more(self, dev_eui: bytes) -> bool:
-        """Whether something still waits for the device: its FPending."""
-        return dev_eui in self._waiting
+    def waiting(self, dev_eui: bytes) -> int:
+        """Return how many downlinks of a device are not on their way."""
+        return len(self._waiting.get(dev_eui, ()))
+
+    def dev_euis(self) -> list[bytes]:
+        """Return the devices for which something waits."""
+        return list(self._waiting)
 
     def transmitted(self, dev_eui: bytes, downlink_id: int, error: str) -> Ended | None:
         """Take what became of an attempt's frame; ``error`` is empty when a gateway sent it."""

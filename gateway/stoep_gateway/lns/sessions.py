@@ -17,26 +17,41 @@ from typing import TypeVar
 from stoep_protocol.lorawan.crypto import Key
 from stoep_protocol.lorawan.frames import DataFrame, full_f_cnt, verify
 
+from stoep_gateway.lns.adr import History
 from stoep_gateway.lns.crypto import new_key
-from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.lns.frames import Rejected, UplinkFrameSet
+from stoep_gateway.lns.mac_state import MacState
 
 __all__ = ["Claim", "Match", "Session", "Sessions"]
 
 _ROLLOVER = 0x1_0000
 
 
+_FIRST_ABP = 0x100_0000  # AppNonces have 24 bits
+
+
 class Session:
-    """One activation: ``f_cnt_up`` is the last accepted (-1: none), ``f_cnt_down`` the next."""
+    """One activation: ``f_cnt_up`` is the last accepted (-1: none), ``f_cnt_down`` the next.
+
+    ``app_nonce`` tells the activations of a device apart; one without a join (ABP) has a number
+    beyond all AppNonces. ``mac`` is what the device has accepted, None before its first uplink;
+    ``history`` and ``heard``, its last uplink at ``heard_utc_ms``, are lost with the process.
+    """
 
     __slots__ = (
         "_app_s_key",
         "_nwk_s_key",
         "app_nonce",
         "confirmed",
+        "created_utc_ms",
         "dev_addr",
         "dev_eui",
         "f_cnt_down",
         "f_cnt_up",
+        "heard",
+        "heard_utc_ms",
+        "history",
+        "mac",
         "session_id",
     )
 
@@ -52,6 +67,8 @@ class Session:
         confirmed: bool = False,
         f_cnt_up: int = -1,
         f_cnt_down: int = 0,
+        created_utc_ms: int = 0,
+        mac: MacState | None = None,
     ) -> None:
         self.session_id = session_id
         self.dev_eui = dev_eui
@@ -62,6 +79,38 @@ class Session:
         self.confirmed = confirmed
         self.f_cnt_up = f_cnt_up
         self.f_cnt_down = f_cnt_down
+        self.created_utc_ms = created_utc_ms
+        self.mac = mac
+        self.history = History()
+        self.heard: UplinkFrameSet | None = None
+        self.heard_utc_ms: int | None = None
+
+    @classmethod
+    def personalised(
+        cls,
+        session_id: int,
+        dev_eui: bytes,
+        dev_addr: int,
+        nwk_s_key: bytes,
+        app_s_key: bytes,
+        created_utc_ms: int,
+    ) -> Session:
+        """Return the session of a device that does not join (ABP), with its counters at 0."""
+        return cls(
+            session_id,
+            dev_eui,
+            dev_addr,
+            nwk_s_key,
+            app_s_key,
+            _FIRST_ABP + session_id,
+            confirmed=True,
+            created_utc_ms=created_utc_ms,
+        )
+
+    @property
+    def is_personalised(self) -> bool:
+        """Whether it began without a join."""
+        return self.app_nonce >= _FIRST_ABP
 
     @property
     def nwk_s_key(self) -> Key:
@@ -130,6 +179,17 @@ class Sessions:
             self.remove(old)
         self.add(session)
         return replaced
+
+    def all(self) -> list[Session]:
+        """Return every session."""
+        return [session for sessions in self._by_dev_eui.values() for session in sessions]
+
+    def current(self, dev_eui: bytes) -> Session | None:
+        """Return the session on which a device was heard last, or else its newest, if any."""
+        sessions = self._by_dev_eui.get(dev_eui)
+        if not sessions:
+            return None
+        return next((one for one in sessions if one.confirmed), sessions[-1])
 
     def remove(self, session: Session) -> None:
         """Forget a session."""

@@ -1,7 +1,7 @@
 """A data uplink from its deduplicated frame to the values that are recorded, one function per step.
 
-``parse → (sessions.match) → decrypt → answer MAC commands → decode``: each returns a new, full
-value, or ``Rejected``; none changes anything.
+``parse → (sessions.match) → decrypt → decode``: each returns a new, full value, or ``Rejected``;
+none changes anything.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from stoep_protocol.lorawan.frames import DataFrame, JoinRequest
 from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway import decode as payloads
-from stoep_gateway.lns import mac_commands
 from stoep_gateway.lns.frames import Rejected, UplinkFrameSet
 from stoep_gateway.lns.sessions import Match
 
-__all__ = ["Plain", "data_rate", "decode", "decrypt", "parse", "wants_answer"]
+__all__ = ["Plain", "data_rate", "decode", "decrypt", "parse"]
 
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """What a data frame said: its application payload, and the answer to its MAC commands."""
+    """What a data frame said: its application payload and its MAC commands, as octets."""
 
     f_port: int | None
     frm_payload: bytes
-    f_opts_down: bytes
+    commands: bytes
 
 
 def parse(frame_set: UplinkFrameSet) -> DataFrame | JoinRequest | Rejected:
@@ -55,18 +54,15 @@ def data_rate(frame_set: UplinkFrameSet, region: Region) -> int | Rejected:
         return Rejected("data_rate", error.detail)
 
 
-def decrypt(
-    match: Match, frame: DataFrame, frame_set: UplinkFrameSet, received_utc_ms: int
-) -> Plain:
-    """Decrypt the payload with the session's keys and answer the MAC commands in it."""
-    commands = frame.f_opts
-    payload = b""
+def decrypt(match: Match, frame: DataFrame) -> Plain:
+    """Decrypt the payload with the session's keys."""
+    session = match.session
     if frame.f_port == frames.F_PORT_MAC:
-        commands = frames.decrypt_payload(frame, match.session.nwk_s_key, match.f_cnt_up)
-    elif frame.f_port is not None:
-        payload = frames.decrypt_payload(frame, match.session.app_s_key, match.f_cnt_up)
-    answers = mac_commands.answer(commands, frame_set, received_utc_ms) if commands else b""
-    return Plain(frame.f_port, payload, answers)
+        return Plain(0, b"", frames.decrypt_payload(frame, session.nwk_s_key, match.f_cnt_up))
+    payload = b""
+    if frame.f_port is not None:
+        payload = frames.decrypt_payload(frame, session.app_s_key, match.f_cnt_up)
+    return Plain(frame.f_port, payload, frame.f_opts)
 
 
 def decode(plain: Plain) -> payloads.Uplink | str | None:
@@ -80,8 +76,3 @@ def decode(plain: Plain) -> payloads.Uplink | str | None:
         return payloads.decode(plain.f_port, plain.frm_payload)
     except DecodeError as error:
         return error.code.replace("-", "_")
-
-
-def wants_answer(frame: DataFrame, plain: Plain) -> bool:
-    """Whether a downlink is due: an acknowledgement, an answer, or a sign of life for ADR."""
-    return frame.confirmed or frame.adr_ack_req or bool(plain.f_opts_down)

@@ -9,9 +9,10 @@ from stoep_protocol.messages import ConfigurationAck, Status
 
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.assets.states import DeviceState
+from stoep_gateway.lns.queue import Ended
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
-__all__ = ["configuration_outputs", "joined", "status_outputs"]
+__all__ = ["configuration_outputs", "downlink", "joined", "status_outputs"]
 
 _RESET_REASONS = {
     schema.RESET_NONE: "none",
@@ -119,6 +120,29 @@ def joined(device: Device, event_id: str, joined_utc_ms: int, dev_addr: int) -> 
         device.fixed_json,
     )
     return OutboxMessage(device.event_topic, payload, False, "device_joined", event_id)
+
+
+def downlink(device: Device, ended: Ended, utc_ms: int) -> OutboxMessage:
+    """Return the event of a downlink's end, or of an attempt that failed and will be repeated."""
+    queued = ended.queued
+    event_id = (
+        f"{device.dev_eui_hex}-downlink-{queued.downlink_id}-{queued.attempts}-{ended.outcome}"
+    )
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(utc_ms),
+            "event": f"downlink_{ended.outcome}",
+            "downlink_id": queued.downlink_id,
+            "f_port": queued.f_port,
+            "confirmed": queued.confirmed,
+            "attempts": queued.attempts,
+            "reason": ended.reason or None,
+            "will_retry": ended.again,
+        },
+        device.fixed_json,
+    )
+    return OutboxMessage(device.event_topic, payload, False, "device_downlink", event_id)
 
 
 def _either(said: _Value | None, before: _Value | None) -> _Value | None:

@@ -12,6 +12,7 @@ from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Stat
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
 from stoep_gateway.decode import Uplink
+from stoep_gateway.lns.queue import Ended
 from stoep_gateway.publish import bays, containers, devices
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta
 
@@ -19,6 +20,7 @@ __all__ = [
     "OutboxMessage",
     "Outputs",
     "UplinkMeta",
+    "downlink_output",
     "join_outputs",
     "state_key",
     "uplink_outputs",
@@ -57,6 +59,11 @@ def uplink_outputs(
     if isinstance(message, ConfigurationAck):
         return devices.configuration_outputs(device, message, meta)
     return Outputs((), None, "no_asset" if asset is None else "wrong_asset")
+
+
+def downlink_output(device: Device, ended: Ended, utc_ms: int) -> OutboxMessage:
+    """Return the event of a queued downlink that has ended, or of an attempt that has failed."""
+    return devices.downlink(device, ended, utc_ms)
 
 
 def join_outputs(

@@ -156,6 +156,7 @@ class Record:
     ended_sessions: tuple[int, ...] = ()
     gateways: tuple[GatewayRow, ...] = ()
     devices: tuple[DeviceRow, ...] = ()
+    removed_devices: tuple[bytes, ...] = ()
     forgiven_devices: tuple[bytes, ...] = ()  # whose DevNonces so far count no more
     mac_states: tuple[MacStateRow, ...] = ()
     downlinks: tuple[DownlinkRow, ...] = ()

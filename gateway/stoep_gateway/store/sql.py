@@ -178,7 +178,11 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         _insert(connection, _LATEST, list(latest.values()))
         _insert(connection, _OUTBOX, _rows(record.outbox for record in records))
         _insert(connection, _GATEWAYS, _rows(record.gateways for record in records))
-        _insert(connection, _DEVICES, _rows(record.devices for record in records))
+        for record in records:
+            if record.devices:
+                _insert(connection, _DEVICES, record.devices)
+            for dev_eui in record.removed_devices:
+                execute("DELETE FROM device WHERE dev_eui = ?", (dev_eui,))
         _insert(connection, _SOURCES, _rows(record.sources for record in records))
         _insert(connection, _DOWNLINKS, _rows(record.downlinks for record in records))
         for tried in _rows(record.tried_downlinks for record in records):

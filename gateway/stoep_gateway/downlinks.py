@@ -1,0 +1,408 @@
+"""Downlinks, wired: what waits for a device, its frame, the gateway that sends it, its end.
+
+::
+
+    enqueue ──▶ queue ── an uplink, or Class C at once ──▶ compose ──▶ record: counter, attempt
+                  ▲                                                        │ after the commit
+                  └── again ◀── ended ◀── scheduler ◀──▶ forwarder ◀───────┘
+                                  └──▶ record: the end, and its event
+
+A device of another network server gets its downlinks by way of that server. Everything runs on the
+event loop; only ``record`` writes, and what it is given to call is called after the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
+
+from stoep_protocol.lorawan.frames import DataFrame
+
+from stoep_gateway import recording
+from stoep_gateway.assets.registry import Registry
+from stoep_gateway.clock import Clock, Timer
+from stoep_gateway.integrations.events import SourceDownlink, SourceEvent
+from stoep_gateway.lns import downlink as lns_downlink
+from stoep_gateway.lns.downlink import Reply
+from stoep_gateway.lns.frames import (
+    Downlink,
+    Rejected,
+    Tick,
+    Transmit,
+    Transmitted,
+    UplinkFrame,
+    UplinkFrameSet,
+    Window,
+)
+from stoep_gateway.lns.mac_commands import Turn
+from stoep_gateway.lns.mac_state import Target, fresh
+from stoep_gateway.lns.queue import Ended, Queued
+from stoep_gateway.lns.scheduler import URGENT, DownlinkEnded, Scheduler
+from stoep_gateway.lns.sessions import Session
+from stoep_gateway.memory import Memory
+from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish import topics
+from stoep_gateway.publish.messages import OutboxMessage
+from stoep_gateway.store.records import OutboxRow, Record
+
+__all__ = ["Downlinks"]
+
+_ACK_PATIENCE_MS = 60_000  # for a device of Class C, which may answer at any time
+_AGAIN_MS = 30_000
+_UNKNOWN_SIGNAL = (-200.0, -20.0)  # RSSI and SNR of a device that was not heard since the start
+
+
+class _Recorder(Protocol):
+    def __call__(self, record: Record, then: Callable[[], None] | None = None) -> None:
+        """Write, then call."""
+
+
+class Downlinks:
+    """All downlinks of a network server."""
+
+    def __init__(
+        self,
+        target: Target,
+        registry: Registry,
+        memory: Memory,
+        scheduler: Scheduler,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        record: _Recorder,
+        outbox: Callable[[Iterable[OutboxMessage]], tuple[OutboxRow, ...]],
+        transmit: Callable[[Transmit], None],
+        reject: Callable[[Rejected], None],
+        send_to_source: Callable[[str, SourceDownlink, Callable[[bool], None]], None],
+    ) -> None:
+        self._target = target
+        self._region = target.plan.region
+        self._registry = registry
+        self._memory = memory
+        self._queue = memory.queue
+        self._scheduler = scheduler
+        self._clock = clock
+        self._metrics = metrics
+        self._record = record
+        self._outbox = outbox
+        self._transmit = transmit
+        self._reject = reject
+        self._send_to_source = send_to_source
+        self._carried: dict[int, Queued] = {}
+        self._last_order_id = 0
+        self._scheduler_timer: Timer | None = None
+        self._scheduler_due: int | None = None
+        self._expiry_timer: Timer | None = None
+
+    def start(self) -> None:
+        """Go on with what was queued before the last stop; call once time runs."""
+        self._arm_expiry()
+        for dev_eui in self._queue.dev_euis():
+            self._next(dev_eui)
+
+    # In answer to an uplink.
+
+    def reply(
+        self, session: Session, frame: DataFrame, frame_set: UplinkFrameSet, turn: Turn, utc_ms: int
+    ) -> Reply | None:
+        """Return what to send in the receive windows of an uplink; changes nothing."""
+        dev_eui = session.dev_eui
+        queued = self._queue.peek(dev_eui)
+        must = frame.confirmed or frame.adr_ack_req or turn.due
+        if queued is None and not must:
+            return None
+        return lns_downlink.compose(
+            session,
+            self._region,
+            lns_downlink.windows(frame_set.receptions[0], self._region, turn.state),
+            turn,
+            queued,
+            utc_ms,
+            ack=frame.confirmed,
+            must=must,
+            more=self._queue.waiting(dev_eui) > 1,
+        )
+
+    def take(self, reply: Reply) -> tuple[tuple[int, int], ...]:
+        """Take the queued downlink in a reply that will be sent; return what to write of it."""
+        if reply.carried is None:
+            return ()
+        tried = self._queue.take(reply.carried)
+        return ((tried.attempts, tried.downlink_id),)
+
+    def dispatch(
+        self, session: Session, frame: DataFrame, frame_set: UplinkFrameSet, reply: Reply
+    ) -> None:
+        """Send a reply, once it is durable that its counter is used."""
+        self._order(
+            "ack" if frame.confirmed else "answer",
+            session.dev_eui,
+            reply,
+            frame_set.receptions,
+            at_once=False,
+            priority=URGENT if frame.confirmed else 0,
+        )
+
+    def join_accept(
+        self, dev_eui: bytes, phy_payload: bytes, frame_set: UplinkFrameSet
+    ) -> Callable[[], None]:
+        """Return what sends a join-accept, once the activation is durable."""
+        windows = lns_downlink.join_windows(frame_set.receptions[0], self._region)
+        accept = Downlink(
+            self._next_order_id(),
+            "join_accept",
+            dev_eui,
+            phy_payload,
+            windows,
+            frame_set.receptions,
+            priority=URGENT,
+        )
+        return partial(self._schedule, accept)
+
+    def heard(self, dev_eui: bytes, *, ack: bool) -> Record | None:
+        """Take a new uplink, which ends or repeats a confirmed downlink; return what to write."""
+        ended = self._queue.heard(dev_eui, ack=ack)
+        return None if ended is None else self._ended_record([ended])
+
+    # Of applications.
+
+    def enqueue(self, queued: Queued, then: Callable[[], None]) -> Rejected | None:
+        """Queue a downlink and call ``then`` once it is durable. Rejected: ``queue_full``."""
+        rejected = self._queue.add(queued)
+        if rejected is not None:
+            return rejected
+
+        def durable() -> None:
+            then()
+            self._next(queued.dev_eui)
+
+        self._record(Record(downlinks=(recording.downlink_row(queued),)), durable)
+        self._arm_expiry()
+        return None
+
+    def flush(self, dev_eui: bytes, then: Callable[[], None]) -> int:
+        """Forget what waits for a device; return how many and call ``then`` once it is durable."""
+        ended = self._queue.flush(dev_eui)
+        self._record(self._ended_record(ended), then)
+        return len(ended)
+
+    def source_event(self, event: SourceEvent) -> Record | None:
+        """Take what another network server says of a downlink; return what to write."""
+        if event.downlink_id is None:
+            return None
+        dev_eui = event.dev_eui
+        if event.kind == "acknowledged":
+            ended = self._queue.heard(dev_eui, ack=True)
+        elif event.kind == "sent":
+            ended = self._queue.transmitted(dev_eui, event.downlink_id, "")
+        elif event.kind == "unacknowledged":
+            ended = self._queue.unacknowledged(dev_eui)
+        else:
+            ended = self._queue.transmitted(dev_eui, event.downlink_id, event.detail or event.kind)
+        if ended is None:
+            return None
+        if ended.again:
+            self._later(dev_eui)
+        return self._ended_record([ended])
+
+    # Of forwarders.
+
+    def transmitted(self, answer: Transmitted) -> None:
+        """Take what a gateway said."""
+        self._schedule(answer)
+
+    # Class C and other network servers: at once.
+
+    def _next(self, dev_eui: bytes) -> None:
+        """Send what waits for a device that need not be heard first."""
+        device = self._registry.devices.get(dev_eui)
+        queued = self._queue.peek(dev_eui)
+        if device is None or queued is None or not device.enabled:
+            return
+        if device.source is not None:
+            self._hand_over(device.source, queued)
+        elif device.device_class == "C":
+            session = self._memory.sessions.current(dev_eui)
+            if session is not None and session.confirmed:
+                self._send_at_once(session)
+
+    def _send_at_once(self, session: Session) -> None:
+        mac = session.mac or fresh(self._target, abp=session.is_personalised)
+        window = lns_downlink.continuous_window(self._region, mac)
+        reply = lns_downlink.compose(
+            session,
+            self._region,
+            (window,),
+            Turn(mac, (), (), (), due=False),
+            self._queue.peek(session.dev_eui),
+            self._clock.utc_ms(),
+            ack=False,
+            must=False,
+            more=False,
+        )
+        if reply is None:  # too long for RX2: it waits for an uplink, whose RX1 may be faster
+            return
+        receptions = self._receptions(session, window)
+        record = Record(
+            counters=(self._memory.sessions.take_f_cnt_down(session),),
+            tried_downlinks=self.take(reply),
+        )
+        self._record(
+            record,
+            partial(self._order, "at_once", session.dev_eui, reply, receptions, at_once=True),
+        )
+
+    def _receptions(self, session: Session, window: Window) -> tuple[UplinkFrame, ...]:
+        if session.heard is not None:
+            return session.heard.receptions
+        rssi_dbm, snr_db = _UNKNOWN_SIGNAL
+        now = self._clock.now_ms()
+        return tuple(
+            UplinkFrame(b"", eui, 0, window.freq_hz, window.sf, window.bw_hz, rssi_dbm, snr_db, now)
+            for eui in self._registry.gateways
+        )
+
+    def _hand_over(self, source: str, queued: Queued) -> None:
+        tried = self._queue.take(queued)
+        device_id = self._memory.ledger.device_id(source, tried.dev_eui)
+        order = SourceDownlink(
+            tried.downlink_id,
+            tried.dev_eui,
+            tried.f_port,
+            tried.frm_payload,
+            tried.confirmed,
+            tried.expires_utc_ms,
+            device_id,
+        )
+
+        def handed_over(taken: bool) -> None:
+            if not taken:
+                self._queue_says(
+                    self._queue.transmitted(tried.dev_eui, tried.downlink_id, "NOT_CONNECTED")
+                )
+
+        self._record(
+            Record(tried_downlinks=((tried.attempts, tried.downlink_id),)),
+            partial(self._send_to_source, source, order, handed_over),
+        )
+
+    def _later(self, dev_eui: bytes) -> None:
+        self._clock.call_at(self._clock.now_ms() + _AGAIN_MS, partial(self._next, dev_eui))
+
+    # The scheduler.
+
+    def _order(
+        self,
+        kind: str,
+        dev_eui: bytes,
+        reply: Reply,
+        receptions: tuple[UplinkFrame, ...],
+        *,
+        at_once: bool,
+        priority: int = 0,
+    ) -> None:
+        order_id = self._next_order_id()
+        if reply.carried is not None:
+            self._carried[order_id] = reply.carried
+        self._schedule(
+            Downlink(
+                order_id,
+                kind,
+                dev_eui,
+                reply.phy_payload,
+                reply.windows,
+                receptions,
+                at_once,
+                priority,
+            )
+        )
+
+    def _schedule(self, event: Downlink | Transmitted | Tick) -> None:
+        for action in self._scheduler.handle(event, self._clock.now_ms()):
+            if type(action) is Transmit:
+                self._transmit(action)
+            elif type(action) is DownlinkEnded:
+                self._order_ended(action)
+        self._arm_scheduler()
+
+    def _arm_scheduler(self) -> None:
+        due = self._scheduler.next_deadline()
+        if due == self._scheduler_due:
+            return
+        if self._scheduler_timer is not None:
+            self._scheduler_timer.cancel()
+        self._scheduler_due = due
+        self._scheduler_timer = None if due is None else self._clock.call_at(due, self._scheduled)
+
+    def _scheduled(self) -> None:
+        self._scheduler_timer = self._scheduler_due = None
+        self._schedule(Tick())
+
+    def _order_ended(self, ended: DownlinkEnded) -> None:
+        order = ended.downlink
+        sent = ended.outcome == "sent"
+        if sent:
+            self._metrics.count("downlinks_sent")
+        else:
+            self._metrics.count("downlinks_lost")
+            eui = ended.gateway_eui or order.receptions[0].gateway_eui
+            self._reject(Rejected(f"downlink_{ended.outcome.lower()}", order.dev_eui.hex(), eui))
+        queued = self._carried.pop(order.downlink_id, None)
+        if queued is not None:
+            error = "" if sent else ended.outcome
+            self._queue_says(self._queue.transmitted(order.dev_eui, queued.downlink_id, error))
+            if sent and queued.confirmed and order.at_once:
+                self._clock.call_at(
+                    self._clock.now_ms() + _ACK_PATIENCE_MS,
+                    partial(self._not_acknowledged, queued),
+                )
+
+    def _not_acknowledged(self, queued: Queued) -> None:
+        if queued.downlink_id in {one.downlink_id for one in self._queue.of_device(queued.dev_eui)}:
+            self._queue_says(self._queue.unacknowledged(queued.dev_eui))
+
+    def _queue_says(self, ended: Ended | None) -> None:
+        if ended is None:
+            return
+        self._record(self._ended_record([ended]))
+        if ended.again:
+            self._later(ended.queued.dev_eui)
+        else:
+            self._next(ended.queued.dev_eui)
+
+    def _next_order_id(self) -> int:
+        self._last_order_id += 1
+        return self._last_order_id
+
+    # Ends.
+
+    def _ended_record(self, ends: Iterable[Ended]) -> Record:
+        messages: list[OutboxMessage] = []
+        done = []
+        utc_ms = self._clock.utc_ms()
+        for ended in ends:
+            self._metrics.count(f"queued_{ended.outcome}")
+            if not ended.again:
+                done.append(ended.queued.downlink_id)
+            device = self._registry.devices.get(ended.queued.dev_eui)
+            if device is not None:
+                messages.append(topics.downlink_output(device, ended, utc_ms))
+        return Record(outbox=self._outbox(messages), ended_downlinks=tuple(done))
+
+    def _arm_expiry(self) -> None:
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        expiry_utc_ms = self._queue.next_expiry()
+        self._expiry_timer = None
+        if expiry_utc_ms is not None:
+            wait_ms = max(0, expiry_utc_ms - self._clock.utc_ms())
+            self._expiry_timer = self._clock.call_at(
+                self._clock.now_ms() + wait_ms + 1, self._expired
+            )
+
+    def _expired(self) -> None:
+        ended = self._queue.expire(self._clock.utc_ms())
+        if ended:
+            self._record(self._ended_record(ended))
+        self._arm_expiry()
