@@ -214,7 +214,7 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("loss", [0.0, 0.2, 0.5])
 @pytest.mark.parametrize("region", PLAIN)
 def test_both_ends_agree_after_lossy_air_and_another_configuration(region, loss, seed):

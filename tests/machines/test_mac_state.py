@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stoep_gateway.lns import channel_plan, mac_state
+from stoep_gateway.lns import channel_plan, mac_requests, mac_state
 from stoep_gateway.lns.adr import Setting
 from stoep_gateway.lns.mac_state import Asked, MacEvent, MacState, Target
 from stoep_protocol.lorawan import mac_commands as mc
@@ -41,13 +41,13 @@ def device(wanted, *, abp=False, **changes):
 def want(state, wanted, setting=None, at_ms=NOW_MS, **options):
     if setting is None:
         setting = state.setting
-    return mac_state.want(state, wanted, setting, at_ms, **{"dr": state.dr} | options)
+    return mac_requests.want(state, wanted, setting, at_ms, **{"dr": state.dr} | options)
 
 
 def ask(state, wanted, setting=None, at_ms=NOW_MS):
     """Send what is due; return it and the state."""
     blocks = want(state, wanted, setting, at_ms)
-    return blocks, mac_state.sent(state, blocks, at_ms)
+    return blocks, mac_requests.sent(state, blocks, at_ms)
 
 
 def answered(state, wanted, *commands, at_ms=NOW_MS):
@@ -389,11 +389,11 @@ def test_another_decision_replaces_a_pending_one():
 def test_a_device_that_steers_itself_is_told_its_channels_only():
     wanted = target(US915)
     state = device(wanted)
-    (block,) = mac_state.want(state, wanted, None, NOW_MS, dr=2)
+    (block,) = mac_requests.want(state, wanted, None, NOW_MS, dr=2)
     assert {request[1:3] for request in block} == {(2, 0)}
-    state, _ = answered(mac_state.sent(state, (block,), NOW_MS), wanted, (mc.LINK_ADR, 1, 1, 1))
+    state, _ = answered(mac_requests.sent(state, (block,), NOW_MS), wanted, (mc.LINK_ADR, 1, 1, 1))
     assert state.channels == US915.mask
-    assert mac_state.want(state, wanted, None, NOW_MS, dr=0) == ()
+    assert mac_requests.want(state, wanted, None, NOW_MS, dr=0) == ()
 
 
 def test_the_answer_that_a_device_repeats_must_not_be_taken_for_a_new_one():
@@ -501,11 +501,11 @@ def test_no_answer_upsets_it_and_every_state_can_be_stored(plan, abp, steps):
     for setting, answers, wait_ms in steps:
         at_ms += wait_ms
         state, _ = mac_state.answered(state, wanted, tuple(answers), at_ms)
-        blocks = mac_state.want(state, wanted, setting, at_ms, dr=setting.dr)
+        blocks = mac_requests.want(state, wanted, setting, at_ms, dr=setting.dr)
         for block in blocks:
             assert len(mc.encode(1, block)) <= 15
             assert block[0] not in state.refused
-        state = mac_state.sent(state, blocks, at_ms)
+        state = mac_requests.sent(state, blocks, at_ms)
         assert len({asked.block[0][0] for asked in state.pending}) == len(state.pending)
         assert state.channels
         assert MacState.loads(state.dumps()) == state
@@ -545,6 +545,18 @@ BROKEN = [
 def test_what_is_no_state_is_said_to_be_none(text):
     with pytest.raises(ValueError, match=r"."):
         MacState.loads(text)
+
+
+def test_a_state_of_another_region_does_not_fit():
+    plans = [EU868, US915, AS923]
+    for mine in plans:
+        for other in plans:
+            state = device(target(other))
+            assert state.fits(mine.region) == (mine is other)
+    for change in ({"dr": 14}, {"rx2_dr": 7}, {"rx1_dr_offset": 6}, {"tx_power": 8}):
+        assert not device(target(), **change).fits(regions.EU868)
+    assert not device(target(), channels=0x100).fits(regions.EU868)
+    assert not device(target(), channels=0).fits(regions.EU868)
 
 
 def test_devices_share_their_channels_in_memory():
