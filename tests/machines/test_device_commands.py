@@ -237,8 +237,8 @@ async def test_every_mistake_of_an_import(ask: Commands) -> None:
             3,
             "",
             (
-                'the device: a device has "app_key" (it joins), or all of "dev_addr", "nwk_s_key" and'
-                ' "app_s_key" (ABP), or "source" (another network server\'s)'
+                'the device: a device has "app_key" (it joins), or all of "dev_addr",'
+                ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)'
             ),
         ],
         [4, "asset", 'asset "container/aa" is not an asset (did you mean "container/a"?)'],
