@@ -547,6 +547,22 @@ def test_what_is_no_state_is_said_to_be_none(text):
         MacState.loads(text)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rx2_hz": 869_525_050},
+        {"rx2_dr": 16},
+        {"rx1_delay_s": 16},
+        {"max_duty_cycle": 16},
+        {"tx_param": (False, False, 15)},
+        {"down_hz": ((0, 1),)},
+    ],
+)
+def test_a_target_that_no_command_can_say(change):
+    with pytest.raises(ValueError, match=r"MAC command|TxParam|100 Hz"):
+        target(**change)
+
+
 def test_a_state_of_another_region_does_not_fit():
     plans = [EU868, US915, AS923]
     for mine in plans:

@@ -44,9 +44,9 @@ def want(
     """Return the requests that are due, in the order in which they should go.
 
     ``setting`` is ADR's, None for a device that steers itself: that one is told only which channels
-    to use, with ``dr``, the uplink's. ``withheld`` are commands not to be sent
-    now, among them those whose answer in this uplink the device repeats until it hears something:
-    the answer to a new one could not be told from it.
+    to use, with ``dr``, the uplink's. ``withheld`` are commands not to be sent now, among them
+    those whose answer in this uplink the device repeats until it hears something: the answer to a
+    new one could not be told from it.
 
     Those that any device knows come first, since one that it does not know hides the rest; and
     DevStatusReq before LinkADRReq, behind which some devices do not see it.

@@ -58,7 +58,8 @@ MASK, DR, POWER = range(3)  # the three verdicts in LinkADRAns
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the network wants of all its devices; made once.
+    """What the network wants of all its devices; made once. Raises ``ValueError`` for what no MAC
+    command can say.
 
     ``tx_param`` (downlink dwell, uplink dwell, EIRP in dBm) is None where a region has no
     TxParamSetup. ``down_hz`` gives (channel, Hz) for channels whose RX1 is on another frequency.
@@ -78,6 +79,15 @@ class Target:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mask", self.plan.mask)
+        requests: list[Command] = [
+            (mc.RX_PARAM_SETUP, self.rx1_dr_offset, self.rx2_dr, self.rx2_hz),
+            (mc.RX_TIMING, self.rx1_delay_s),
+            (mc.DUTY_CYCLE, self.max_duty_cycle),
+            *((mc.DL_CHANNEL, index, freq_hz) for index, freq_hz in self.down_hz),
+        ]
+        if self.tx_param is not None:
+            requests.append((mc.TX_PARAM, *self.tx_param))
+        mc.encode(DOWN, tuple(requests))
 
 
 @dataclass(frozen=True, slots=True)
