@@ -47,7 +47,35 @@ def test_the_questions_of_a_device():
     expected = mc.encode(DOWN, ((mc.LINK_CHECK, 13, 2), (mc.DEVICE_TIME, gps_s, 0)))
     assert pack(turn, 15, NOW_MS) == (expected, STATE)
     assert pack(turn, 8, NOW_MS)[0] == expected[:3]
-    assert mac_commands.answer(heard.commands, heard.frame_set, NOW_MS) == expected
+
+
+@pytest.mark.parametrize(
+    ("sf", "snr_db", "margin_db"), [(7, 5.0, 12), (12, -19.5, 0), (12, -22.0, 0), (9, 10.0, 22)]
+)
+def test_the_link_margin_is_above_what_the_spreading_factor_needs(sf, snr_db, margin_db):
+    assert mac_commands.link_margin_db(frame_set(b"", sf=sf, snr_db=snr_db)) == margin_db
+
+
+def test_a_link_check_counts_gateways_and_not_receptions():
+    receptions = (reception(b""), reception(b"", gateway=OTHER_GATEWAY), reception(b""))
+    heard = uplink(1, (mc.LINK_CHECK,), receptions=receptions)
+    f_opts, _ = pack(hear(STATE, History(), TARGET, SETTINGS, heard), 15, NOW_MS)
+    assert mc.decode(DOWN, f_opts) == (((mc.LINK_CHECK, 12, 2),), b"")
+
+
+def test_device_time_is_gps_time():
+    # 2026-01-01T00:00:00.500Z, and GPS runs 18 s ahead of UTC.
+    heard = replace(uplink(1, (mc.DEVICE_TIME,)), received_utc_ms=1_767_225_600_500)
+    f_opts, _ = pack(hear(STATE, History(), TARGET, SETTINGS, heard), 15, NOW_MS)
+    gps_s = 1_767_225_600 - 315_964_800 + 18
+    assert mc.decode(DOWN, f_opts) == (((mc.DEVICE_TIME, gps_s, 128),), b"")
+
+
+def test_answers_never_overflow_f_opts():
+    heard = uplink(1, *[(mc.LINK_CHECK,)] * 15)
+    f_opts, _ = pack(hear(STATE, History(), TARGET, SETTINGS, heard), 242, NOW_MS)
+    assert len(f_opts) == 15
+    assert len(mc.decode(DOWN, f_opts)[0]) == 5
 
 
 def test_twenty_good_frames_bring_a_link_adr_request_and_its_answer_the_new_setting():

@@ -1,14 +1,12 @@
 """The steps of a data uplink, one by one: pure, each a new value."""
 
 import pytest
-from lns_values import GATEWAY, OTHER_GATEWAY, frame_set, reception, session, uplink
-from stoep_gateway.lns import mac_commands
+from lns_values import frame_set, session, uplink
 from stoep_gateway.lns import uplink as steps
-from stoep_gateway.lns.frames import UplinkFrameSet
 from stoep_gateway.lns.sessions import Match
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan import mac_commands as codec
-from stoep_protocol.lorawan.crypto import DOWN, UP
+from stoep_protocol.lorawan.crypto import UP
 from stoep_protocol.lorawan.regions import EU868
 from stoep_protocol.messages import BinReport, encode
 
@@ -88,37 +86,3 @@ def test_what_cannot_be_decoded_has_a_code(f_port, payload):
 def test_mac_commands_may_stand_before_a_payload():
     plain = plain_of(uplink(0, f_opts=LINK_CHECK_REQ, f_port=10, payload=b"abc"))
     assert (plain.commands, plain.frm_payload) == (LINK_CHECK_REQ, b"abc")
-
-
-@pytest.mark.parametrize(
-    ("sf", "snr_db", "margin_db"), [(7, 5.0, 12), (12, -19.5, 0), (12, -22.0, 0), (9, 10.0, 22)]
-)
-def test_the_link_margin_is_above_what_the_spreading_factor_needs(sf, snr_db, margin_db):
-    assert mac_commands.link_margin_db(frame_set(b"x", sf=sf, snr_db=snr_db)) == margin_db
-
-
-def test_a_link_check_counts_gateways_and_not_receptions():
-    heard = UplinkFrameSet(
-        b"x",
-        (reception(b"x"), reception(b"x", gateway=OTHER_GATEWAY), reception(b"x", gateway=GATEWAY)),
-        0,
-    )
-    answer = mac_commands.answer(LINK_CHECK_REQ, heard, 0)
-    assert codec.decode(DOWN, answer) == (((codec.LINK_CHECK, 12, 2),), b"")
-
-
-def test_device_time_is_gps_time():
-    # 2026-01-01T00:00:00.500Z, and GPS runs 18 s ahead of UTC.
-    answer = mac_commands.answer(DEVICE_TIME_REQ, frame_set(b"x"), 1_767_225_600_500)
-    gps_s = 1_767_225_600 - 315_964_800 + 18
-    assert codec.decode(DOWN, answer) == (((codec.DEVICE_TIME, gps_s, 128),), b"")
-
-
-def test_answers_never_overflow_f_opts():
-    answer = mac_commands.answer(LINK_CHECK_REQ * 15, frame_set(b"x"), 0)
-    assert len(answer) == 15
-    assert len(codec.decode(DOWN, answer)[0]) == 5
-
-
-def test_unknown_commands_are_left_alone():
-    assert mac_commands.answer(b"\x80\x01\x02", frame_set(b"x"), 0) == b""

@@ -15,7 +15,7 @@ from stoep_gateway.lns.adr import SNR_FLOOR_DB, AdrSettings, History
 from stoep_gateway.lns.frames import UplinkFrameSet
 from stoep_gateway.lns.mac_state import Block, MacEvent, MacState, Target
 
-__all__ = ["MAX_F_OPTS", "Heard", "Turn", "answer", "hear", "hear_again", "link_margin_db", "pack"]
+__all__ = ["MAX_F_OPTS", "Heard", "Turn", "hear", "hear_again", "link_margin_db", "pack"]
 
 MAX_F_OPTS = 15
 _GPS_EPOCH_UTC_S = 315_964_800  # 1980-01-06
@@ -135,18 +135,6 @@ def link_margin_db(frame_set: UplinkFrameSet) -> int:
     """Return by how many dB the best reception exceeds what its spreading factor needs, from 0."""
     best = frame_set.receptions[0]
     return min(_MAX_MARGIN_DB, max(0, int(best.snr_db - SNR_FLOOR_DB[best.sf])))
-
-
-def answer(commands: bytes, frame_set: UplinkFrameSet, received_utc_ms: int) -> bytes:
-    """Return the FOpts that answer LinkCheckReq and DeviceTimeReq among ``commands``, or nothing.
-
-    Unknown commands end the reading.
-    """
-    f_opts = b""
-    for octets in _answers(mc.decode(UP, commands)[0], frame_set, received_utc_ms):
-        if len(f_opts) + len(octets) <= MAX_F_OPTS:
-            f_opts += octets
-    return f_opts
 
 
 def _answers(commands: Block, frame_set: UplinkFrameSet, received_utc_ms: int) -> tuple[bytes, ...]:
