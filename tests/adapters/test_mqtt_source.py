@@ -143,6 +143,7 @@ async def test_what_was_not_done_comes_again_and_what_was_does_not(broker):
     await until(lambda: len(running.taken) == 10)
     for done in running.done[:4]:
         done()
+    await until(lambda: acknowledged(broker) == 4)  # else a new connection may overtake them
     await running.stop()
     again = Running(broker.port)
     await until(lambda: len(again.taken) >= 6)
@@ -163,6 +164,7 @@ async def test_nothing_is_acknowledged_before_what_came_earlier(broker):
     await until(lambda: len(again.taken) >= 6)
     for n in (3, 2, 1, 0):
         again.done[n]()
+    await until(lambda: acknowledged(broker) == 4)
     await again.stop()
     last = Running(broker.port)
     await until(lambda: len(last.taken) >= 2)
@@ -465,3 +467,12 @@ async def test_tls_with_the_operators_own_authority(tmp_path, caplog):
 async def test_an_authority_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(FatalError, match=r'\[\[source\]\] "ns": ca_file .*nothing'):
         Running(1, tls=True, ca_file=str(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("application", ["+", "#", "bins/+", "my bins", ""])
+async def test_an_application_that_is_no_part_of_a_topic_is_told(application):
+    config = SourceConfig.model_construct(
+        id="ns", kind="chirpstack", application=application, tls=False
+    )
+    with pytest.raises(FatalError, match="cannot be part of a topic"):
+        MqttSource(config, "test", lambda _taken, _done: None, Metrics(), lambda: 0)

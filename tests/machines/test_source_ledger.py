@@ -90,6 +90,8 @@ def test_what_is_stored_knows_as_much():
         assert again.claim(one).reason == "repeated_uplink"
     assert again.joined(join("0bad", 4)).reason == "repeated_join"
     assert again.device_id("ns", DEV_EUI) == "market-1"
+    assert again.dev_eui("ns", "market-1") == book.dev_eui("ns", "market-1") == DEV_EUI
+    assert again.dev_eui("other", "market-1") == again.dev_eui("ns", "") == b""
     (claim,) = take(again, uplink(4, minute=6, session="0bad"))
     assert (claim.lost, claim.session_number) == (2, 2)
     assert claim.state == book.claim(uplink(4, minute=6, session="0bad")).state

@@ -76,8 +76,9 @@ class SourceEvent:
 
     ``sent`` (a gateway of theirs took it), ``acknowledged``, ``unacknowledged``, ``refused`` and
     ``expired`` are of the downlink ``downlink_id``, None for one that was not ours. ``dev_eui`` is
-    empty where the server names the device by ``device_id`` only. ``status`` has a battery level
-    (None: not known; 0 % and 100 % as the server says) and the margin of the last downlink.
+    empty where the server names the device by ``device_id`` only: ``Ledger.dev_eui`` knows it.
+    ``status`` has a battery level (None: not known; 0 % and 100 % as the server says) and the
+    margin of the last downlink.
     """
 
     source_id: str

@@ -118,11 +118,19 @@ class Ledger:
         self._standings = {
             (source_id, dev_eui): standing for source_id, dev_eui, standing in standings
         }
+        self._dev_euis = {
+            (source_id, standing.device_id): dev_eui
+            for (source_id, dev_eui), standing in self._standings.items()
+        }
 
     def device_id(self, source_id: str, dev_eui: bytes) -> str:
         """Return the other server's name of a device, empty before its first uplink."""
         standing = self._standings.get((source_id, dev_eui))
         return "" if standing is None else standing.device_id
+
+    def dev_eui(self, source_id: str, device_id: str) -> bytes:
+        """Return the device of that name, empty when none of its uplinks came yet."""
+        return self._dev_euis.get((source_id, device_id), b"") if device_id else b""
 
     def claim(self, uplink: SourceUplink) -> Claim | Rejected:
         """Take an uplink. Rejected: ``repeated_uplink``."""
@@ -193,6 +201,7 @@ class Ledger:
     ) -> Claim:
         if device_id:
             standing = replace(standing, device_id=device_id)
+            self._dev_euis[key[0], device_id] = key[1]
         self._standings[key] = standing
         return Claim(*key, standing.dumps(), session.number, lost, late, restarted)
 

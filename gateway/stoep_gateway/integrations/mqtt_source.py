@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -49,6 +50,8 @@ _KINDS: dict[str, Callable[[str, str, str], Integration]] = {
     "the_things_stack": TheThingsStack,
 }
 
+_TOPIC_LEVEL = re.compile(r"[A-Za-z0-9@._-]+")
+
 _log = logging.getLogger(__name__)
 _paho_log = logging.getLogger(f"{__name__}.paho")
 _paho_log.setLevel(logging.CRITICAL)  # what it has to say is said here, once per outage
@@ -71,7 +74,12 @@ class MqttSource:
         utc_ms: Callable[[], int],
         password: str | None = None,
     ) -> None:
-        """Raises ``FatalError`` when ``ca_file`` cannot be used."""
+        """Raises ``FatalError`` when ``application`` or ``ca_file`` cannot be used."""
+        if not _TOPIC_LEVEL.fullmatch(config.application):
+            raise FatalError(
+                f'[[source]] "{config.id}": application "{config.application}" cannot be part of a'
+                " topic: it is ChirpStack's id, or The Things Stack's app@tenant"
+            )
         self._integration = _KINDS[config.kind](config.id, config.application, site)
         self._config = config
         self._client_id = f"stoep-{site}-{config.id}"
