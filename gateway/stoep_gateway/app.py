@@ -104,7 +104,7 @@ class _Gateway:
             read_page=self._read_outbox_page,
             delete=lambda ranges: store.submit(Record(published=ranges)),
         )
-        memory = memories.of(state)
+        memory = memories.of(state, target.plan.region)
         scheduler = Scheduler(target.plan.region)
         self._monitor = GatewayMonitor(self._registry.gateways, self._links)
         self._pipeline = Pipeline(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from stoep_protocol.lorawan.regions import Region
+
 from stoep_gateway.assets import states
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.integrations import ledger
@@ -34,14 +36,19 @@ class Memory:
     last_downlink_id: int = 0
 
 
-def of(state: State) -> Memory:
-    """Return what a store held; what cannot be read of it starts afresh, and is told."""
+def of(state: State, region: Region) -> Memory:
+    """Return what a store held; what cannot be read or used of it starts afresh, and is told."""
     mac_states: dict[int, MacState] = {}
     for mac in state.mac_states:
         try:
-            mac_states[mac.session_id] = MacState.loads(mac.state)
+            mac_state = MacState.loads(mac.state)
         except ValueError as error:
             _log.warning("what session %d had accepted is unreadable: %s", mac.session_id, error)
+            continue
+        if mac_state.fits(region):
+            mac_states[mac.session_id] = mac_state
+        else:
+            _log.warning("session %d is of another region than %s", mac.session_id, region.name)
     kept: dict[str, AssetState] = {}
     for row in state.latest:
         try:
