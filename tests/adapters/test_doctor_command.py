@@ -15,7 +15,7 @@ from stoep_gateway import config as configuration
 from stoep_gateway.assets import registry
 from stoep_gateway.cli import main
 from stoep_gateway.control import ControlServer, socket_path
-from stoep_gateway.doctor.command import COMMAND, Doctor, mosquitto_queue
+from stoep_gateway.doctor.command import COMMAND, Doctor, mosquitto_queue, ports_sent_to
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import DatagramReceived, GwmpServer
 from stoep_gateway.gateways import GatewayMonitor
@@ -216,3 +216,29 @@ def test_a_real_gateway_is_diagnosed(tmp_path, free, capsys):
     assert "0000000000000000" in found["not-registered"]["what"]
     assert found["broker"]["level"] == "error"
     assert found["unreadable"]["what"].startswith("40 of its")
+
+
+def test_where_programs_of_this_machine_send_to(tmp_path):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as forwarder,
+    ):
+        receiver.bind(("127.0.0.1", 0))
+        port = receiver.getsockname()[1]
+        assert port not in ports_sent_to()
+        forwarder.connect(("127.0.0.1", port))
+        assert port in ports_sent_to()
+    assert ports_sent_to(tmp_path) == ()
+
+
+def test_the_systems_table_of_ipv6_sockets(tmp_path):
+    """Lines of a little-endian machine, as all that this runs on are."""
+    mapped, loopback, other = (
+        "0000000000000000FFFF00000100007F:06C4",
+        "00000000000000000000000001000000:06C3",
+        "B80D0120000000000000000001000000:06C2",
+    )
+    lines = ["sl local remote st"]
+    lines += [f" 1: {loopback} {remote} 01 0:0" for remote in (mapped, loopback, other)]
+    (tmp_path / "udp6").write_text("\n".join(lines))
+    assert ports_sent_to(tmp_path) == (0x6C3, 0x6C4)

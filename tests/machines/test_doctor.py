@@ -201,6 +201,8 @@ def test_a_mistyped_eui_is_recognised(mistyped):
     [
         ({"gwmp": "127.0.0.1:1700"}, ["only a forwarder on this machine", 'bind = "0.0.0.0"']),
         ({"gwmp": "0.0.0.0:1701"}, ["serv_port_down are 1701", "let UDP 1701 in"]),
+        ({"ports_sent_to": (53, 1700, 1730)}, ["sends to UDP 1730", "serv_port_down are 1700"]),
+        ({"ports_sent_to": (53, 1700)}, ["a firewall is in between"]),
         ({"station": "port 3001 (wss)"}, ["connects to port 3001 (wss)"]),
     ],
 )

@@ -276,6 +276,42 @@ def test_a_forger_elsewhere_cannot_divert_downlinks_from_a_gateway_that_pulls(se
         assert sent.address == DOWN
 
 
+FORGED = st.tuples(
+    st.sampled_from([0, 2]),
+    st.sampled_from([b"", b"{}", b'{"rxpk":[]}', b'{"rxpk":[' + b",".join([b"7"] * 200) + b"]}"]),
+    st.sampled_from([f"198.51.100.{host}" for host in range(5)]),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, HOST_STAYS_MS - 1),
+            st.sampled_from(["push", "pull", "order"]),
+            st.lists(FORGED, max_size=20),
+        ),
+        max_size=30,
+    )
+)
+def test_a_gateway_that_keeps_asking_fares_the_same_with_and_without_forgers(steps):
+    """For the gateway asks for downlinks at least every 30 s, and nobody else has its address."""
+
+    def run(*, forgers: bool) -> list:
+        server, now, seen = limited(EUI), 0, [limited]
+        server.handle(pull(), now)
+        for wait_ms, what, forged in steps:
+            for kind, body, host in forged if forgers else ():
+                data = bytes((2, 0, 0, kind)) + EUI + body
+                server.handle(DatagramReceived(data, (host, 7)), now)
+            now += wait_ms
+            events = {"push": push({"rxpk": [RXPK]}), "pull": pull(), "order": order()}
+            seen.append(server.handle(events[what], now))
+            seen.append(server.handle(pull(), now))
+        return seen
+
+    assert run(forgers=True) == run(forgers=False)
+
+
 def test_a_gateway_that_has_moved_is_believed_once_its_old_address_is_silent(server):
     moved = ("198.51.100.9", 1)
     server.handle(pull(), 0)

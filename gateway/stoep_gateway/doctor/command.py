@@ -33,11 +33,12 @@ from stoep_gateway.lns.channel_plan import Plan
 from stoep_gateway.lns.scheduler import Account
 from stoep_gateway.metrics import Metrics
 
-__all__ = ["COMMAND", "Doctor", "add_parser", "mosquitto_queue", "run"]
+__all__ = ["COMMAND", "Doctor", "add_parser", "mosquitto_queue", "ports_sent_to", "run"]
 
 COMMAND = "gateway.doctor"
 _MOSQUITTO = Path("/etc/mosquitto/mosquitto.conf")
 _MOSQUITTO_DEFAULT = 1000  # mosquitto.conf(5)
+_PROC_NET = Path("/proc/self/net")
 _SETTING = re.compile(r"(max_queued_messages|include_dir)\s+(\S+)\s*")
 _BROKER_S = 3.0
 
@@ -99,6 +100,7 @@ class Doctor:
             broker_connected=connected,
             waiting_messages=waiting,
             broker_queue=mosquitto_queue() if _is_here(mqtt.host) else None,
+            ports_sent_to=ports_sent_to(),
         )
 
 
@@ -254,6 +256,33 @@ def mosquitto_queue(path: Path = _MOSQUITTO) -> int | None:
 def _settings(path: Path) -> list[tuple[str, str]]:
     matches = map(_SETTING.fullmatch, path.read_text(encoding="utf-8").splitlines())
     return [(match[1], match[2]) for match in matches if match is not None]
+
+
+def ports_sent_to(folder: Path = _PROC_NET) -> tuple[int, ...]:
+    """Return the UDP ports of this machine that its own programs send to, as forwarders do.
+
+    A forwarder connects its sockets, so that they are in Linux's table with where they send to.
+    """
+    ports = set()
+    for name in ("udp", "udp6"):
+        try:
+            lines = (folder / name).read_text(encoding="ascii").splitlines()[1:]
+        except (OSError, UnicodeDecodeError):
+            continue
+        for line in lines:
+            address, _, port = line.split()[2].partition(":")
+            if _is_loopback(address):
+                ports.add(int(port, 16))
+    return tuple(sorted(ports))
+
+
+def _is_loopback(text: str) -> bool:
+    """Tell of an address in that table: words of 32 bits, each as this processor stores it."""
+    words = [int(text[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(text), 8)]
+    address = ipaddress.ip_address(b"".join(words))
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback
 
 
 def _is_here(host: str) -> bool:

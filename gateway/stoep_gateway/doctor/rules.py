@@ -27,6 +27,7 @@ CRC_RECEIVED, CRC_OK_SHARE = 100, 0.5
 DUTY_SHARE = 0.9
 SAFE_QUEUE = 100_000  # messages that a broker has to keep for a client that is away
 TRANSMIT_LEAD_MS = 200  # what answering takes here, and a forwarder between order and emission
+USUAL_PORTS = range(1600, 1800)  # forwarders come with 1680, 1700 or 1730
 _TOLERANCE_HZ = 5_000  # forwarders round frequencies
 _TOLD_ELSEWHERE = frozenset(  # or harmless
     {
@@ -257,7 +258,14 @@ def _never_heard(gateway: GatewayFacts, facts: Facts, port: str) -> Finding:
             f"ask again in {duration(SILENT_S - facts.up_s)}",
         )
     host = facts.gwmp.rpartition(":")[0]
-    if host in ("127.0.0.1", "[::1]", "localhost"):
+    elsewhere = [it for it in facts.ports_sent_to if it in USUAL_PORTS and it != int(port)]
+    if elsewhere:
+        meaning = (
+            f"a program on this machine sends to UDP {elsewhere[0]}: if it is the forwarder, it has"
+            " the wrong port"
+        )
+        remedy = f"in the forwarder: serv_port_up and serv_port_down are {port}"
+    elif host in ("127.0.0.1", "[::1]", "localhost"):
         meaning = (
             f"UDP is bound to {host}: only a forwarder on this machine can reach it; one that is"
             " on this machine is stopped, or sends to another port"
