@@ -313,7 +313,7 @@ def test_no_round_trip_is_so_long_that_rx2_is_never_tried_again():
         assert (again.outcome, again.window_index) == ("TOO_LATE", None)
 
 
-# Duty cycle: what FACTS of the field say of an hour, to the frame.
+# Duty cycle, to the frame of an hour.
 
 
 @pytest.mark.parametrize(
