@@ -123,6 +123,12 @@ class Device:
         self.f_cnt_up = 0
         return accept
 
+    def personalise(self, dev_addr: int, nwk_s_key: bytes, app_s_key: bytes) -> None:
+        """Begin a session that needs no join (ABP)."""
+        self.dev_addr = dev_addr
+        self.nwk_s_key, self.app_s_key = new_key(nwk_s_key), new_key(app_s_key)
+        self.f_cnt_up = 0
+
     def uplink(self, message: Any = None, *, confirmed: bool = False, **fields: Any) -> bytes:
         """Return the next uplink, with a message of the schema or fields of ``encode_data``."""
         if message is not None:
