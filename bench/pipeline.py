@@ -4,11 +4,13 @@ One `name value unit` line per figure:
 
     pipeline_uplinks_per_s   the highest rate at which, for 30 s, every uplink sent was recorded and
                              published and neither the outbox nor the way to it grew
+    pipeline_cpu_us          what the gateway's process (all threads, user and system) spends on one
+                             uplink at that rate; it hardly depends on what else the machine does
     pipeline_p99_ms          at 141 uplinks/s (a full 8-channel concentrator): from the datagram's
                              sending to its message at a subscriber, beyond the 200 ms window
 
 Core 0 runs the gateway (all its threads, SQLite's fsyncs included), core 1 this load generator and
-a Mosquitto of its own. 1 000 devices, four bins to one bay, really join over the air interface
+a Mosquitto of its own. 10 000 devices, four bins to one bay, really join over the air interface
 first; then pre-built encrypted frames go out, one rxpk per PUSH_DATA, through 20 gateways. Every
 default message is published. Times are of the monotonic clock of one machine.
 """
@@ -41,8 +43,7 @@ from gwmp_client import Device, rxpk
 from paho.mqtt.enums import CallbackAPIVersion
 from stoep_protocol.messages import BayReport, BinReport, Status
 
-DEVICES = 1000
-BINS = 800
+DEVICES = 10_000
 GATEWAYS = 20
 FULL_CONCENTRATOR_PER_S = 141
 WINDOW_MS = 200
@@ -50,6 +51,8 @@ GATEWAY_CORE, OTHER_CORE = 0, 1
 PROBE_S, RUN_S = 8.0, 30.0
 STEP = 1.1
 WAVE_S = 0.002
+JOINS_PER_S = 280  # 43 ms apart and the air's time at each gateway
+CHANNELS = 8
 
 
 def main() -> None:
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="measure this rate alone, do not search")
     parser.add_argument("--seconds", type=float, default=RUN_S)
     parser.add_argument("--start", type=float, default=3000.0, help="where the search begins")
+    parser.add_argument("--devices", type=int, default=DEVICES)
     parser.add_argument("--skip-latency", action="store_true")
     parser.add_argument(
         "--profile", type=Path, help="where py-spy (if installed) writes its stacks"
@@ -69,9 +73,11 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory(prefix="stoep-bench-") as folder,
         Mosquitto(Path(folder) / "broker") as broker,
-        Gateway(Path(folder) / "gateway", configuration(broker.port), command=command) as gateway,
+        Gateway(
+            Path(folder) / "gateway", configuration(broker.port, options.devices), command=command
+        ) as gateway,
     ):
-        bench = Bench(gateway, broker)
+        bench = Bench(gateway, broker, options.devices)
         bench.join()
         if not options.skip_latency:
             print(f"pipeline_p99_ms {bench.latency_p99_ms(options.seconds):.1f} ms", flush=True)
@@ -81,6 +87,7 @@ def main() -> None:
         else:
             rate = bench.highest_rate(options.start, options.seconds)
             print(f"pipeline_uplinks_per_s {rate:.0f} 1/s")
+        print(f"pipeline_cpu_us {bench.cpu_us:.0f} us")
         assert gateway.stop() == 0, gateway.log()
 
 
@@ -88,28 +95,38 @@ def note(text: str) -> None:
     print(f"# {text}", file=sys.stderr, flush=True)
 
 
-def configuration(broker_port: int) -> str:
+def configuration(broker_port: int, devices: int, *, registered: bool = True) -> str:
     parts = [
         'site = "bench"\ntimezone = "UTC"\n[store]\npath = "stoep.db"\n',
         f"[mqtt]\nport = {broker_port}\n[gwmp]\nport = 0\n",
-        f"[lorawan]\ndedup_window_ms = {WINDOW_MS}\n",
+        f'[lorawan]\nregion = "US915"\ndedup_window_ms = {WINDOW_MS}\n',
     ]
     parts += [
         f'[[gateway]]\nid = "kerb-{index}"\neui = "{gateway_eui(index).hex()}"\n'
         for index in range(GATEWAYS)
     ]
-    for index in range(DEVICES):
-        kind = "container" if index < BINS else "bay"
-        parts.append(
-            f'[[device]]\ndev_eui = "{dev_eui(index).hex()}"\napp_key = "{app_key(index).hex()}"\n'
-            f'asset = "{kind}/{kind}-{index}"\n'
-        )
-        where = f'[[{kind}]]\nid = "{kind}-{index}"\nlat = -15.8\nlon = 35.0\n'
+    for index in range(devices):
+        if registered:
+            parts.append(
+                f'[[device]]\ndev_eui = "{dev_eui(index).hex()}"\n'
+                f'app_key = "{app_key(index).hex()}"\nasset = "{asset(index)}"\n'
+            )
+        kind, _, name = asset(index).partition("/")
+        where = f'[[{kind}]]\nid = "{name}"\nlat = -15.8\nlon = 35.0\n'
         if kind == "container":
             parts.append(f"{where}capacity_l = 1100\ndepth_mm = 1500\nfull_mm = 300\n")
         else:
             parts.append(f'{where}street = "High Street"\n')
     return "".join(parts)
+
+
+def is_bin(index: int) -> bool:
+    return index % 5 < 4
+
+
+def asset(index: int) -> str:
+    kind = "container" if is_bin(index) else "bay"
+    return f"{kind}/{kind}-{index}"
 
 
 def gateway_eui(index: int) -> bytes:
@@ -125,21 +142,26 @@ def app_key(index: int) -> bytes:
 
 
 class Bench:
-    def __init__(self, gateway: Gateway, broker: Mosquitto) -> None:
+    def __init__(self, gateway: Gateway, broker: Mosquitto, devices: int) -> None:
         self.gateway = gateway
         self.broker = broker
         self.profile: Path | None = None
-        self.devices = [Device(dev_eui(i), bytes(8), app_key(i)) for i in range(DEVICES)]
+        self.cpu_us = 0.0
+        self.devices = [Device(dev_eui(i), bytes(8), app_key(i)) for i in range(devices)]
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.connect(("127.0.0.1", gateway.port))
         self.socket.setblocking(False)
+        self.attach()
         self.sequence = 0
-        self.tmst = 0
+        self.tmst = 0.0
         database = f"file:{gateway.folder / 'stoep.db'}?mode=ro"
         self.database = sqlite3.connect(database, uri=True, isolation_level=None)
 
+    def attach(self) -> None:
+        """Send to where the gateway listens now."""
+        self.socket.connect(("127.0.0.1", self.gateway.port))
+
     def join(self) -> None:
-        """Join all devices, a tenth of a second after the other for each hundred."""
+        """Join all devices, through all gateways in turn; who gets no answer asks again."""
         began = time.monotonic()
         with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as down:
             down.connect(("127.0.0.1", self.gateway.port))
@@ -147,31 +169,55 @@ class Bench:
             for index in range(GATEWAYS):
                 down.send(b"\x02\x00\x00\x02" + gateway_eui(index))
                 down.recv(100)
-            for first in range(0, DEVICES, 50):
-                waiting = {}
-                for device in self.devices[first : first + 50]:
-                    self.socket.send(self.datagram(device.join_request(), first))
-                    waiting[self.tmst] = device
-                while waiting:
-                    data = down.recv(10_000)
-                    txpk = json.loads(data[4:])["txpk"]
-                    device = waiting.pop(txpk["tmst"] - 5_000_000)
-                    device.accept(base64.b64decode(txpk["data"]))
-                    eui = gateway_eui(first % GATEWAYS)
-                    down.send(b"\x02" + data[1:3] + b"\x05" + eui)
+            down.setblocking(False)
+            waiting: dict[int, tuple[Device, bytes]] = {}
+            missing = self.devices
+            while missing:
+                start = time.monotonic()
+                for number, device in enumerate(missing):
+                    while time.monotonic() < start + number / JOINS_PER_S:
+                        self.take_accepts(down, waiting)
+                        time.sleep(WAVE_S)
+                    request = self.datagram(device.join_request(), number, 1e6 / JOINS_PER_S)
+                    waiting[int(self.tmst)] = (device, gateway_eui(number % GATEWAYS))
+                    self.socket.send(request)
+                until = time.monotonic() + 1
+                while waiting and time.monotonic() < until:
+                    self.take_accepts(down, waiting)
+                    time.sleep(WAVE_S)
+                missing = [device for device, _ in waiting.values()]
+                waiting.clear()
         self.drain()
-        note(f"{DEVICES} devices joined in {time.monotonic() - began:.1f} s")
+        note(f"{len(self.devices)} devices joined in {time.monotonic() - began:.1f} s")
 
-    def datagram(self, phy_payload: bytes, number: int) -> bytes:
-        self.tmst += 1
-        body = json.dumps({"rxpk": [rxpk(phy_payload, self.tmst)]}, separators=(",", ":"))
+    def take_accepts(self, down: socket.socket, waiting: dict[int, tuple[Device, bytes]]) -> None:
+        self.drain()
+        try:
+            while True:
+                data = down.recv(10_000)
+                txpk = json.loads(data[4:])["txpk"]
+                for delay_us in (5_000_000, 6_000_000):
+                    device, eui = waiting.pop((txpk["tmst"] - delay_us) % 2**32, (None, b""))
+                    if device is not None:
+                        device.accept(base64.b64decode(txpk["data"]))
+                        down.send(b"\x02" + data[1:3] + b"\x05" + eui)
+        except BlockingIOError:
+            pass
+
+    def datagram(self, phy_payload: bytes, number: int, after_us: float) -> bytes:
+        """Return a PUSH_DATA by the gateway and on the channel whose turn it is."""
+        self.tmst = (self.tmst + after_us) % 2**32
+        reception = rxpk(
+            phy_payload, int(self.tmst), freq=round(903.9 + number % CHANNELS * 0.2, 1)
+        )
+        body = json.dumps({"rxpk": [reception]}, separators=(",", ":"))
         token = (number & 0xFFFF).to_bytes(2, "big")
         return b"\x02" + token + b"\x00" + gateway_eui(number % GATEWAYS) + body.encode()
 
-    def frames(self, count: int) -> Iterator[tuple[str, bytes]]:
+    def frames(self, count: int, rate: float) -> Iterator[tuple[str, bytes]]:
         """Yield (start of the event id, datagram): the devices in turn, a status now and then."""
         for number in range(count):
-            index = number % DEVICES
+            index = number % len(self.devices)
             if not index:
                 self.sequence += 1
             device = self.devices[index]
@@ -179,11 +225,14 @@ class Bench:
             report: object
             if f_cnt % 24 == 23:
                 report = Status(firmware=(1, 0, 0), battery_mv=3600, charge_used_mah=f_cnt)
-            elif index < BINS:
+            elif is_bin(index):
                 report = BinReport(self.sequence, 1400 - self.sequence % 1000, 4)
             else:
                 report = BayReport(self.sequence % 2, self.sequence, 30, 60)
-            yield f"{device.dev_eui.hex()}/{f_cnt}", self.datagram(device.uplink(report), number)
+            yield (
+                f"{device.dev_eui.hex()}/{f_cnt}",
+                self.datagram(device.uplink(report), number, 1e6 / rate),
+            )
 
     # Throughput.
 
@@ -202,8 +251,8 @@ class Bench:
 
     def sustains(self, rate: float, seconds: float) -> bool:
         """Send at ``rate`` and tell whether everything arrived and nothing piled up."""
-        datagrams = [data for _, data in self.frames(int(rate * seconds))]
-        recorded_before = self.recorded()
+        datagrams = [data for _, data in self.frames(int(rate * seconds), rate)]
+        recorded_before, cpu_before = self.recorded(), self.gateway_cpu_s()
         profiler = self.start_profiler(seconds)
         backlog: list[tuple[float, int]] = []  # outbox rows, and uplinks sent but not recorded
         began = time.monotonic()
@@ -227,6 +276,7 @@ class Bench:
             profiler.join()
         self.settle(recorded_before + total)
         recorded = self.recorded() - recorded_before
+        self.cpu_us = (self.gateway_cpu_s() - cpu_before) * 1e6 / max(1, recorded)
         late = [depth for at, depth in backlog if at > seconds / 2]
         early = [depth for at, depth in backlog if 2 < at <= seconds / 2]
         growth = statistics.median(late) - statistics.median(early) if late and early else 0.0
@@ -237,7 +287,8 @@ class Bench:
             recorded == total and growth <= allowed and took < seconds * 1.01 and self.outbox() == 0
         )
         note(
-            f"{rate:.0f}/s for {took:.1f} s: {recorded} of {total} recorded, backlog"
+            f"{rate:.0f}/s for {took:.1f} s: {recorded} of {total} recorded,"
+            f" {self.cpu_us:.0f} µs CPU each, backlog"
             f" {[depth for _, depth in backlog]}: {'sustained' if sustained else 'NOT sustained'}"
         )
         return sustained
@@ -265,6 +316,13 @@ class Bench:
             if state != last:
                 last, moved = state, time.monotonic()
             time.sleep(0.1)
+
+    def gateway_cpu_s(self) -> float:
+        """Return what the gateway's threads have used, user and system."""
+        assert self.gateway.process is not None
+        stat = Path(f"/proc/{self.gateway.process.pid}/stat").read_text()
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def recorded(self) -> int:
         row = self.database.execute("SELECT max(uplink_id) FROM uplink").fetchone()
@@ -301,7 +359,8 @@ class Bench:
         client.connect(*self.broker.address)
         for kind in ("container", "bay", "device"):
             client.subscribe(f"stoep/v1/bench/{kind}/#", qos=1)
-        frames = list(self.frames(int(FULL_CONCENTRATOR_PER_S * seconds)))
+        rate = FULL_CONCENTRATOR_PER_S
+        frames = list(self.frames(int(rate * seconds), rate))
         began = time.monotonic()
         for number, (name, data) in enumerate(frames):
             due = began + number / FULL_CONCENTRATOR_PER_S
