@@ -153,7 +153,7 @@ class Pair:
             assert {event.what for event in turn.events} <= {"accepted", "refused"}
         self.last_f_cnt = self.network.f_cnt_up
         self.state = state = MacState.loads(turn.state.dumps())
-        rx1_hz, rx1_dr = region.rx1(freq_hz, dr, state.rx1_dr_offset)
+        rx1_hz, rx1_dr = region.rx1(freq_hz, dr, state.rx1_dr_offset, state.dwell(region)[0])
         windows = (
             (state.rx1_delay_s, state.rx1_hz(freq_hz, rx1_hz), rx1_dr),
             (state.rx1_delay_s + 1, state.rx2_hz, state.rx2_dr),
@@ -185,6 +185,9 @@ class Pair:
             state.rx2_hz,
         )
         assert session.max_duty_cycle == state.max_duty_cycle
+        if state.tx_param is not None:
+            down, up, eirp_dbm = state.tx_param
+            assert (session.dwell, session.max_eirp_dbm) == (2 * down + up, eirp_dbm)
         down_hz = dict(state.down_hz)
         for index, up_hz in enumerate(state.channels_hz):
             if up_hz:
@@ -195,10 +198,12 @@ class Pair:
 
 EU868 = channel_plan.for_region(regions.EU868)
 US915 = channel_plan.for_region(regions.by_name("US915"), 2)
+AS923 = channel_plan.for_region(regions.by_name("AS923"))
 MORE_HZ = (*regions.EU868.extra_channels_hz, 867_000_000, 866_800_000)
 PLAIN = {
     "EU868": Target(EU868, 1, 0, 0, 869_525_000),
     "US915": Target(US915, 1, 0, 8, 923_300_000),
+    "AS923": Target(AS923, 1, 0, 2, 923_200_000),
 }
 CHANGED = {
     "EU868": Target(
@@ -211,6 +216,7 @@ CHANGED = {
         down_hz=((1, 868_500_000), (4, 867_900_000)),
     ),
     "US915": Target(US915, 3, 1, 10, 923_900_000, max_duty_cycle=2),
+    "AS923": Target(AS923, 2, 0, 4, 923_200_000, tx_param=(False, False, 14)),
 }
 
 
@@ -234,6 +240,7 @@ def test_both_ends_agree_after_lossy_air_and_another_configuration(region, loss,
         pair.target.rx1_delay_s,
         pair.target.rx2_dr,
     )
+    assert pair.state.tx_param == pair.target.tx_param
     assert pair.state.refused == ()
     later = pair.asked - asked_before
     assert set(later) <= {mc.DEV_STATUS, mc.LINK_ADR}
