@@ -153,6 +153,7 @@ class _Gateway:
             clock,
             accounts=scheduler.accounts,
             broker=lambda: (self._publisher.connected, len(self._outbox)),
+            sources=lambda: {name: source.connected for name, source in self._sources.items()},
         )
         self._control.register(COMMAND, doctor.answer)
         self._handing_over: set[asyncio.Task[None]] = set()

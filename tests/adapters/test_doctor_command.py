@@ -61,6 +61,7 @@ class Site:
             self.clock,
             accounts=lambda _: {GATEWAY: Account((use,), 0, {}, None)},
             broker=lambda: self.broker,
+            sources=lambda: {"city": self.broker[0]},
         )
 
     def hear(self, kind: int) -> None:
@@ -127,8 +128,8 @@ async def test_a_gateway_that_is_heard(site, capsys):
         "downlinks": 0,
         "downlinks_sent": 0,
     }
-    broker, *_ = answer["findings"]
-    assert (broker["level"], broker["code"]) == ("error", "broker")
+    broker, source, *_ = answer["findings"]
+    assert [broker["code"], source["code"]] == ["broker", "source"]
     assert "12 messages wait" in broker["what"]
     site.broker = (True, 0)
     assert await site.diagnosed() == 0

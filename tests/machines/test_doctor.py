@@ -15,7 +15,8 @@ from stoep_gateway.doctor.facts import (
     of_gateways,
     of_strangers,
 )
-from stoep_gateway.doctor.rules import diagnose, duration, port_taken
+from stoep_gateway.doctor.gateway_rules import duration
+from stoep_gateway.doctor.rules import diagnose, port_taken
 from stoep_gateway.forwarders.gwmp import DatagramReceived, GatewayStat, GwmpServer
 from stoep_gateway.forwarders.links import Link, Links
 from stoep_gateway.gateways import GatewayMonitor
@@ -144,6 +145,7 @@ def test_what_is_too_little_to_say_anything(changes):
     [
         ({"broker_connected": False, "waiting_messages": 7}, ("error", "broker")),
         ({"broker_queue": 1000}, ("warning", "broker-queue")),
+        ({"sources": {"ttn": True, "city": False}}, ("error", "source")),
         ({"gateways": ()}, ("error", "none-registered")),
         ({"gateways": (SILENT,)}, ("error", "never-heard")),
         ({"gateways": (SILENT,), "up_s": 60}, ("note", "never-heard")),

@@ -25,7 +25,8 @@ from stoep_gateway.config import Config
 from stoep_gateway.config_model import BasicsStationConfig
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.doctor.facts import Facts, Finding, GatewayFacts, of_gateways, of_strangers
-from stoep_gateway.doctor.rules import diagnose, duration, port_taken
+from stoep_gateway.doctor.gateway_rules import duration
+from stoep_gateway.doctor.rules import diagnose, port_taken
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders.links import Links, host_and_port
 from stoep_gateway.gateways import GatewayMonitor
@@ -47,7 +48,7 @@ class Doctor:
     """Knows where the running gateway keeps what a diagnosis needs; `answer` is for the socket.
 
     ``accounts`` is the scheduler's; ``broker`` returns whether it is connected and how many
-    messages wait.
+    messages wait, ``sources`` for each source whether it is connected.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Doctor:
         *,
         accounts: Callable[[int], Mapping[bytes, Account]],
         broker: Callable[[], tuple[bool, int]],
+        sources: Callable[[], Mapping[str, bool]],
     ) -> None:
         self._config = config
         self._plan = plan
@@ -72,6 +74,7 @@ class Doctor:
         self._clock = clock
         self._accounts = accounts
         self._broker = broker
+        self._sources = sources
         self._started_ms = clock.now_ms()
 
     def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class Doctor:
             waiting_messages=waiting,
             broker_queue=mosquitto_queue() if _is_here(mqtt.host) else None,
             ports_sent_to=ports_sent_to(),
+            sources=self._sources(),
         )
 
 

@@ -97,7 +97,8 @@ class Facts:
     ``gwmp`` and ``station`` are where it listens, "127.0.0.1:1700" and "port 3001 (wss)", the
     latter empty without Basics Station. ``broker_queue`` is how many messages a broker on this
     machine keeps for a client that is away, None when that cannot be seen, 0 for no limit.
-    ``ports_sent_to`` are the UDP ports of this machine that its own programs send to.
+    ``ports_sent_to`` are the UDP ports of this machine that its own programs send to, ``sources``
+    the other network servers by id, and whether their brokers are connected.
     """
 
     up_s: float
@@ -113,6 +114,7 @@ class Facts:
     waiting_messages: int = 0
     broker_queue: int | None = None
     ports_sent_to: tuple[int, ...] = ()
+    sources: Mapping[str, bool] = field(default_factory=dict)
 
 
 def of_gateways(
