@@ -189,11 +189,12 @@ class DeviceCommands:
     async def _put(self, changes: Sequence[Checked]) -> None:
         network = self._network
         utc_ms = network.utc_ms()
-        rows, ended, forgiven, personalised = [], [], [], []
+        rows, views, ended, forgiven, personalised = [], [], [], [], []
         for number, change in enumerate(changes, 1):
             old, spec = change.existing, change.spec
             created_utc_ms = utc_ms if old is None else old.created_utc_ms
             rows.append(device_rows.seal_row(spec, network.sealer, created_utc_ms, utc_ms))
+            views.append(network.registry.view(spec, "store", created_utc_ms, utc_ms))
             if change.is_other_way_in:
                 ended.append(spec.dev_eui)
             if old is not None and old.app_key != spec.app_key:
@@ -204,8 +205,8 @@ class DeviceCommands:
                 await asyncio.sleep(0)
         if not rows:
             return
-        for change, row in zip(changes, rows, strict=True):
-            network.registry.put(change.spec, "store", row.created_utc_ms, row.changed_utc_ms)
+        for view in views:
+            network.registry.put(view)
         await network.record(
             Changes(
                 rows=tuple(rows),

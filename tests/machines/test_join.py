@@ -19,7 +19,7 @@ SETTINGS = target(rx1_delay_s=2, rx1_dr_offset=1)
 
 def device_with(**changes: object) -> Device:
     spec = {"dev_eui": DEV_EUI, "join_eui": JOIN_EUI, "app_key": APP_KEY} | changes
-    return Registry("street", {}, {}).put(DeviceConfig(**spec), "store")
+    return Registry("street", {}, {}).view(DeviceConfig(**spec), "store")
 
 
 DEVICE = device_with()

@@ -34,6 +34,7 @@ _FALSE = ("false", "no", "0")
 _BOOLEANS = ("adr", "enabled")
 _MAY_BE_EMPTIED = ("name", "asset")
 _NULLS = ("", "~", "null", "Null", "NULL")
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CLoader", yaml.Loader)  # gives events only: it constructs nothing
 
 
@@ -215,8 +216,9 @@ def write(raws: Iterable[Mapping[str, object]], kind: Format) -> str:
     if kind == "yaml":
         if not rows:
             return "[]\n"
-        return yaml.safe_dump(
+        return yaml.dump(
             [{key: row[key] for key in FIELDS if key in row} for row in rows],
+            Dumper=_DUMPER,
             sort_keys=False,
             allow_unicode=True,
         )

@@ -84,7 +84,7 @@ def load(registry: Registry, rows: Iterable[DeviceRow], sealer: Sealer) -> list[
                 spec = spec.model_copy(update={"asset": None})
             elif spec.asset not in registry.assets:
                 warnings.append(f"{who}: its {spec.asset} is not in the configuration any more")
-        registry.put(spec, "store", row.created_utc_ms, row.changed_utc_ms)
+        registry.put(registry.view(spec, "store", row.created_utc_ms, row.changed_utc_ms))
     return warnings
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from stoep_gateway.assets.registry import Device, Registry
-from stoep_gateway.config_model import ASSET, DeviceConfig
+from stoep_gateway.config_model import ASSET, DeviceConfig, Eui
 from stoep_gateway.config_reader import did_you_mean, explain
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
 SECRETS = ("app_key", "nwk_s_key", "app_s_key")
 _WAYS_IN = (*SECRETS, "dev_addr", "source")
 _MAY_BE_EMPTIED = ("name", "asset")
+_EUI: TypeAdapter[bytes] = TypeAdapter(Eui)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,7 @@ class Checked:
     index: int
     spec: DeviceConfig
     existing: Device | None
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether anything is to be done."""
-        return self.existing is None or spec_of(self.existing) != self.spec
+    is_changed: bool = True
 
     @property
     def is_other_way_in(self) -> bool:
@@ -99,7 +96,7 @@ def activation(device: Device | DeviceConfig) -> str:
 def dev_eui_of(raw: object) -> bytes | None:
     """Return the DevEUI that a text names, None if it is none."""
     try:
-        return DeviceConfig.model_validate({"dev_eui": raw, "source": "any"}).dev_eui
+        return _EUI.validate_python(raw)
     except ValidationError:
         return None
 
@@ -139,8 +136,9 @@ def check_all(
         if isinstance(spec, list):
             yield from (Fault(index, key, message) for key, message in spec)
             continue
-        checked = Checked(index, spec, existing)
-        if existing is not None and (only_new or checked.is_changed):
+        is_changed = existing is None or spec_of(existing) != spec
+        checked = Checked(index, spec, existing, is_changed)
+        if existing is not None and (only_new or is_changed):
             if only_new:
                 yield Fault(
                     index, "dev_eui", f"device {existing.dev_eui_hex} is registered already"

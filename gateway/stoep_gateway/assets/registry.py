@@ -116,21 +116,20 @@ class Registry:
         self._root = f"{TOPIC_ROOT}/{site}"
         self._by_asset: dict[str, Device] = {}
 
-    def put(
+    def view(
         self,
         spec: DeviceConfig,
         managed: Managed,
         created_utc_ms: int = 0,
         changed_utc_ms: int = 0,
     ) -> Device:
-        """Add a device, or replace the one of the same DevEUI; return its view.
+        """Return the view of a device, for `put`.
 
         An asset that is not there any more leaves the device without one.
         """
-        self.remove(spec.dev_eui)
         dev_eui = spec.dev_eui.hex()
         asset = None if spec.asset is None else self.assets.get(spec.asset)
-        device = Device(
+        return Device(
             dev_eui=spec.dev_eui,
             dev_eui_hex=dev_eui,
             key=f"device/{dev_eui}",
@@ -160,10 +159,13 @@ class Registry:
             created_utc_ms=created_utc_ms,
             changed_utc_ms=changed_utc_ms,
         )
+
+    def put(self, device: Device) -> None:
+        """Add a device, or replace the one of the same DevEUI."""
+        self.remove(device.dev_eui)
         self.devices[device.dev_eui] = device
-        if asset is not None:
-            self._by_asset[asset.key] = device
-        return device
+        if device.asset is not None:
+            self._by_asset[device.asset.key] = device
 
     def remove(self, dev_eui: bytes) -> None:
         """Forget a device, if it is there."""
@@ -209,7 +211,7 @@ def build(config: Config) -> Registry:
         frozenset(source.id for source in config.sources),
     )
     for device in config.devices:
-        registry.put(device, "file")
+        registry.put(registry.view(device, "file"))
     return registry
 
 
