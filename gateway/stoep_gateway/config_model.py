@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -117,6 +118,14 @@ def _asset_reference(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise ValueError("a name has no control characters")
+    if not value.strip():
+        raise ValueError("a name must not be empty")
+    return value.strip()
+
+
 Id = Annotated[str, AfterValidator(identifier)]
 KeyOctets = Annotated[bytes, _hexadecimal(16, "a key")]
 Eui = Annotated[bytes, _hexadecimal(8, "an EUI")]
@@ -128,6 +137,7 @@ RegionName = Literal["EU868", "US915", "AU915", "AS923", "IN865"]
 TimeOfDay = Annotated[datetime.time, BeforeValidator(_clock_time)]
 AssetReference = Annotated[str, AfterValidator(_asset_reference)]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[Text, AfterValidator(_name)]
 Host = Annotated[Text, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
@@ -208,6 +218,9 @@ class LorawanConfig(TableModel):
     rx1_delay_s: int = Field(default=1, ge=1, le=15)
     rx1_dr_offset: int = Field(default=0, ge=0, le=7)
     sub_band: int = Field(default=2, ge=1, le=8)  # of US915 and AU915: the eight channels in use
+    duty_cycle: bool = (
+        True  # of our gateways, where the region has one; false where they listen first
+    )
     device_status_every_h: int = Field(default=0, ge=0, le=8760)  # 0: devices are not asked
 
 
@@ -270,7 +283,7 @@ class DeviceConfig(TableModel):
     device_class: Literal["A", "C"] = "A"
     adr: bool = True
     enabled: bool = True
-    name: Text | None = None
+    name: Name | None = None
     asset: AssetReference | None = None
 
     @model_validator(mode="after")

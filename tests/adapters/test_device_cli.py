@@ -149,7 +149,7 @@ def test_add_and_look(site: Site, run: Run) -> None:
     spelt = EUI.upper()
     added = run("add", spelt, "--name", "lid", "--asset", "bay/c")
     assert added == (1, "", f'asset "bay/c" is already that of device {IN_FILE}\n')
-    code, out, _ = run("add", spelt, "--name", "li\x1bd", "--asset", "container/a")
+    code, out, _ = run("add", spelt, "--name", "li\u202ed", "--asset", "container/a")
     assert (code, out) == (
         0,
         f"{EUI}: registered with a new AppKey: stoep device show {EUI} --show-keys\n",
@@ -168,9 +168,9 @@ def test_add_and_look(site: Site, run: Run) -> None:
     assert (code, [line.split(None, 3) for line in out.splitlines()]) == (
         0,
         [
-            ["DevEUI", "by", "state", "asset        name       last heard"],
+            ["DevEUI", "by", "state", "asset        name         last heard"],
             [IN_FILE, "OTAA", "enabled,", "file  bay/c"],
-            [EUI, "OTAA", "enabled", r"container/a  'li\x1bd'"],
+            [EUI, "OTAA", "enabled", r"container/a  'li\u202ed'"],
             [OTHER, "OTAA", "enabled", "2023-11-14T22:13:20.000Z"],
         ],
     )

@@ -366,6 +366,16 @@ NETWORK_SIDE = [
     (f'[[device]]\ndev_eui = "70b3d57ed0000002"\n{ABP}', []),
     (f'[[device]]\ndev_eui = "70b3d57ed0000002"\n{ABP}\nsource = "cs"\n{SOURCE}', [ONE_WAY]),
     ('[[device]]\ndev_eui = "70b3d57ed0000002"', [ONE_WAY]),
+    *(
+        (
+            f'{SOURCE}[[device]]\ndev_eui = "70b3d57ed0000002"\nsource = "cs"\nname = "{name}"',
+            [f"stoep.toml:22: name: {fault}"],
+        )
+        for name, fault in (
+            (r"a\u001b[2J", "a name has no control characters"),
+            (" ", "a name must not be empty"),
+        )
+    ),
     ('[[device]]\ndev_eui = "70b3d57ed0000002"\ndev_addr = "260b0001"', [ONE_WAY]),
 ]
 

@@ -187,10 +187,8 @@ def test_no_value_is_repeated() -> None:
 
 _EUIS = st.binary(min_size=8, max_size=8)
 _KEYS = st.binary(min_size=16, max_size=16)
-_TEXTS = (
-    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
-    .map(str.strip)
-    .filter(bool)
+_TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40).filter(
+    str.strip
 )
 _COMMON = {
     "dev_eui": _EUIS,
