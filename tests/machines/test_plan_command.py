@@ -145,3 +145,12 @@ def test_a_time_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["show", "--config", str(EXAMPLE), "--at", "9999-12-31T23:59Z"])
     assert "a time is of the years 2000 to 2999" in capsys.readouterr().err
+
+
+def test_without_a_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nobody = tmp_path / "nobody.sock"
+    code, _, err = show(capsys, "--socket", nobody)
+    said = f"{nobody}: no gateway is running there; without a gateway, say --config\n"
+    assert (code, err) == (3, said)
+    code, _, err = show(capsys, levels(tmp_path), "--socket", nobody)
+    assert (code, err) == (1, "a round from a file of levels needs --config\n")
