@@ -271,6 +271,7 @@ def real_time(folder: Path, seconds: float) -> None:
             select.select(sockets, [], [], max(0.0, next_s - (time.monotonic() - began)))
             street.take(round((time.monotonic() - began) * 1e6))
         assert gateway.stop() == 0, gateway.log()
+        note(gateway.log().splitlines()[-1])
     note(street.report())
     tally = street.tally
     print(f"rx1_met_pct {100 * len(tally.acknowledged) / tally.uplinks:.2f} %")
