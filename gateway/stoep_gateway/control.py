@@ -20,6 +20,7 @@ import logging
 import os
 import shutil
 import socket
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _MAX_CLIENTS = 16
 _IDLE_S = 60.0  # for a request to come
 _TAKE_S = 60.0  # for an answer to be taken
 _REST_S = 1.0  # after the system has refused a connection
+_UCRED = struct.Struct("3i")  # pid, uid, gid
 _RUNTIME_NAME = "control.sock"
 
 _log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class ControlServer:
         self._path = path
         self._group = group
         self._handlers: dict[str, Handler] = {}
+        self._changing: set[str] = set()
         self._listener: socket.socket | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode = 0
@@ -78,14 +81,17 @@ class ControlServer:
             "about", lambda _: {"database": None if database is None else str(database.resolve())}
         )
 
-    def register(self, name: str, handler: Handler) -> None:
+    def register(self, name: str, handler: Handler, *, changes: bool = False) -> None:
         """Let ``handler`` answer the command ``name``, such as "device.add".
 
         It gets the whole request and returns the members of the answer beside ``"ok": true``; what
-        it cannot do it says with `CommandRefused`.
+        it cannot do it says with `CommandRefused`. Of one that ``changes`` things the log tells
+        which user gave it.
         """
         assert name not in self._handlers, name
         self._handlers[name] = handler
+        if changes:
+            self._changing.add(name)
 
     async def open(self) -> None:
         """Listen. Raises `FatalError`."""
@@ -143,14 +149,15 @@ class ControlServer:
                 if len(self._clients) > _MAX_CLIENTS:
                     await _send(writer, {"error": "too many commands at once", "hint": "try again"})
                     return
+                user = _user_of(connection)
                 while (line := await _receive(reader, writer)) is not None:
-                    await _send(writer, await self._answer(line))
+                    await _send(writer, await self._answer(line, user))
             finally:
                 if writer.transport.get_write_buffer_size():
                     writer.transport.abort()
                 writer.close()
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes, user: int) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -173,7 +180,16 @@ class ControlServer:
         except Exception:  # noqa: BLE001 (a command must not stop a network server)
             _log.exception("%s has failed", name)
             return {"error": "internal error", "hint": "the gateway's log says more"}
+        if name in self._changing:
+            _log.info("%s by user %d", name, user)
         return {"ok": True, **answer}
+
+
+def _user_of(connection: socket.socket) -> int:
+    """Return the user id of the process at the other end (SO_PEERCRED, unix(7))."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    user: int = _UCRED.unpack(credentials)[1]
+    return user
 
 
 async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes | None:

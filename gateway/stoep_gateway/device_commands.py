@@ -42,11 +42,11 @@ class DeviceCommands:
 
     def register(self, control: ControlServer) -> None:
         """Let the control socket know all commands."""
+        control.register("device.list", self._list)
+        control.register("device.show", self._show)
         for name, handler in (
             ("add", self._add),
             ("import", self._import),
-            ("list", self._list),
-            ("show", self._show),
             ("enable", lambda request: self._enable(request, enabled=True)),
             ("disable", lambda request: self._enable(request, enabled=False)),
             ("remove", self._remove),
@@ -55,7 +55,7 @@ class DeviceCommands:
             ("send", self._send),
             ("flush", self._flush),
         ):
-            control.register(f"device.{name}", handler)
+            control.register(f"device.{name}", handler, changes=True)
 
     # Looking.
 

@@ -123,6 +123,15 @@ async def test_what_is_refused(path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert "5ec2e7" not in caplog.text
 
 
+async def test_the_log_tells_who_changes_what(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "stoep_gateway.control")
+    async with serving(path, look=lambda _: {}) as server:
+        server.register("change", lambda _: {}, changes=True)
+        await ask(path, "look")
+        await ask(path, "change", app_key="5ec2e7")
+    assert [record.getMessage() for record in caplog.records] == [f"change by user {os.getuid()}"]
+
+
 async def test_a_request_that_is_too_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "MAX_REQUEST_OCTETS", 1000)
     async with serving(path, echo=lambda request: {"length": len(request["text"])}):

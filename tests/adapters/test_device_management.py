@@ -106,14 +106,18 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def config() -> Iterator[str]:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # a port at which nobody will ever listen
-        config = CONFIG.format(port=nobody.getsockname()[1])
-        with Gateway(tmp_path / "gateway", config) as gateway:
-            running = Site(gateway)
-            yield running
-            running.forwarder.close()
+        yield CONFIG.format(port=nobody.getsockname()[1])
+
+
+@pytest.fixture
+def site(tmp_path: Path, config: str) -> Iterator[Site]:
+    with Gateway(tmp_path / "gateway", config) as gateway:
+        running = Site(gateway)
+        yield running
+        running.forwarder.close()
 
 
 def test_a_device_s_life(site: Site) -> None:
@@ -230,3 +234,12 @@ def test_the_running_gateway_plans(site: Site) -> None:
     assert [stop["id"] for stop in json.loads(line)["stops"]] == ["corner", "dump"]
     planned = site.stoep("plan", "show", "--at", "2026-10-20T06:00Z")
     assert planned.startswith("2026-10-20, truck-1: 1 container, ")
+
+
+def test_while_simulated_time_stands_still(tmp_path: Path, config: str) -> None:
+    with Gateway(tmp_path / "gateway", config, "--simulated-clock") as gateway:
+        site = Site(gateway)
+        assert "1 added" in site.stoep("device", "import", "-", stdin=FILE)
+        assert "70b3d57ed0000001  OTAA  enabled" in site.stoep("device", "list")
+        assert "truck-1: nothing to do" in site.stoep("plan", "show", "--at", "2026-10-20T06:00Z")
+        site.forwarder.close()

@@ -29,7 +29,8 @@ class Commands:
         self.handlers: dict[str, Any] = {}
         DeviceCommands(network).register(self)  # type: ignore[arg-type]
 
-    def register(self, name: str, handler: Any) -> None:
+    def register(self, name: str, handler: Any, *, changes: bool = False) -> None:
+        assert changes == (name not in ("device.list", "device.show"))
         self.handlers[name] = handler
 
     async def __call__(self, name: str, **members: Any) -> dict[str, Any]:
