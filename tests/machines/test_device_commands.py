@@ -407,4 +407,5 @@ async def test_the_file_overrules_the_store(tmp_path) -> None:
     assert network.registry.device_of("bay/c").dev_eui_hex == IN_FILE
     ask = Commands(network)  # what became of its asset must not stop other changes
     await ask("disable", dev_eui="02" * 8)
+    await ask("import", devices=[{"dev_eui": "02" * 8, "name": "y"}])
     assert rows[b"\x02" * 8].asset == "container/gone"
