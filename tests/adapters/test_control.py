@@ -293,3 +293,42 @@ async def test_a_configuration_finds_its_own_gateway_only(
         await server.open()
         assert await found() == {"ok": True, "database": str(tmp_path / "stoep.db")}
         await server.close()
+
+
+async def test_the_system_refuses_a_connection_for_a_while(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(control, "_REST_S", 0.01)
+    accept = socket.socket.accept
+    failures = [OSError(24, "Too many open files"), ConnectionAbortedError(), BlockingIOError()]
+
+    def fail_at_first(listener: socket.socket) -> Any:
+        if failures:
+            raise failures.pop(0)
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", fail_at_first)
+    async with serving(path, look=lambda _: {}):
+        assert await ask(path, "look") == {"ok": True}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: [Errno 24] Too many open files"
+    ]
+
+
+async def test_a_gateway_that_ends_before_it_answers(path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen()
+    asking = asyncio.create_task(ask(path, "look"))
+    connection, _ = await asyncio.to_thread(listener.accept)
+    connection.recv(100)
+    connection.send(b'{"ok":')
+    connection.close()
+    listener.close()
+    with pytest.raises(GatewayAway, match="has ended before it answered"):
+        await asking
+
+
+async def test_closing_what_was_never_opened(path: Path) -> None:
+    await ControlServer(path).close()
+    assert names(path.parent) == []
