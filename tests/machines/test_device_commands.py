@@ -282,12 +282,18 @@ async def test_what_cannot_be_added(ask: Commands) -> None:
         await ask.refused("import", devices=devices)
 
 
-async def test_two_at_once_cannot_both_register(ask: Commands) -> None:
+async def test_one_change_follows_the_other(ask: Commands) -> None:
+    devices = [{"dev_eui": f"70b3d57ed1{number:06x}", "app_key": KEY} for number in range(500)]
+    last = devices[-1]
     answers = await asyncio.gather(
-        ask("add", device=OTAA), ask("add", device=OTAA), return_exceptions=True
+        ask("import", devices=devices),
+        ask("add", device=last),
+        ask("import", devices=devices),
+        return_exceptions=True,
     )
-    assert answers[0] == {"dev_eui": EUI}
+    assert answers[0] == {"added": 500, "changed": 0, "unchanged": 0}
     assert isinstance(answers[1], CommandRefused)
+    assert answers[2] == {"added": 0, "changed": 0, "unchanged": 500}
 
 
 async def test_a_device_is_disabled_and_enabled(ask: Commands) -> None:
