@@ -11,7 +11,8 @@ One `name value unit` line per figure:
 The forwarders keep the laws of the air: what comes with less than 60 ms to spare is refused, and so
 is what overlaps another transmission of theirs. An acknowledgement counts when its device takes it:
 right MIC, right counter, ACK bit. All is seeded. Devices are personalised (ABP), for joining would
-use the airtime that is measured.
+use the airtime that is measured; they send at SF7, where ADR would have them, and accept what MAC
+commands ask of them, in an uplink each before the measurement begins.
 """
 
 from __future__ import annotations
@@ -34,17 +35,30 @@ from broker import free_port
 from gateway_process import Gateway
 from gwmp_client import rxpk
 from lorawan_keys import new_key
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, mac_commands
 from stoep_protocol.lorawan.airtime import time_on_air_us
+from stoep_protocol.lorawan.crypto import DOWN
 
 GATEWAYS = 4
-DEVICES = 1000
+DEVICES = 250
 PER_MINUTE = 1000
 SPARE_US = 60_000
 GUARD_US = 42_500  # of the reference forwarder between two transmissions
 PULL_S = 10
 EU868_MINUTES = 12  # 312 acknowledgements in RX2 at SF12, one after the other, take six
 RX2_MHZ = {"US915": 923.3, "EU868": 869.525}
+# What a device answers that can do all it is asked: LinkADR, DutyCycle, RXParamSetup, DevStatus,
+# NewChannel, RXTimingSetup, TxParamSetup, DlChannel (LoRaWAN 1.0.3, 5).
+ACCEPTED = {
+    0x03: b"\x07",
+    0x04: b"",
+    0x05: b"\x07",
+    0x06: b"\xff\x10",
+    0x07: b"\x03",
+    0x08: b"",
+    0x09: b"",
+    0x0A: b"\x03",
+}
 # Share of an hour that EU868 allows (ETSI EN 300 220-2), by the frequencies that downlinks use.
 ALLOWED_US = {"868.0-868.6": 36_000_000, "869.4-869.65": 360_000_000}
 
@@ -94,6 +108,7 @@ class Device:
         self._key = new_key(self.key)
         self.f_cnt_up = 0
         self.next_f_cnt_down = 0
+        self._answers = b""
 
     def uplink(self) -> bytes:
         phy_payload = frames.encode_data(
@@ -102,10 +117,12 @@ class Device:
             self.f_cnt_up,
             self._key,
             self._key,
+            f_opts=self._answers,
             f_port=100,
             payload=bytes(11),
         )
         self.f_cnt_up += 1
+        self._answers = b""
         return phy_payload
 
     def takes(self, frame: frames.DataFrame) -> bool:
@@ -114,6 +131,8 @@ class Device:
         if f_cnt < self.next_f_cnt_down or not frames.verify(frame, self._key, f_cnt):
             return False
         self.next_f_cnt_down = f_cnt + 1
+        requests, _ = mac_commands.decode(DOWN, frame.f_opts)
+        self._answers = b"".join(bytes((cid,)) + ACCEPTED[cid] for cid, *_ in requests)
         return frame.ack
 
 
@@ -191,7 +210,8 @@ class Forwarder:
         assert isinstance(frame, frames.DataFrame)
         device = devices[frame.dev_addr - 0x26000000]
         assert device.takes(frame), "a downlink that its device does not understand"
-        tally.acknowledged.add((frame.dev_addr, device.f_cnt_up))
+        if device.f_cnt_up > 1:
+            tally.acknowledged.add((frame.dev_addr, device.f_cnt_up))
         return error
 
     def _send(self, sock: socket.socket, data: bytes) -> None:
@@ -217,19 +237,24 @@ class Street:
         self.tally = Tally()
 
     def times_s(self, seconds: float) -> list[float]:
-        """Return when uplinks end: devices know nothing of each other."""
+        """Return when uplinks end, devices know nothing of each other; before 0 one of each."""
         count = int(PER_MINUTE * seconds / 60)
-        return sorted(self.chance.uniform(0, seconds) for _ in range(count))
+        early_s = 60 * DEVICES / PER_MINUTE
+        return sorted(
+            [self.chance.uniform(-early_s, 0) for _ in range(DEVICES)]
+            + [self.chance.uniform(0, seconds) for _ in range(count)]
+        )
 
     def speak(self, number: int, now_us: int) -> None:
         """Have the device whose turn it is end an uplink now."""
+        if number == DEVICES:
+            self.tally = Tally()
         phy_payload = self.devices[number % DEVICES].uplink()
         self.tally.uplinks += 1
         if self.region == "US915":
             freq = round(903.9 + 0.2 * self.chance.randrange(8), 1)
         else:
             freq = self.chance.choice((868.1, 868.3, 868.5))
-        datr = f"SF{self.chance.choice((7, 7, 7, 8, 9, 10))}BW125"
         home = self.chance.randrange(GATEWAYS)
         for index, forwarder in enumerate(self.forwarders):
             snr_db = self.chance.uniform(4, 11) - (
@@ -237,7 +262,7 @@ class Street:
             )
             if index == home or snr_db > -5:
                 tmst = forwarder.counter(now_us)
-                forwarder.push(rxpk(phy_payload, tmst, freq=freq, datr=datr, lsnr=round(snr_db, 1)))
+                forwarder.push(rxpk(phy_payload, tmst, freq=freq, lsnr=round(snr_db, 1)))
 
     def take(self, now_us: int) -> None:
         for forwarder in self.forwarders:
@@ -257,9 +282,11 @@ def real_time(folder: Path, seconds: float) -> None:
         began = time.monotonic()
         sockets = [sock for f in street.forwarders for sock in (f.up, f.down)]
         pull_at = 0.0
-        due = [(at_s + 0.5, number) for number, at_s in enumerate(street.times_s(seconds))]
+        times_s = street.times_s(seconds)
+        due = [(at_s - times_s[0] + 0.5, number) for number, at_s in enumerate(times_s)]
+        ends_s = due[-1][0] + 3
         due.reverse()
-        while due or time.monotonic() - began < seconds + 3:
+        while due or time.monotonic() - began < ends_s:
             now_s = time.monotonic() - began
             if now_s >= pull_at:
                 pull_at += PULL_S
@@ -267,7 +294,7 @@ def real_time(folder: Path, seconds: float) -> None:
                     forwarder.pull()
             while due and due[-1][0] <= now_s:
                 street.speak(due.pop()[1], round(now_s * 1e6))
-            next_s = min(pull_at, due[-1][0] if due else seconds + 3)
+            next_s = min(pull_at, due[-1][0] if due else ends_s)
             select.select(sockets, [], [], max(0.0, next_s - (time.monotonic() - began)))
             street.take(round((time.monotonic() - began) * 1e6))
         assert gateway.stop() == 0, gateway.log()
@@ -285,8 +312,9 @@ def duty_cycle(folder: Path, minutes: float) -> None:
         with socket.create_connection(("127.0.0.1", ready["clock_tcp"])) as tcp:
             clock = Lockstep(tcp, street)
             pull_ms = 0
-            for number, at_s in enumerate(street.times_s(60 * minutes)):
-                at_ms = round(at_s * 1000)
+            times_s = street.times_s(60 * minutes)
+            for number, at_s in enumerate(times_s):
+                at_ms = round((at_s - times_s[0]) * 1000)
                 while pull_ms <= at_ms:
                     clock.advance(pull_ms)
                     for forwarder in street.forwarders:
