@@ -92,8 +92,11 @@ class Octets:
         return {self.take(3).decode("latin-1"): self.value() for _ in range(kind - 238) if self}
 
 
-def altered(template: Any, octets: Octets) -> Any:
-    """Return a JSON value like ``template`` with parts replaced, dropped or repeated."""
+def altered(template: Any, octets: Octets, depth: int = 0) -> Any:
+    """Return a JSON value like ``template`` with parts replaced, dropped or repeated.
+
+    Only outer lists are repeated: within each other the copies would be too many.
+    """
     how = octets.number() if octets else 0
     if how >= 224:
         return octets.value()
@@ -102,13 +105,13 @@ def altered(template: Any, octets: Octets) -> Any:
         for name, part in template.items():
             if how & 1 and not octets.number() % 8:
                 continue
-            made[name] = altered(part, octets) if how & 2 else part
+            made[name] = altered(part, octets, depth + 1) if how & 2 else part
         if how & 4:
             made[octets.take(4).decode("latin-1")] = octets.value()
         return made
     if isinstance(template, list):
-        parts = [altered(part, octets) for part in template]
-        return parts * (how % 4) if how & 16 else parts
+        parts = [altered(part, octets, depth + 1) for part in template]
+        return parts * (how % 4) if how & 16 and depth < 3 else parts
     if isinstance(template, str) and how >= 128:
         at = octets.number() % (len(template) + 1)
         return template[:at] + octets.take(how % 4).decode("latin-1") + template[at + how % 3 :]
