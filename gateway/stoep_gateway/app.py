@@ -44,6 +44,7 @@ from stoep_gateway.lns.mac_state import Target
 from stoep_gateway.lns.scheduler import Scheduler
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.network import NetworkServer
+from stoep_gateway.other_networks import OtherNetworks
 from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.publish.mqtt import Broker, Publisher
@@ -105,7 +106,7 @@ class _Gateway:
             delete=lambda ranges: store.submit(Record(published=ranges)),
         )
         memory = memories.of(state, target.plan.region)
-        scheduler = Scheduler(target.plan.region)
+        scheduler = Scheduler(target.plan.region, duty_cycle=config.lorawan.duty_cycle)
         self._monitor = GatewayMonitor(self._registry.gateways, self._links)
         self._pipeline = Pipeline(
             Network(
@@ -127,11 +128,12 @@ class _Gateway:
             transmit=self._transmit,
             send_to_source=self._send_to_source,
         )
+        others = OtherNetworks(self._registry, memory, self._pipeline, self._metrics, clock)
         self._sources = {
             source.id: MqttSource(
                 source,
                 config.site,
-                self._pipeline.receive_from_source,
+                others.receive,
                 self._metrics,
                 clock.utc_ms,
                 mqtt_password(source),
@@ -255,8 +257,10 @@ class _Gateway:
     def _send_to_source(
         self, source_id: str, downlink: SourceDownlink, taken: Callable[[bool], None]
     ) -> None:
-        async def hand_over() -> None:
-            taken(await self._sources[source_id].send(downlink))
+        source = self._sources.get(source_id)
+
+        async def hand_over() -> None:  # a source may have left the configuration
+            taken(source is not None and await source.send(downlink))
 
         task = asyncio.create_task(hand_over(), name=f"downlink to {source_id}")
         self._handing_over.add(task)

@@ -187,17 +187,16 @@ class Downlinks:
         self._record(self._ended_record(ended), then)
         return len(ended)
 
-    def source_event(self, event: SourceEvent) -> Record | None:
+    def source_event(self, dev_eui: bytes, event: SourceEvent) -> Record | None:
         """Take what another network server says of a downlink; return what to write."""
         if event.downlink_id is None:
             return None
-        dev_eui = event.dev_eui
         if event.kind == "acknowledged":
-            ended = self._queue.heard(dev_eui, ack=True)
+            ended = self._queue.acknowledged(dev_eui, event.downlink_id)
         elif event.kind == "sent":
             ended = self._queue.transmitted(dev_eui, event.downlink_id, "")
         elif event.kind == "unacknowledged":
-            ended = self._queue.unacknowledged(dev_eui)
+            ended = self._queue.unacknowledged(dev_eui, event.downlink_id)
         else:
             ended = self._queue.transmitted(dev_eui, event.downlink_id, event.detail or event.kind)
         if ended is None:
@@ -346,7 +345,8 @@ class Downlinks:
             self._metrics.count("downlinks_sent")
         else:
             self._metrics.count("downlinks_lost")
-            eui = ended.gateway_eui or order.receptions[0].gateway_eui
+            heard_by = [reception.gateway_eui for reception in order.receptions]
+            eui = ended.gateway_eui or (heard_by[0] if heard_by else b"")
             self._reject(Rejected(f"downlink_{ended.outcome.lower()}", order.dev_eui.hex(), eui))
         queued = self._carried.pop(order.downlink_id, None)
         if queued is not None:
@@ -359,8 +359,7 @@ class Downlinks:
                 )
 
     def _not_acknowledged(self, queued: Queued) -> None:
-        if queued.downlink_id in {one.downlink_id for one in self._queue.of_device(queued.dev_eui)}:
-            self._queue_says(self._queue.unacknowledged(queued.dev_eui))
+        self._queue_says(self._queue.unacknowledged(queued.dev_eui, queued.downlink_id))
 
     def _queue_says(self, ended: Ended | None) -> None:
         if ended is None:

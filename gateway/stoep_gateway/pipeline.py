@@ -4,7 +4,7 @@
 
     UplinkFrame → deduplicate → parse → match session → decrypt → MAC commands → decode → record
                                   └─ join-request → activate ────────────────────────────┘ │
-    SourceUplink (another network server's) ─────────────────────→ claim ─────→ decode ────┤
+    SourceUplink (``other_networks``) ──────────→ claim ─────→ decode ─────────────────────┤
                                                                           after the commit:
                                                      outbox rows → publisher
                                                      reply → scheduler → forwarder
@@ -31,7 +31,7 @@ from stoep_gateway.decode import Uplink
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
 from stoep_gateway.gateways import GatewayMonitor, StateDue, StrangersDue
-from stoep_gateway.integrations.events import SourceDownlink, SourceEvent, SourceUplink
+from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.lns import join, mac_commands, mac_state, uplink
 from stoep_gateway.lns.adr import AdrSettings
 from stoep_gateway.lns.deduplicate import Deduplicator
@@ -109,9 +109,9 @@ class Pipeline:
             clock,
             metrics,
             record=self.record,
-            outbox=self._outbox_rows,
+            outbox=self.outbox_rows,
             transmit=transmit,
-            reject=self._reject,
+            reject=self.reject,
             send_to_source=send_to_source,
         )
         self._throttle = Throttle()
@@ -135,7 +135,7 @@ class Pipeline:
             if self._dedup_timer is None:
                 self._arm_deduplicator()
         elif isinstance(action, Rejected):
-            self._reject(action)
+            self.reject(action)
         elif isinstance(action, GatewayStat):
             self._record_states(
                 self._monitor.handle(action, self._clock.now_ms(), self._clock.utc_ms())
@@ -148,25 +148,9 @@ class Pipeline:
             self._monitor.transmitted(action)
             self.downlinks.transmitted(action)
 
-    def receive_from_source(
-        self, event: SourceUplink | SourceEvent | Rejected, done: Callable[[], None]
-    ) -> None:
-        """Take what another network server told; ``done`` is called once it is durable."""
-        rejected: Rejected | None
-        if isinstance(event, Rejected):
-            rejected = event
-        elif isinstance(event, SourceUplink):
-            rejected = self._source_uplink(event, done)
-        else:
-            rejected = self._source_event(event, done)
-        if rejected is not None:
-            self._reject(rejected)
-            # What it repeats may still be on its way to the disk: after that, and not before.
-            self.record(Record(), done)
-
     def record_messages(self, messages: Iterable[OutboxMessage]) -> None:
         """Record messages that no uplink caused, such as a round, and publish them."""
-        self.record(Record(outbox=self._outbox_rows(messages)))
+        self.record(Record(outbox=self.outbox_rows(messages)))
 
     def finish(self) -> None:
         """Process what the deduplication window holds back; to be called last."""
@@ -193,7 +177,7 @@ class Pipeline:
 
     def _process(self, frame_set: UplinkFrameSet | Rejected) -> None:
         if isinstance(frame_set, Rejected):
-            self._reject(frame_set)
+            self.reject(frame_set)
             return
         dr = uplink.data_rate(frame_set, self._region)
         frame = uplink.parse(frame_set)
@@ -207,7 +191,7 @@ class Pipeline:
             assert isinstance(frame, Rejected)
             rejected = frame
         if rejected is not None:
-            self._reject(rejected, frame_set.receptions[0].gateway_eui)
+            self.reject(rejected, frame_set.receptions[0].gateway_eui)
 
     def _data_uplink(self, frame: DataFrame, frame_set: UplinkFrameSet, dr: int) -> Rejected | None:
         memory, downlinks = self._memory, self.downlinks
@@ -244,7 +228,7 @@ class Pipeline:
             return None
         message = uplink.decode(plain)
         if isinstance(message, str):
-            self._reject(Rejected("payload_" + message, device.dev_eui_hex))
+            self.reject(Rejected("payload_" + message, device.dev_eui_hex))
         best = frame_set.receptions[0]
         meta = UplinkMeta(
             session.event_id(match.f_cnt_up),
@@ -255,7 +239,7 @@ class Pipeline:
             best.snr_db,
             len(frame_set.receptions),
         )
-        outputs = self._outputs(device, message, meta)
+        outputs = self.outputs(device, message, meta)
         # From here to the record nothing may fail: memory runs ahead of the disk.
         turn = self._turn(session, device, known, heard)
         acknowledged = downlinks.heard(session.dev_eui, ack=frame.ack)
@@ -265,8 +249,8 @@ class Pipeline:
         claim = memory.sessions.claim(match, downlink=reply is not None)
         session.mac = turn.state if reply is None else reply.mac
         session.heard, session.heard_utc_ms = frame_set, utc_ms
-        state = self._remember(device, message, outputs)
-        rows = self._outbox_rows(outputs.messages)
+        state = self.remember(device, message, outputs)
+        rows = self.outbox_rows(outputs.messages)
         record = recording.uplink_record(
             match,
             claim,
@@ -318,7 +302,8 @@ class Pipeline:
                 _log.info("%s refused MAC command %s", device.dev_eui_hex, event.request)
         return turn
 
-    def _outputs(self, device: Device, message: Uplink | str | None, meta: UplinkMeta) -> Outputs:
+    def outputs(self, device: Device, message: Uplink | str | None, meta: UplinkMeta) -> Outputs:
+        """Return what a message causes; what is wrong with it is counted."""
         if message is None or isinstance(message, str):
             return _NOTHING
         key = topics.state_key(device, message)
@@ -326,17 +311,18 @@ class Pipeline:
         try:
             outputs = topics.uplink_outputs(device, message, meta, previous)
         except Exception:  # noqa: BLE001 (one asset's mishap must not stop a network server)
-            self._reject(Rejected("internal_error", device.dev_eui_hex))
+            self.reject(Rejected("internal_error", device.dev_eui_hex))
             if self._throttle.passes("traceback", self._clock.now_ms()):
                 _log.exception("%s: its message cannot be made", device.dev_eui_hex)
             return _NOTHING
         if outputs.problem is not None:
-            self._reject(Rejected(outputs.problem, device.dev_eui_hex))
+            self.reject(Rejected(outputs.problem, device.dev_eui_hex))
         return outputs
 
-    def _remember(
+    def remember(
         self, device: Device, message: Uplink | str | None, outputs: Outputs
     ) -> tuple[str, AssetState] | None:
+        """Keep the state that an uplink leaves behind; return it with its key."""
         if outputs.state is None or message is None or isinstance(message, str):
             return None
         key = topics.state_key(device, message)
@@ -367,7 +353,7 @@ class Pipeline:
             created_utc_ms=utc_ms,
         )
         ended = memory.sessions.begin(session)
-        rows = self._outbox_rows(
+        rows = self.outbox_rows(
             topics.join_outputs(
                 device,
                 f"{device.dev_eui_hex}-{activation.app_nonce}-join",
@@ -387,57 +373,6 @@ class Pipeline:
             activation.dev_nonce,
             frame_set.receptions[0].sf,
         )
-        return None
-
-    # Other network servers.
-
-    def _source_uplink(self, heard: SourceUplink, done: Callable[[], None]) -> Rejected | None:
-        who = heard.dev_eui.hex()
-        device = self._registry.devices.get(heard.dev_eui)
-        if device is None or device.source != heard.source_id:
-            return Rejected("device_not_registered", f"{who} of {heard.source_id}")
-        if not device.enabled:
-            return Rejected("device_disabled", who)
-        claim = self._memory.ledger.claim(heard)
-        if isinstance(claim, Rejected):
-            return claim
-        if claim.lost:
-            self._metrics.count("source_uplinks_lost", claim.lost)
-            if self._throttle.passes("lost" + heard.source_id, self._clock.now_ms()):
-                _log.warning(
-                    "source %s: %d uplinks of %s never came", heard.source_id, claim.lost, who
-                )
-        message = uplink.decode(uplink.Plain(heard.f_port, heard.frm_payload, b""))
-        if isinstance(message, str):
-            self._reject(Rejected("payload_" + message, who))
-        best = heard.receptions[0] if heard.receptions else None
-        meta = UplinkMeta(
-            f"{who}-{heard.source_id}-{claim.session_number}-{heard.f_cnt_up}",
-            heard.heard_utc_ms,
-            heard.f_cnt_up,
-            heard.dr,
-            None if best is None else best.rssi_dbm,
-            None if best is None else best.snr_db,
-            len(heard.receptions),
-        )
-        outputs = self._outputs(device, message, meta)
-        state = self._remember(device, message, outputs)
-        rows = self._outbox_rows(outputs.messages)
-        self.record(recording.source_record(heard, claim, message, state, rows), done)
-        self._metrics.count("source_uplinks_accepted")
-        return None
-
-    def _source_event(self, event: SourceEvent, done: Callable[[], None]) -> Rejected | None:
-        device = self._registry.devices.get(event.dev_eui)
-        if device is None or device.source != event.source_id:
-            return Rejected("device_not_registered", f"{event.device_id} of {event.source_id}")
-        if event.kind == "join":
-            claim = self._memory.ledger.joined(event)
-            if isinstance(claim, Rejected):
-                return claim
-            self.record(recording.source_state(claim), done)
-            return None
-        self.record(self.downlinks.source_event(event) or Record(), done)
         return None
 
     # Gateways.
@@ -468,12 +403,13 @@ class Pipeline:
                     "online" if state.status.online else "offline",
                 )
             messages = gateway_outputs(state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status)
-            rows = self._outbox_rows(messages)
+            rows = self.outbox_rows(messages)
             self.record(recording.gateway_record(eui, state.stat, rows, utc_ms))
 
     # Record, then let go.
 
-    def _outbox_rows(self, messages: Iterable[OutboxMessage]) -> tuple[OutboxRow, ...]:
+    def outbox_rows(self, messages: Iterable[OutboxMessage]) -> tuple[OutboxRow, ...]:
+        """Return the rows of new messages."""
         rows = recording.outbox_rows(messages, self._memory.last_outbox_id, self._clock.utc_ms())
         self._memory.last_outbox_id += len(rows)
         return rows
@@ -490,7 +426,8 @@ class Pipeline:
             then()
         self._clock.end()
 
-    def _reject(self, rejected: Rejected, gateway_eui: bytes = b"") -> None:
+    def reject(self, rejected: Rejected, gateway_eui: bytes = b"") -> None:
+        """Count a rejection, and log it unless it is one of many."""
         reason = rejected.reason
         self._metrics.reject(reason)
         self._monitor.rejected(rejected.gateway_eui or gateway_eui, reason)

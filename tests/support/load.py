@@ -28,6 +28,7 @@ __all__ = ["BAY", "CONTAINER", "Device", "Forwarder", "Uplink"]
 
 CONTAINER, BAY = "container", "bay"
 CHANNELS_HZ = (868_100_000, 868_300_000, 868_500_000)
+APART_S = 0.1  # a gateway sends one downlink at a time, and a join-accept at SF7 takes 72 ms
 REPEAT_AFTER_S = 8.0  # the latest window opens 6 s after its uplink
 PUSHES_PER_S = 400  # the gateway refuses more than 500 datagrams a second; a concentrator hears 219
 MAX_AHEAD = 5  # datagrams not acknowledged: an unprivileged socket buffers 200 kB
@@ -238,8 +239,13 @@ class Forwarder:
         for device in self.devices:
             if device.awaits is not None and device.awaits.dev_nonce is not None:
                 self.push_new(device.join_request())
-            elif device.awaits is not None:
+                self.listen(APART_S)
+            elif device.awaits is not None and device.awaits.f_cnt == device.f_cnt - 1:
                 self.push([device.awaits])
+                self.listen(APART_S)
+            elif device.awaits is not None:  # too late for that one
+                self.push_new(device.report(confirmed=True))
+                self.listen(APART_S)
 
     def ease(self) -> None:
         """Let a gateway that is alive catch up, before its socket's buffer is full."""
@@ -258,6 +264,7 @@ class Forwarder:
         waiting = [device for device in devices if not device.joined]
         for device in waiting:
             self.push_new(device.join_request())
+            self.listen(APART_S)
         self.wait(lambda: all(device.joined for device in waiting), "joined")
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ port = {broker_port}
 [gwmp]
 port = 0
 [lorawan]
+duty_cycle = false  # the load is of days in seconds
 dedup_window_ms = {dedup_window_ms}
 [[gateway]]
 id = "kerb-1"
@@ -136,7 +137,7 @@ class MortalGateway(Gateway):
         assert self.process is None or self.process.poll() is not None
         copy = self.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(self.state, copy)
+        shutil.copytree(self.state, copy, ignore=shutil.ignore_patterns("*.sock"))
         (copy / DATABASE).parent.mkdir(exist_ok=True)
         connection = sqlite3.connect(copy / DATABASE)
         try:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Hashable, Iterator
+from pathlib import Path
 from typing import NamedTuple
+
+from stoep_gateway.config_model import StoreConfig
+from stoep_gateway.store.migrate import latest_version
+from stoep_gateway.store.sealing import Sealer, open_sealer
+from stoep_gateway.store.sql import read_state
 
 __all__ = ["Down", "Join", "Session", "Unsent", "Up", "facts", "problems"]
 
@@ -59,19 +65,22 @@ def facts(connection: sqlite3.Connection) -> tuple[set[Hashable], list[str]]:
     found.update(Up(*row) for row in connection.execute(query))
     query = "SELECT dev_eui, app_nonce FROM dev_nonce"
     found.update(Join(*row) for row in connection.execute(query))
-    query = (
-        "SELECT dev_addr, nwk_s_key, f_cnt_down FROM device_session"
-        " JOIN frame_counter USING (session_id)"
-    )
-    for dev_addr, nwk_s_key, f_cnt_down in connection.execute(query):
-        found.add(Session(dev_addr, nwk_s_key))
-        found.update(Down(dev_addr, used) for used in range(f_cnt_down))
+    for row, _, f_cnt_down in read_state(connection, _sealer(connection)).sessions:
+        found.add(Session(row.dev_addr, row.nwk_s_key))
+        found.update(Down(row.dev_addr, used) for used in range(f_cnt_down))
     found.update(Unsent(*row) for row in connection.execute("SELECT topic, payload FROM outbox"))
     return found, list(problems(connection))
 
 
 def _made(connection: sqlite3.Connection) -> bool:
-    return connection.execute("PRAGMA user_version").fetchone() != (0,)
+    return connection.execute("PRAGMA user_version").fetchone() == (latest_version(),)
+
+
+def _sealer(connection: sqlite3.Connection) -> Sealer:
+    """Return what opens the keys: its key lies beside the database, or nothing is sealed yet."""
+    (_, _, database) = connection.execute("PRAGMA database_list").fetchone()
+    (check_value,) = connection.execute("SELECT check_value FROM sealing").fetchone() or (None,)
+    return open_sealer(StoreConfig.model_construct(path=Path(database)), {}, check_value)
 
 
 def problems(connection: sqlite3.Connection) -> Iterator[str]:

@@ -17,7 +17,7 @@ from syscall_trace import Call, UnreadableTraceError, read_calls
 
 __all__ = ["Entries", "Node", "Recording", "Resize", "Send", "Snapshot", "Sync", "Write", "record"]
 
-_LEFT_OUT = "-shm"
+_LEFT_OUT = ("-shm", ".sock")
 
 _TEXT = r'"((?:\\x[0-9a-f]{2})*)"'
 _STRING = re.compile(_TEXT)

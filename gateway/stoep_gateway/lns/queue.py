@@ -129,17 +129,23 @@ class DownlinkQueue:
     def heard(self, dev_eui: bytes, *, ack: bool) -> Ended | None:
         """Take a new uplink of the device, which may acknowledge a confirmed downlink."""
         way = self._on_its_way.get(dev_eui)
-        if way is None or not way.queued.confirmed:
+        if way is None:
             return None
-        if ack:
-            del self._on_its_way[dev_eui]
-            return Ended(way.queued, "acknowledged")
-        return self.unacknowledged(dev_eui)
+        settle = self.acknowledged if ack else self.unacknowledged
+        return settle(dev_eui, way.queued.downlink_id)
 
-    def unacknowledged(self, dev_eui: bytes) -> Ended | None:
+    def acknowledged(self, dev_eui: bytes, downlink_id: int) -> Ended | None:
+        """Take an acknowledgement."""
+        way = self._on_its_way.get(dev_eui)
+        if way is None or way.queued.downlink_id != downlink_id or not way.queued.confirmed:
+            return None
+        del self._on_its_way[dev_eui]
+        return Ended(way.queued, "acknowledged")
+
+    def unacknowledged(self, dev_eui: bytes, downlink_id: int) -> Ended | None:
         """Give up the wait for an acknowledgement: the device was heard without, or not at all."""
         way = self._on_its_way.get(dev_eui)
-        if way is None or not way.transmitted:
+        if way is None or way.queued.downlink_id != downlink_id or not way.transmitted:
             return None
         return self._again_or_end(way.queued, "unacknowledged", "")
 
