@@ -60,6 +60,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _DRAIN_S = 3.0
 _CANCEL_AGAIN_S = 0.2
 _LOG_COUNTS_MS = 3_600_000
+_FORGET_MS = 300_000
 
 _log = logging.getLogger(__name__)
 
@@ -187,6 +188,7 @@ class _Gateway:
             )
             self._clock.when_started(self._pipeline.start)
             self._clock.when_started(self._log_counts)
+            self._clock.when_started(self._forget)
             self._say_ready(ready_file, channel)
             tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
             for source_id, source in self._sources.items():
@@ -282,6 +284,11 @@ class _Gateway:
         if counts := str(self._metrics):
             _log.info("since the start: %s; outbox=%d", counts, len(self._outbox))
         self._clock.call_at(self._clock.now_ms() + _LOG_COUNTS_MS, self._log_counts)
+
+    def _forget(self) -> None:
+        kept_ms = self._config.store.keep_uplinks_days * 86_400_000
+        self._store.submit(Record(forget_before_utc_ms=self._clock.utc_ms() - kept_ms))
+        self._clock.call_at(self._clock.now_ms() + _FORGET_MS, self._forget)
 
     # Beginning and end.
 

@@ -154,11 +154,13 @@ class StoreConfig(TableModel):
     """``[store]``: where readings, sessions and unsent messages are kept.
 
     Keys in it are encrypted with the one in ``key_file``; without it that is systemd's credential
-    ``stoep-key``, or else a file beside the database, made at the first start.
+    ``stoep-key``, or else a file beside the database, made at the first start. What uplinks said
+    is kept for ``keep_uplinks_days``.
     """
 
     path: FilePath = Field(default="stoep.db", validate_default=True)
     key_file: FilePath | None = None
+    keep_uplinks_days: int = Field(default=400, ge=1, le=36_500)
 
 
 class ControlConfig(TableModel):

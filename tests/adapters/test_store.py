@@ -355,3 +355,17 @@ def test_what_was_said_to_be_written_is_there_after_a_kill(path):
         assert f_cnt_up >= told[-1]
         assert [row[0] for row in rows] == list(range(f_cnt_up + 1))
         assert [row[0] for row in outbox_ids] == list(range(1, f_cnt_up + 2))
+
+
+async def test_old_uplinks_are_forgotten_a_part_at_a_time(path):
+    store = new_store(path)
+    await store.open()
+    old = tuple(uplink(at)._replace(received_utc_ms=at) for at in range(3000))
+    await write(store, JOIN, Record(uplinks=old), Record(uplinks=(uplink(3000),)))
+    left = []
+    for _ in range(3):
+        await write(store, Record(forget_before_utc_ms=2500))
+        with closing(sqlite3.connect(path)) as connection:
+            left.append(connection.execute("SELECT count(*) FROM uplink").fetchone()[0])
+    await store.close()
+    assert left == [1001, 501, 501]

@@ -163,6 +163,7 @@ class Record:
     tried_downlinks: tuple[tuple[int, int], ...] = ()  # attempts, downlink_id
     ended_downlinks: tuple[int, ...] = ()
     sources: tuple[SourceRow, ...] = ()
+    forget_before_utc_ms: int = 0  # uplinks, the oldest first and not all at once
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
 
 

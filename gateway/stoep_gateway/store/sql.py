@@ -40,6 +40,12 @@ ROWS_PER_STATEMENT = 32
 
 _T = TypeVar("_T")
 _Row = TypeVar("_Row", NonceRow, LatestRow, DeviceRow, MacStateRow, DownlinkRow, SourceRow)
+# Bounded by the key, since the time has no index: one look at the oldest rows, old or not.
+_FORGET = (
+    "DELETE FROM uplink WHERE received_utc_ms < ? AND uplink_id <="
+    " (SELECT max(uplink_id) FROM"
+    "  (SELECT uplink_id FROM uplink ORDER BY uplink_id LIMIT 2000))"
+)
 _LAST_NUMBER = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
 
 _OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
@@ -193,6 +199,9 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
             execute("DELETE FROM device_session WHERE session_id = ?", (session_id,))
         for first_and_last in _rows(record.published for record in records):
             execute("DELETE FROM outbox WHERE outbox_id BETWEEN ? AND ?", first_and_last)
+        for record in records:
+            if record.forget_before_utc_ms:
+                execute(_FORGET, (record.forget_before_utc_ms,))
         execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
