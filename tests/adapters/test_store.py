@@ -361,7 +361,12 @@ async def test_old_uplinks_are_forgotten_a_part_at_a_time(path):
     store = new_store(path)
     await store.open()
     old = tuple(uplink(at)._replace(received_utc_ms=at) for at in range(3000))
-    await write(store, JOIN, Record(uplinks=old), Record(uplinks=(uplink(3000),)))
+    await write(
+        store,
+        JOIN,
+        Record(uplinks=old),
+        Record(uplinks=(uplink(3000)._replace(received_utc_ms=9000),)),
+    )
     left = []
     for _ in range(3):
         await write(store, Record(forget_before_utc_ms=2500))
