@@ -295,8 +295,8 @@ class DeviceConfig(TableModel):
         ways = (self.app_key is not None) + bool(personalised) + (self.source is not None)
         if ways != 1 or len(personalised) not in (0, 3):
             raise ValueError(
-                'a device has "app_key" (it joins), or all of "dev_addr", "nwk_s_key" and'
-                ' "app_s_key" (ABP), or "source" (another network server\'s)'
+                'needs one of: "app_key" (it joins); "dev_addr", "nwk_s_key" and "app_s_key" (ABP);'
+                ' "source" (another network server\'s)'
             )
         return self
 

@@ -226,7 +226,7 @@ def explain(
     if kind == "string_too_long":
         return f"{key} must have at most {context['max_length']} characters"
     if kind == "value_error":
-        return f"{key or label}: {context['error']}"
+        return f"{key}: {context['error']}" if key else f"{label} {context['error']}"
     return f"{key}: {detail['msg']}"
 
 

@@ -7,7 +7,8 @@ One JSON object a line in, one a line out::
     ← {"error": "no device 70b3d57ed0000001", "hint": "stoep device list"}
 
 Whoever may open the socket may do everything: its mode is 0660, and its group the configured one.
-An answer comes once the change is durable. No value of a request is logged: it may be a key.
+An answer comes once the change is durable. Of a request only its DevEUI is logged, for
+anything else may be a key.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import struct
@@ -36,6 +38,7 @@ _IDLE_S = 60.0  # for a request to come
 _TAKE_S = 60.0  # for an answer to be taken
 _REST_S = 1.0  # after the system has refused a connection
 _UCRED = struct.Struct("3i")  # pid, uid, gid
+_DEV_EUI = re.compile(r"[0-9a-f]{16}")
 _RUNTIME_NAME = "control.sock"
 
 _log = logging.getLogger(__name__)
@@ -181,8 +184,14 @@ class ControlServer:
             _log.exception("%s has failed", name)
             return {"error": "internal error", "hint": "the gateway's log says more"}
         if name in self._changing:
-            _log.info("%s by user %d", name, user)
+            _log.info("%s%s by user %d", name, _of_device(request, answer), user)
         return {"ok": True, **answer}
+
+
+def _of_device(request: Request, answer: Mapping[str, Any]) -> str:
+    """Return which device a command was about, for the log, and nothing that is no DevEUI."""
+    dev_eui = str(request.get("dev_eui") or answer.get("dev_eui")).lower()
+    return f" {dev_eui}" if _DEV_EUI.fullmatch(dev_eui) else ""
 
 
 def _user_of(connection: socket.socket) -> int:

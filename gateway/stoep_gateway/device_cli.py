@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -149,7 +150,7 @@ def _add(options: argparse.Namespace) -> None:
     _ask(options, "add", device=device)
     done = "registered"
     if makes_key:
-        done += f" with a new AppKey: stoep device show {options.dev_eui} --show-keys"
+        done += f" with a new AppKey: {_show_key(options)}"
     _say(options, {"dev_eui": options.dev_eui}, f"{options.dev_eui}: {done}")
 
 
@@ -197,8 +198,17 @@ def _rotate_key(options: argparse.Namespace) -> None:
         app_key=app_key,
         show_keys=options.show_keys,
     )
-    said = answer.get("app_key", f"stoep device show {options.dev_eui} --show-keys")
-    _say(options, answer, f"{options.dev_eui}: has a new AppKey and must join again: {said}")
+    said = answer.get("app_key", _show_key(options))
+    _say(options, answer, f"{options.dev_eui}: has to join again, with its new AppKey: {said}")
+
+
+def _show_key(options: argparse.Namespace) -> str:
+    """Return the command that prints a key, of this gateway."""
+    command = ["stoep", "device", "show", options.dev_eui, "--show-keys"]
+    for name in ("config", "socket"):
+        if (value := getattr(options, name)) is not None:
+            command += ["--" + name, str(value)]
+    return shlex.join(command)
 
 
 def _forgive_nonce(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from stoep_gateway.assets.registry import Device
 from stoep_gateway.control import CommandRefused, ControlServer
 from stoep_gateway.device_network import Changes, DeviceNetwork
 from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.publish.messages import utc
 
 __all__ = ["DeviceCommands"]
@@ -86,8 +87,9 @@ class DeviceCommands:
             else {
                 "dev_addr": f"{activity.dev_addr:08x}",
                 "joined_utc": _utc(activity.joined_utc_ms),
-                "f_cnt_up": activity.f_cnt_up,
+                "f_cnt_up": None if activity.f_cnt_up == -1 else activity.f_cnt_up,
                 "f_cnt_down": activity.f_cnt_down,
+                **_accepted(activity.mac),
             },
             "last_heard_utc": _utc(activity.last_heard_utc_ms),
             "dev_nonces": activity.dev_nonces,
@@ -271,6 +273,23 @@ def _whole(request: Request, key: str, allowed: range, default: int | None = Non
     if type(value) is not int or value not in allowed:
         raise CommandRefused(f"{key} is a whole number from {allowed[0]} to {allowed[-1]}")
     return value
+
+
+def _accepted(mac: MacState | None) -> dict[str, object]:
+    if mac is None:
+        return {}
+    said: dict[str, object] = {
+        "data_rate": mac.dr,
+        "tx_power": mac.tx_power,
+        "repetitions": mac.nb_trans,
+    }
+    if mac.status_ms:
+        said |= {
+            "battery": mac.battery,
+            "margin_db": mac.margin_db,
+            "status_utc": _utc(mac.status_ms),
+        }
+    return said
 
 
 def _utc(utc_ms: int | None) -> str | None:

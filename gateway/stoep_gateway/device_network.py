@@ -8,6 +8,7 @@ from typing import Protocol
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.store.records import DeviceRow
 from stoep_gateway.store.sealing import Sealer
 
@@ -20,7 +21,8 @@ class Activity:
 
     ``dev_addr`` and the counters are those of the newest session on which it was heard, or else of
     the newest: ``f_cnt_up`` the last accepted, ``f_cnt_down`` the next. ``dev_nonces`` are those
-    used and not forgiven, ``queued`` the downlinks that wait.
+    used and not forgiven, ``queued`` the downlinks that wait, ``mac`` what it has accepted by MAC
+    command.
     """
 
     dev_addr: int | None = None
@@ -30,6 +32,7 @@ class Activity:
     last_heard_utc_ms: int | None = None
     dev_nonces: int = 0
     queued: int = 0
+    mac: MacState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,10 @@ class GatewayMonitor:
         if watched is not None:
             watched.recent.receptions.append((frame.freq_hz, frame.sf, frame.bw_hz))
 
+    def is_station(self, gateway_eui: bytes) -> bool:
+        """Whether a gateway speaks Basics Station's protocol, as far as is known."""
+        return self._watched[gateway_eui].link.protocol == "basics_station"
+
     def accepted(self, gateway_eui: bytes) -> None:
         """Count an uplink that this gateway heard best."""
         self._watched[gateway_eui].accepted += 1
@@ -142,6 +146,8 @@ class GatewayMonitor:
         watched = self._watched.get(answer.gateway_eui)
         if watched is not None:
             outcome = answer.error.lower() or "sent"
+            if outcome == "not_connected":  # it was not asked
+                return
             watched.downlinks[outcome] += 1
             watched.recent.outcomes.append(outcome)
 

@@ -54,6 +54,7 @@ class NetworkServer:
             session.heard_utc_ms,
             used,
             queued,
+            session.mac,
         )
 
     async def record(self, changes: Changes) -> None:
@@ -79,6 +80,8 @@ class NetworkServer:
                 ),
             )
         )
+        for row in changes.rows:  # such as one that was enabled
+            self._pipeline.downlinks.send_waiting(row.dev_eui)
 
     async def enqueue(
         self,
@@ -120,24 +123,27 @@ class NetworkServer:
     def personalise_all(self, known: Iterable[SessionRow]) -> None:
         """Begin a session for every ABP device that has none with its address and keys.
 
-        ``known`` are the stored ones; those of other addresses or keys end.
+        ``known`` are the stored ones; those of other addresses or keys end, and those of devices
+        that are not personalised any more, or not ours.
         """
         rows = {row.session_id: row for row in known}
         begun, ended = [], []
         for device in self.registry.devices.values():
-            if device.dev_addr is None:
-                continue
             wanted = (device.dev_addr, device.nwk_s_key, device.app_s_key)
-            sessions = self._memory.sessions.of_device(device.dev_eui)
-            fitting = []
-            for session in sessions:
-                row = rows[session.session_id]
-                if (row.dev_addr, row.nwk_s_key, row.app_s_key) == wanted:
-                    fitting.append(session)
+            is_begun = False
+            for session in self._memory.sessions.of_device(device.dev_eui):
+                row = rows.get(session.session_id)
+                if row is None:  # just begun, by a command
+                    fits = True
+                elif device.dev_addr is not None:
+                    fits = (row.dev_addr, row.nwk_s_key, row.app_s_key) == wanted
                 else:
+                    fits = device.app_key is not None and not session.is_personalised
+                is_begun |= fits
+                if not fits:
                     self._memory.sessions.remove(session)
                     ended.append(session.session_id)
-            if not fitting:
+            if device.dev_addr is not None and not is_begun:
                 assert device.nwk_s_key is not None
                 assert device.app_s_key is not None
                 begun.append(

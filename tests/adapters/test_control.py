@@ -128,8 +128,12 @@ async def test_the_log_tells_who_changes_what(path: Path, caplog: pytest.LogCapt
     async with serving(path, look=lambda _: {}) as server:
         server.register("change", lambda _: {}, changes=True)
         await ask(path, "look")
-        await ask(path, "change", app_key="5ec2e7")
-    assert [record.getMessage() for record in caplog.records] == [f"change by user {os.getuid()}"]
+        await ask(path, "change", app_key="5ec2e7", dev_eui="5ec2e7")
+        await ask(path, "change", dev_eui="70B3D57ED0000001")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"change by user {os.getuid()}",
+        f"change 70b3d57ed0000001 by user {os.getuid()}",
+    ]
 
 
 async def test_a_request_that_is_too_large(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_every_mistake_with_its_line(site: Site, run: Run, tmp_path: Path) -> No
     code, out, err = run("import", file)
     assert (code, out) == (2, "")
     assert err.splitlines()[0] == (f"{file}:2: app_key: a key is a string of 32 hexadecimal digits")
-    assert err.splitlines()[1].startswith(f'{file}:4: the device: a device has "app_key"')
+    assert err.splitlines()[1].startswith(f'{file}:4: the device needs one of: "app_key"')
     code, _, err = run("import", tmp_path / "nowhere.csv")
     assert (code, err) == (
         2,
@@ -152,7 +152,10 @@ def test_add_and_look(site: Site, run: Run) -> None:
     code, out, _ = run("add", spelt, "--name", "li\u202ed", "--asset", "container/a")
     assert (code, out) == (
         0,
-        f"{EUI}: registered with a new AppKey: stoep device show {EUI} --show-keys\n",
+        (
+            f"{EUI}: registered with a new AppKey:"
+            f" stoep device show {EUI} --show-keys --socket {site.socket}\n"
+        ),
     )
     key = site.network.registry.devices[bytes.fromhex(EUI)].app_key
     assert key is not None
@@ -213,7 +216,7 @@ def test_change_one(site: Site, run: Run) -> None:
     code, out, _ = run("rotate-key", EUI, "--show-keys")
     device = site.network.registry.devices[eui]
     assert device.app_key is not None
-    said = f"{EUI}: has a new AppKey and must join again: {device.app_key.hex()}\n"
+    said = f"{EUI}: has to join again, with its new AppKey: {device.app_key.hex()}\n"
     assert (code, out) == (0, said)
     code, out, _ = run("rotate-key", EUI, "--app-key", "-", stdin=f"{KEY}\n")
     assert KEY not in out

@@ -134,6 +134,9 @@ def test_a_device_s_life(site: Site) -> None:
         "joined_utc": shown["session"]["joined_utc"],
         "f_cnt_up": 0,
         "f_cnt_down": 1,
+        "data_rate": 5,
+        "tx_power": 0,
+        "repetitions": 1,
     }
     assert shown["last_heard_utc"] >= shown["session"]["joined_utc"] >= shown["created_utc"]
     assert shown["dev_nonces"] == 2

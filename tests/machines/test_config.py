@@ -280,8 +280,8 @@ kind = "chirpstack"
 application = "2f4b3c0e-6c1d-4d5e-9a57-3f1b2a4c5d6e"
 """
 ONE_WAY = (
-    'stoep.toml:15: [[device]]: a device has "app_key" (it joins), or all of "dev_addr",'
-    ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)'
+    'stoep.toml:15: [[device]] needs one of: "app_key" (it joins); "dev_addr", "nwk_s_key" and'
+    ' "app_s_key" (ABP); "source" (another network server\'s)'
 )
 NETWORK_SIDE = [
     (
@@ -483,8 +483,8 @@ def test_all_mistakes_of_all_files_in_the_order_of_their_lines(tmp_path: Path) -
         "stoep.toml:4: port must be at most 65535, not 70000",
         'stoep.toml:5: unknown key "bnid" in [gwmp] (did you mean "bind"?)',
         (
-            'stoep.toml:6: [[device]]: a device has "app_key" (it joins), or all of "dev_addr",'
-            ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)'
+            'stoep.toml:6: [[device]] needs one of: "app_key" (it joins); "dev_addr", "nwk_s_key"'
+            ' and "app_s_key" (ABP); "source" (another network server\'s)'
         ),
         'stoep.toml:8: asset "container/b" is not an asset (did you mean "container/a"?)',
         "street.toml:9: capacity_l must be greater than 0, not 0",

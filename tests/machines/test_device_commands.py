@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from stoep_gateway.control import CommandRefused
 from stoep_gateway.device_commands import PAGE, DeviceCommands
 from stoep_gateway.device_network import Activity
 from stoep_gateway.errors import StoreCorrupt
+from stoep_gateway.lns.channel_plan import for_region
+from stoep_gateway.lns.mac_state import Target, fresh
 from stoep_gateway.store.sealing import Sealer
+from stoep_protocol.lorawan.regions import EU868
 
 EUI = "70b3d57ed0000001"
 KEY = "2b7e151628aed2a6abf7158809cf4f3c"
@@ -143,6 +147,30 @@ async def test_what_is_shown(ask: Commands) -> None:
         "dev_nonces": 2,
         "queued": 1,
     }
+
+
+async def test_what_it_has_accepted_is_shown(ask: Commands) -> None:
+    await ask("add", device=ABP)
+    mac = fresh(Target(for_region(EU868), 1, 0, EU868.rx2_dr, EU868.rx2_hz), abp=True)
+    eui = bytes.fromhex(EUI)
+    ask.network.activities[eui] = Activity(1, None, -1, 0, mac=replace(mac, dr=5, tx_power=2))
+    session = (await ask("show", dev_eui=EUI))["device"]["session"]
+    assert session == {
+        "dev_addr": "00000001",
+        "joined_utc": None,
+        "f_cnt_up": None,
+        "f_cnt_down": 0,
+        "data_rate": 5,
+        "tx_power": 2,
+        "repetitions": 1,
+    }
+    mac = replace(mac, battery=127, margin_db=-3, status_ms=1_700_000_000_000)
+    ask.network.activities[eui] = Activity(1, None, 0, 0, mac=mac)
+    session = (await ask("show", dev_eui=EUI))["device"]["session"]
+    assert session["f_cnt_up"] == 0
+    assert session["battery"] == 127
+    assert session["margin_db"] == -3
+    assert session["status_utc"] == "2023-11-14T22:13:20.000Z"
     of_file = (await ask("show", dev_eui=IN_FILE))["device"]
     assert (of_file["managed"], of_file["session"], of_file["created_utc"]) == ("file", None, None)
 
@@ -238,8 +266,8 @@ async def test_every_mistake_of_an_import(ask: Commands) -> None:
             3,
             "",
             (
-                'the device: a device has "app_key" (it joins), or all of "dev_addr",'
-                ' "nwk_s_key" and "app_s_key" (ABP), or "source" (another network server\'s)'
+                'the device needs one of: "app_key" (it joins); "dev_addr", "nwk_s_key" and'
+                ' "app_s_key" (ABP); "source" (another network server\'s)'
             ),
         ],
         [4, "asset", 'asset "container/aa" is not an asset (did you mean "container/a"?)'],
@@ -271,10 +299,12 @@ async def test_assets_change_hands_in_one_import(ask: Commands) -> None:
 
 async def test_what_cannot_be_added(ask: Commands) -> None:
     await ask("add", device=OTAA)
-    assert await ask.refused("add", device=OTAA) == {"error": f"device {EUI} is registered already"}
-    assert (
-        "is registered already" in (await ask.refused("add", device={"dev_eui": IN_FILE}))["error"]
-    )
+    assert await ask.refused("add", device=OTAA) == {
+        "error": f"device {EUI} is registered already; stoep device import changes it"
+    }
+    assert await ask.refused("add", device={"dev_eui": IN_FILE}) == {
+        "error": f"device {IN_FILE} is registered already in the gateway's configuration"
+    }
     assert "hexadecimal" in (await ask.refused("add", device={"dev_eui": "1"}))["error"]
     for device in (None, [], 1):
         assert await ask.refused("add", device=device) == {"error": 'a request needs "device"'}

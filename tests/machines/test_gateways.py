@@ -93,7 +93,7 @@ def test_a_gateway_that_sends_no_stat_is_online_and_told_all_the_same(monitor, l
 def test_what_a_gateway_brought_is_counted(monitor, link):
     monitor.accepted(EUI)
     monitor.accepted(EUI)
-    for error in ("", "", "TOO_LATE", "NO_TX_ACK"):
+    for error in ("", "", "TOO_LATE", "NO_TX_ACK", "NOT_CONNECTED"):
         monitor.transmitted(Transmitted(1, EUI, error))
     monitor.transmitted(Transmitted(2, bytes(8), ""))
     monitor.heard(reception(b"", gateway=EUI, freq_hz=868_300_000, sf=9))

@@ -140,9 +140,11 @@ def check_all(
         checked = Checked(index, spec, existing, is_changed)
         if existing is not None and (only_new or is_changed):
             if only_new:
-                yield Fault(
-                    index, "dev_eui", f"device {existing.dev_eui_hex} is registered already"
-                )
+                where = "; stoep device import changes it"
+                if existing.managed == "file":
+                    where = " in the gateway's configuration"
+                known = f"device {existing.dev_eui_hex} is registered already{where}"
+                yield Fault(index, "dev_eui", known)
                 continue
             if existing.managed == "file":
                 yield Fault(

@@ -142,8 +142,8 @@ def _print(gateways: list[dict[str, Any]], findings: list[Finding]) -> None:
     width = max((len(gateway["id"]) for gateway in gateways), default=0)
     for gateway in gateways:
         print(f"{gateway['id']:{width}}  {_line(gateway)}")
-    for finding in findings:
-        print(f"\n{finding}")
+    for number, finding in enumerate(findings):
+        print(f"\n{finding}" if gateways or number else finding)
     if gateways and not findings:
         print("\nNothing is wrong as far as can be seen from here.")
 

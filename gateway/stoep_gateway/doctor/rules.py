@@ -113,7 +113,7 @@ def _strangers(facts: Facts) -> Iterator[Finding]:
             "not-registered",
             "",
             f"gateway {stranger.eui} at {stranger.address} is not registered and came"
-            f" {stranger.count} times, last {duration(stranger.seen_s)} ago",
+            f" {_times(stranger.count)}, last {duration(stranger.seen_s)} ago",
             f'it may be "{alike}" with a mistake in its eui: that one was never heard'
             if alike
             else "it gets no answer, and nothing is taken from it",
@@ -121,6 +121,10 @@ def _strangers(facts: Facts) -> Iterator[Finding]:
             if alike
             else f'if it is yours, add: [[gateway]] id = "…" eui = "{stranger.eui}"',
         )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _registered_like(eui: str, gateways: Iterable[GatewayFacts]) -> str:
