@@ -46,12 +46,21 @@ def parse(frame_set: UplinkFrameSet) -> DataFrame | JoinRequest | Rejected:
 
 
 def data_rate(frame_set: UplinkFrameSet, region: Region) -> int | Rejected:
-    """Return the data rate. Rejected: ``data_rate`` for one that the region does not have."""
+    """Return the data rate.
+
+    Rejected: ``data_rate`` for one that the region does not have, ``channel`` where it is not used
+    on this frequency, so that no receive window follows.
+    """
     best = frame_set.receptions[0]
     try:
-        return region.dr_of(best.sf, best.bw_hz)
+        dr = region.dr_of(best.sf, best.bw_hz)
     except DecodeError as error:
         return Rejected("data_rate", error.detail)
+    try:
+        region.rx1(best.freq_hz, dr, 0)
+    except DecodeError as error:
+        return Rejected("channel", error.detail)
+    return dr
 
 
 def decrypt(match: Match, frame: DataFrame) -> Plain:
