@@ -191,11 +191,10 @@ class Target:
             EU868,
             windows,
             turn,
-            None,
+            (),
             self.utc_ms,
             ack=frame.confirmed,
             must=frame.confirmed,
-            more=False,
         )
         session.mac = turn.state if reply is None else reply.mac
         assert mac_state.MacState.loads(session.mac.dumps()) == session.mac

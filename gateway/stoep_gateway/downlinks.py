@@ -50,6 +50,8 @@ __all__ = ["Downlinks"]
 
 _ACK_PATIENCE_MS = 60_000  # for a device of Class C, which may answer at any time
 _AGAIN_MS = 30_000
+_LONGEST_WAIT_MS = 3_600_000  # till expiries are looked at again: UTC may be set
+_NO_UPLINK = (0, 0)  # a station's context: no time, its first antenna
 _UNKNOWN_SIGNAL = (-200.0, -20.0)  # RSSI and SNR of a device that was not heard since the start
 
 
@@ -75,6 +77,7 @@ class Downlinks:
         transmit: Callable[[Transmit], None],
         reject: Callable[[Rejected], None],
         send_to_source: Callable[[str, SourceDownlink, Callable[[bool], None]], None],
+        is_station: Callable[[bytes], bool],
     ) -> None:
         self._target = target
         self._region = target.plan.region
@@ -89,6 +92,7 @@ class Downlinks:
         self._transmit = transmit
         self._reject = reject
         self._send_to_source = send_to_source
+        self._is_station = is_station
         self._carried: dict[int, Queued] = {}
         self._last_order_id = 0
         self._scheduler_timer: Timer | None = None
@@ -99,7 +103,7 @@ class Downlinks:
         """Go on with what was queued before the last stop; call once time runs."""
         self._arm_expiry()
         for dev_eui in self._queue.dev_euis():
-            self._next(dev_eui)
+            self.send_waiting(dev_eui)
 
     # In answer to an uplink.
 
@@ -108,20 +112,19 @@ class Downlinks:
     ) -> Reply | None:
         """Return what to send in the receive windows of an uplink; changes nothing."""
         dev_eui = session.dev_eui
-        queued = self._queue.peek(dev_eui)
+        ready = self._queue.ready(dev_eui, utc_ms)
         must = frame.confirmed or frame.adr_ack_req or turn.due
-        if queued is None and not must:
+        if not (ready or must):
             return None
         return lns_downlink.compose(
             session,
             self._region,
             lns_downlink.windows(frame_set.receptions[0], self._region, turn.state),
             turn,
-            queued,
+            ready,
             utc_ms,
             ack=frame.confirmed,
             must=must,
-            more=self._queue.waiting(dev_eui) > 1,
         )
 
     def take(self, reply: Reply) -> tuple[tuple[int, int], ...]:
@@ -163,7 +166,10 @@ class Downlinks:
     def heard(self, dev_eui: bytes, *, ack: bool) -> Record | None:
         """Take a new uplink, which ends or repeats a confirmed downlink; return what to write."""
         ended = self._queue.heard(dev_eui, ack=ack)
-        return None if ended is None else self._ended_record([ended])
+        if ended is None:
+            return None
+        self._go_on(ended)
+        return self._ended_record([ended])
 
     # Of applications.
 
@@ -175,7 +181,7 @@ class Downlinks:
 
         def durable() -> None:
             then()
-            self._next(queued.dev_eui)
+            self.send_waiting(queued.dev_eui)
 
         self._record(Record(downlinks=(recording.downlink_row(queued),)), durable)
         self._arm_expiry()
@@ -187,23 +193,23 @@ class Downlinks:
         self._record(self._ended_record(ended), then)
         return len(ended)
 
-    def source_event(self, dev_eui: bytes, event: SourceEvent) -> Record | None:
-        """Take what another network server says of a downlink; return what to write."""
-        if event.downlink_id is None:
-            return None
-        if event.kind == "acknowledged":
-            ended = self._queue.acknowledged(dev_eui, event.downlink_id)
-        elif event.kind == "sent":
-            ended = self._queue.transmitted(dev_eui, event.downlink_id, "")
-        elif event.kind == "unacknowledged":
-            ended = self._queue.unacknowledged(dev_eui, event.downlink_id)
-        else:
-            ended = self._queue.transmitted(dev_eui, event.downlink_id, event.detail or event.kind)
+    def source_event(self, dev_eui: bytes, event: SourceEvent, then: Callable[[], None]) -> None:
+        """Take what another network server says of a downlink; call ``then`` once it is durable."""
+        ended = None
+        if event.downlink_id is not None:
+            if event.kind == "acknowledged":
+                ended = self._queue.acknowledged(dev_eui, event.downlink_id)
+            elif event.kind == "sent":
+                ended = self._queue.transmitted(dev_eui, event.downlink_id, "")
+            elif event.kind == "unacknowledged":
+                ended = self._queue.unacknowledged(dev_eui, event.downlink_id)
+            elif event.kind in ("refused", "expired"):
+                reason = event.detail or event.kind
+                ended = self._queue.transmitted(dev_eui, event.downlink_id, reason)
         if ended is None:
-            return None
-        if ended.again:
-            self._later(dev_eui)
-        return self._ended_record([ended])
+            self._record(Record(), then)
+        else:
+            self._queue_says(ended, then)
 
     # Of forwarders.
 
@@ -213,20 +219,20 @@ class Downlinks:
 
     # Class C and other network servers: at once.
 
-    def _next(self, dev_eui: bytes) -> None:
+    def send_waiting(self, dev_eui: bytes) -> None:
         """Send what waits for a device that need not be heard first."""
         device = self._registry.devices.get(dev_eui)
-        queued = self._queue.peek(dev_eui)
-        if device is None or queued is None or not device.enabled:
+        ready = self._queue.ready(dev_eui, self._clock.utc_ms())
+        if device is None or not ready or not device.enabled:
             return
         if device.source is not None:
-            self._hand_over(device.source, queued)
+            self._hand_over(device.source, ready[0])
         elif device.device_class == "C":
             session = self._memory.sessions.current(dev_eui)
             if session is not None and session.confirmed:
-                self._send_at_once(session)
+                self._send_at_once(session, ready)
 
-    def _send_at_once(self, session: Session) -> None:
+    def _send_at_once(self, session: Session, ready: tuple[Queued, ...]) -> None:
         mac = session.mac or fresh(self._target, abp=session.is_personalised)
         window = lns_downlink.continuous_window(self._region, mac)
         reply = lns_downlink.compose(
@@ -234,11 +240,10 @@ class Downlinks:
             self._region,
             (window,),
             Turn(mac, (), (), (), due=False),
-            self._queue.peek(session.dev_eui),
+            ready,
             self._clock.utc_ms(),
             ack=False,
             must=False,
-            more=False,
         )
         if reply is None:  # too long for RX2: it waits for an uplink, whose RX1 may be faster
             return
@@ -258,7 +263,18 @@ class Downlinks:
         rssi_dbm, snr_db = _UNKNOWN_SIGNAL
         now = self._clock.now_ms()
         return tuple(
-            UplinkFrame(b"", eui, 0, window.freq_hz, window.sf, window.bw_hz, rssi_dbm, snr_db, now)
+            UplinkFrame(
+                b"",
+                eui,
+                0,
+                window.freq_hz,
+                window.sf,
+                window.bw_hz,
+                rssi_dbm,
+                snr_db,
+                now,
+                _NO_UPLINK if self._is_station(eui) else None,
+            )
             for eui in self._registry.gateways
         )
 
@@ -277,9 +293,9 @@ class Downlinks:
 
         def handed_over(taken: bool) -> None:
             if not taken:
-                self._queue_says(
-                    self._queue.transmitted(tried.dev_eui, tried.downlink_id, "NOT_CONNECTED")
-                )
+                self._queue.put_back(tried)
+                self._arm_expiry()
+                self._later(tried.dev_eui)
 
         self._record(
             Record(tried_downlinks=((tried.attempts, tried.downlink_id),)),
@@ -287,7 +303,7 @@ class Downlinks:
         )
 
     def _later(self, dev_eui: bytes) -> None:
-        self._clock.call_at(self._clock.now_ms() + _AGAIN_MS, partial(self._next, dev_eui))
+        self._clock.call_at(self._clock.now_ms() + _AGAIN_MS, partial(self.send_waiting, dev_eui))
 
     # The scheduler.
 
@@ -352,23 +368,37 @@ class Downlinks:
         if queued is not None:
             error = "" if sent else ended.outcome
             self._queue_says(self._queue.transmitted(order.dev_eui, queued.downlink_id, error))
-            if sent and queued.confirmed and order.at_once:
+            tried = self._queue.on_its_way(order.dev_eui)
+            device = self._registry.devices.get(order.dev_eui)
+            if (
+                sent
+                and tried is not None
+                and tried.downlink_id == queued.downlink_id
+                and device is not None
+                and device.device_class == "C"
+            ):
                 self._clock.call_at(
                     self._clock.now_ms() + _ACK_PATIENCE_MS,
-                    partial(self._not_acknowledged, queued),
+                    partial(self._not_acknowledged, tried),
                 )
 
-    def _not_acknowledged(self, queued: Queued) -> None:
-        self._queue_says(self._queue.unacknowledged(queued.dev_eui, queued.downlink_id))
+    def _not_acknowledged(self, tried: Queued) -> None:
+        if self._queue.on_its_way(tried.dev_eui) == tried:
+            self._queue_says(self._queue.unacknowledged(tried.dev_eui, tried.downlink_id))
 
-    def _queue_says(self, ended: Ended | None) -> None:
+    def _queue_says(self, ended: Ended | None, then: Callable[[], None] | None = None) -> None:
         if ended is None:
             return
-        self._record(self._ended_record([ended]))
+        self._record(self._ended_record([ended]), then)
+        self._go_on(ended)
+        if not ended.again:
+            self.send_waiting(ended.queued.dev_eui)
+
+    def _go_on(self, ended: Ended) -> None:
+        """See to it that what is to be sent again is, or expires."""
         if ended.again:
+            self._arm_expiry()
             self._later(ended.queued.dev_eui)
-        else:
-            self._next(ended.queued.dev_eui)
 
     def _next_order_id(self) -> int:
         self._last_order_id += 1
@@ -395,7 +425,7 @@ class Downlinks:
         expiry_utc_ms = self._queue.next_expiry()
         self._expiry_timer = None
         if expiry_utc_ms is not None:
-            wait_ms = max(0, expiry_utc_ms - self._clock.utc_ms())
+            wait_ms = min(max(0, expiry_utc_ms - self._clock.utc_ms()), _LONGEST_WAIT_MS)
             self._expiry_timer = self._clock.call_at(
                 self._clock.now_ms() + wait_ms + 1, self._expired
             )

@@ -99,11 +99,10 @@ class OtherNetworks:
         if device is None or device.source != event.source_id:
             return Rejected("device_not_registered", f"{event.device_id} of {event.source_id}")
         if event.kind != "join":
-            record = self._pipeline.downlinks.source_event(dev_eui, event)
-        else:
-            claim = ledger.joined(event)
-            if isinstance(claim, Rejected):
-                return claim
-            record = recording.source_state(claim)
-        self._pipeline.record(record or Record(), done)
+            self._pipeline.downlinks.source_event(dev_eui, event, done)
+            return None
+        claim = ledger.joined(event)
+        if isinstance(claim, Rejected):
+            return claim
+        self._pipeline.record(recording.source_state(claim), done)
         return None

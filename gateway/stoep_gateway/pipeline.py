@@ -113,6 +113,7 @@ class Pipeline:
             transmit=transmit,
             reject=self.reject,
             send_to_source=send_to_source,
+            is_station=monitor.is_station,
         )
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stoep_protocol.lorawan.frames import CONFIRMED_DOWN, UNCONFIRMED_DOWN, encode_data
@@ -68,22 +69,23 @@ def compose(
     region: Region,
     offered: tuple[Window, ...],
     turn: Turn,
-    queued: Queued | None,
+    ready: Sequence[Queued],
     utc_ms: int,
     *,
     ack: bool,
     must: bool,
-    more: bool,
 ) -> Reply | None:
     """Return what to send with the session's next ``f_cnt_down``; None: nothing that is due fits.
 
-    ``must``: a frame is due even without content. ``more``: something else waits for the device. A
-    queued payload that fits no window waits; MAC commands take the room that it leaves.
+    ``must``: a frame is due even without content. Of the downlinks that are ``ready`` the first
+    that fits a window goes; one that fits none holds up nobody, and the device is not told that it
+    is pending, or it would come for it again and again. MAC commands take the room that is left.
     """
     dwell = turn.state.dwell(region)[0]
     rooms = {window: region.max_payload(window.dr, dwell) for window in offered}
-    if queued is not None and len(queued.frm_payload) > max(rooms.values()):
-        queued, more = None, True
+    most = max(rooms.values())
+    possible = [queued for queued in ready if len(queued.frm_payload) <= most]
+    queued = possible[0] if possible else None
     payload = b"" if queued is None else queued.frm_payload
     fitting = [window for window in offered if rooms[window] >= len(payload)]
     room = min(rooms[window] for window in fitting) - len(payload)
@@ -97,7 +99,7 @@ def compose(
         session.nwk_s_key,
         session.app_s_key,
         ack=ack,
-        f_pending=more,
+        f_pending=len(possible) > 1,
         f_opts=f_opts,
         f_port=None if queued is None else queued.f_port,
         payload=payload,

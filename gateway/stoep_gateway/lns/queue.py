@@ -90,13 +90,17 @@ class DownlinkQueue:
         waiting = tuple(self._waiting.get(dev_eui, ()))
         return waiting if way is None else (way.queued, *waiting)
 
-    def peek(self, dev_eui: bytes) -> Queued | None:
-        """Return the downlink that ``take`` would send next."""
+    def ready(self, dev_eui: bytes, utc_ms: int) -> tuple[Queued, ...]:
+        """Return what ``take`` may send, the next one first; nothing while one is on its way."""
         waiting = self._waiting.get(dev_eui)
-        return waiting[0] if waiting and dev_eui not in self._on_its_way else None
+        if not waiting or dev_eui in self._on_its_way:
+            return ()
+        return tuple(
+            one for one in waiting if one.expires_utc_ms is None or one.expires_utc_ms > utc_ms
+        )
 
     def take(self, queued: Queued) -> Queued:
-        """Send what ``peek`` has returned: it is on its way from now on, one attempt older."""
+        """Send one of what is ``ready``: it is on its way from now on, one attempt older."""
         waiting = self._waiting[queued.dev_eui]
         waiting.remove(queued)
         if not waiting:
@@ -105,9 +109,10 @@ class DownlinkQueue:
         self._on_its_way[queued.dev_eui] = _OnItsWay(tried)
         return tried
 
-    def waiting(self, dev_eui: bytes) -> int:
-        """Return how many downlinks of a device are not on their way."""
-        return len(self._waiting.get(dev_eui, ()))
+    def on_its_way(self, dev_eui: bytes) -> Queued | None:
+        """Return the downlink of a device that is on its way, or waits for its acknowledgement."""
+        way = self._on_its_way.get(dev_eui)
+        return None if way is None else way.queued
 
     def dev_euis(self) -> list[bytes]:
         """Return the devices for which something waits."""
@@ -125,6 +130,12 @@ class DownlinkQueue:
             return None
         del self._on_its_way[dev_eui]
         return Ended(way.queued, "sent")
+
+    def put_back(self, tried: Queued) -> None:
+        """Undo a ``take`` of what never left: that was no attempt."""
+        if self.on_its_way(tried.dev_eui) == tried:
+            del self._on_its_way[tried.dev_eui]
+            self._enter(replace(tried, attempts=tried.attempts - 1))
 
     def heard(self, dev_eui: bytes, *, ack: bool) -> Ended | None:
         """Take a new uplink of the device, which may acknowledge a confirmed downlink."""
