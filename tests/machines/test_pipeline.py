@@ -4,30 +4,18 @@ import json
 
 import pytest
 from gwmp_client import Device
-from hand_clock import HandClock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lns_values import GATEWAY, OTHER_GATEWAY, reception, target
+from lns_values import GATEWAY, OTHER_GATEWAY
 from lorawan_keys import new_key
-from stoep_gateway import config, pipeline
-from stoep_gateway.assets import registry
-from stoep_gateway.forwarders.gwmp import GatewayStat, GwmpServer
-from stoep_gateway.gateways import GatewayMonitor
-from stoep_gateway.integrations.ledger import Ledger
-from stoep_gateway.lns.adr import AdrSettings
-from stoep_gateway.lns.frames import Rejected, Transmit, Transmitted
-from stoep_gateway.lns.join import DevNonces
-from stoep_gateway.lns.queue import DownlinkQueue
-from stoep_gateway.lns.scheduler import Scheduler
-from stoep_gateway.lns.sessions import Sessions
-from stoep_gateway.memory import Memory
-from stoep_gateway.metrics import Metrics
-from stoep_gateway.pipeline import Network, Pipeline
+from network_in_hand import NetworkInHand
+from stoep_gateway import pipeline
+from stoep_gateway.forwarders.gwmp import GatewayStat
+from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.store.records import Record
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan import mac_commands as codec
 from stoep_protocol.lorawan.crypto import DOWN, UP
-from stoep_protocol.lorawan.regions import EU868
 from stoep_protocol.messages import BayReport, BinReport, Status
 
 CONFIG = """
@@ -64,65 +52,12 @@ BIN = (bytes.fromhex("70b3d57ed0000001"), bytes.fromhex("2b7e151628aed2a6abf7158
 BAY = (bytes.fromhex("70b3d57ed0000002"), bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3d"))
 
 
-class Gateway:
-    """A pipeline whose commits wait until the test lets them through."""
-
+class Gateway(NetworkInHand):
     def __init__(self, path):
-        (path / "stoep.toml").write_text(CONFIG)
-        self.clock = HandClock()
-        self.registry = registry.build(config.load(path / "stoep.toml"))
-        machine = GwmpServer(self.registry.gateways)
-        self.links = machine.links
-        self.metrics = Metrics()
-        self.memory = Memory(Sessions(()), DevNonces(()), {}, DownlinkQueue(), Ledger())
-        self.submitted: list[tuple[Record, object]] = []
-        self.records: list[Record] = []
-        self.published: list[tuple[str, dict]] = []
-        self.orders: list[Transmit] = []
-        self.handed_over: list[tuple] = []
-        self.pipeline = Pipeline(
-            Network(0x13, 200, target(), AdrSettings()),
-            self.registry,
-            self.memory,
-            GatewayMonitor(self.registry.gateways, machine.links),
-            Scheduler(EU868),
-            self.metrics,
-            self.clock,
-            submit=lambda record, done: self.submitted.append((record, done)),
-            publish=lambda rows: self.published.extend(
-                (row.topic, json.loads(row.payload)) for row in rows
-            ),
-            transmit=self.orders.append,
-            send_to_source=lambda *order: self.handed_over.append(order),
-        )
-
-    def commit(self):
-        """Let everything submitted become durable."""
-        while self.submitted:
-            record, done = self.submitted.pop(0)
-            self.records.append(record)
-            done()
-        assert self.clock.under_way == 0
-
-    def hear(self, phy_payload, **changes):
-        self.pipeline.receive(reception(phy_payload, at=self.clock.now_ms(), **changes))
-
-    def take(self, phy_payload, **changes):
-        """Receive a frame, close its window, commit."""
-        self.hear(phy_payload, **changes)
-        self.clock.pass_ms(200)
-        self.commit()
+        super().__init__(path, CONFIG)
 
     def join(self, eui_and_key=BIN):
-        device = Device(eui_and_key[0], bytes(8), eui_and_key[1])
-        self.take(device.join_request())
-        device.accept(self.orders[-1].phy_payload)
-        self.answer("")
-        return device
-
-    def answer(self, error):
-        order = self.orders[-1]
-        self.pipeline.receive(Transmitted(order.downlink_id, order.gateway_eui, error))
+        return super().join(eui_and_key)
 
 
 @pytest.fixture

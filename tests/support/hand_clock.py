@@ -51,6 +51,15 @@ class HandClock:
         """Return how many calls are to come."""
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
+    def forget_all(self) -> None:
+        """Forget all calls and what is under way, as the end of a process does."""
+        self._timers.clear()
+        self.under_way = 0
+
+    def set_utc(self, by_ms: int) -> None:
+        """Set the system's clock forward or back; the monotonic one goes on."""
+        self._utc_start_ms += by_ms
+
     def pass_ms(self, ms: int) -> None:
         """Let time pass, with every call that falls due."""
         until_ms = self._now_ms + ms
