@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -61,6 +62,7 @@ _DRAIN_S = 3.0
 _CANCEL_AGAIN_S = 0.2
 _LOG_COUNTS_MS = 3_600_000
 _FORGET_MS = 300_000
+_SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _log = logging.getLogger(__name__)
 
@@ -311,6 +313,12 @@ class _Gateway:
                 raise FatalError(f"--ready-file {ready_file}: {error.strerror}") from error
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _SHORT_OF:
+            # A listener could not accept; asyncio tries again. Whoever opens many connections
+            # must not end a network server.
+            _log.warning("%s: %s", context["message"], error.strerror)
+            return
         # A callback of ours has failed: memory may be ahead of the disk, so this is the end.
         loop.default_exception_handler(context)
         self._fail(FatalError(f"internal error: {context.get('exception') or context['message']}"))

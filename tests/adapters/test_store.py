@@ -374,3 +374,46 @@ async def test_old_uplinks_are_forgotten_a_part_at_a_time(path):
             left.append(connection.execute("SELECT count(*) FROM uplink").fetchone()[0])
     await store.close()
     assert left == [1001, 501, 501]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE device_session SET nwk_s_key = 'text'",
+        "UPDATE device_session SET dev_eui = 'text'",
+    ],
+)
+async def test_what_no_gateway_wrote_ends_the_start(path, change):
+    await state_of(path)
+    store = new_store(path)
+    await store.open()
+    await write(store, JOIN)
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(change)
+        connection.commit()
+    async with asyncio.timeout(60):
+        with pytest.raises(StoreCorrupt, match="restore a copy"):
+            await new_store(path).open()
+
+
+async def test_a_writer_that_fails_in_an_unforeseen_way_is_the_end(path):
+    store = new_store(path)
+    await store.open()
+    store.submit(Record(outbox=(OutboxRow(2**63, "kind", "topic", b"", 0, 0),)))
+    async with asyncio.timeout(60):
+        with pytest.raises(FatalError, match="commit failed"):
+            await store.failure
+    await store.close()
+
+
+async def test_others_may_not_read_the_database_nor_the_copy_of_an_old_one(path):
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection, path, to=1)
+    connection.close()
+    await state_of(path)
+    (copy,) = path.parent.glob("*.version-1")
+    assert copy.stat().st_mode & 0o077 == 0
+    path.unlink()
+    await state_of(path)
+    assert path.stat().st_mode & 0o007 == 0

@@ -41,6 +41,7 @@ __all__ = ["WebSocketStations", "read_tokens"]
 
 PING_S = 20.0
 MAX_UNSENT = 64
+MAX_CONNECTIONS = 256  # of whoever: a process has some thousand files, and the rest needs them too
 _HANDSHAKE_S = 10
 _CLOSE_S = 5
 _NORMAL, _POLICY = 1000, 1008
@@ -57,6 +58,13 @@ class _Peer:
     unsent: asyncio.Queue[SendText | CloseConnection] = field(
         default_factory=lambda: asyncio.Queue(MAX_UNSENT)
     )
+
+
+class _Connection(ServerConnection):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if len(self.server.handlers) > MAX_CONNECTIONS:
+            self.transport.abort()
 
 
 class WebSocketStations:
@@ -94,6 +102,8 @@ class WebSocketStations:
             config.bind,
             config.port,
             ssl=_tls(config),
+            ssl_handshake_timeout=None if config.tls_cert is None else _HANDSHAKE_S,
+            create_connection=_Connection,
             compression=None,
             server_header=None,
             open_timeout=_HANDSHAKE_S,

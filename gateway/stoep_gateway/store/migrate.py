@@ -71,8 +71,10 @@ def _migrations() -> list[tuple[int, Traversable]]:
 def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
     copy = path.with_name(f"{path.name}.version-{version}")
     copy.unlink(missing_ok=True)
+    copy.touch(0o600)  # the first version did not seal its keys
     target = sqlite3.connect(copy)
     try:
         connection.backup(target)
     finally:
         target.close()
+    _log.warning("%s: copied to %s, which may be deleted once all is well", path, copy)

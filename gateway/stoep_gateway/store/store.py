@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from stoep_gateway.errors import FatalError, LocalProtocolError
+from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.migrate import migrate
 from stoep_gateway.store.records import OutboxRow, Record, State
@@ -37,6 +37,7 @@ from stoep_gateway.store.sql import (
 __all__ = ["OUTBOX_PAGE", "Store"]
 
 _MAX_GROUP = 512
+_MODE = 0o640  # of a new database: it says who was where
 
 _OPEN_BUSY_MS = 5_000
 _COMMIT_BUSY_MS = 30_000  # somebody may copy or compact the database: nothing is lost meanwhile
@@ -138,11 +139,15 @@ class Store:
             except FatalError as error:
                 self._call(_fail, opened, error)
                 return
+            except (AttributeError, TypeError, ValueError) as error:
+                what = f"{self._path}: it holds what no gateway wrote: {error}; restore a copy"
+                self._call(_fail, opened, StoreCorrupt(what))
+                return
             self._call(_succeed, opened, state)
             self._write_until_closed(connection)
         except sqlite3.Error as error:
             self._call(_fail, self.failure, fatal(self._path, error, "commit failed: "))
-        except LocalProtocolError as error:
+        except Exception as error:  # noqa: BLE001 (without this thread nothing is recorded)
             self._call(_fail, self.failure, FatalError(f"{self._path}: commit failed: {error}"))
         finally:
             connection.close()
@@ -218,6 +223,7 @@ def _lock(path: Path) -> IO[str]:
     try:
         _make_folder(path.parent)
         file = lock.open("w", encoding="utf-8")
+        path.touch(_MODE)  # what SQLite puts beside it gets its mode
     except OSError as error:
         raise FatalError(
             f"{lock}: {error.strerror}; the gateway's user must be able to write there"
