@@ -24,6 +24,7 @@ from stoep_gateway.assets.registry import Registry
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.integrations.events import SourceDownlink, SourceEvent
 from stoep_gateway.lns import downlink as lns_downlink
+from stoep_gateway.lns.airtime import downlink_us
 from stoep_gateway.lns.downlink import Reply
 from stoep_gateway.lns.frames import (
     Downlink,
@@ -44,7 +45,7 @@ from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.messages import OutboxMessage
-from stoep_gateway.store.records import OutboxRow, Record
+from stoep_gateway.store.records import AirtimeRow, OutboxRow, Record
 
 __all__ = ["Downlinks"]
 
@@ -99,8 +100,16 @@ class Downlinks:
         self._scheduler_due: int | None = None
         self._expiry_timer: Timer | None = None
 
-    def start(self) -> None:
-        """Go on with what was queued before the last stop; call once time runs."""
+    def start(self, sent: Iterable[AirtimeRow] = ()) -> None:
+        """Go on with what was queued before the last stop; call once time runs.
+
+        ``sent`` is what gateways had on the air before.
+        """
+        ahead_ms = self._clock.utc_ms() - self._clock.now_ms()
+        for row in sent:
+            self._scheduler.restore(
+                row.gateway_eui, row.freq_hz, row.ends_utc_ms - ahead_ms, row.airtime_us
+            )
         self._arm_expiry()
         for dev_eui in self._queue.dev_euis():
             self.send_waiting(dev_eui)
@@ -354,6 +363,19 @@ class Downlinks:
         self._scheduler_timer = self._scheduler_due = None
         self._schedule(Tick())
 
+    def _count_airtime(self, ended: DownlinkEnded) -> None:
+        if not ended.gateway_eui:
+            return
+        order = ended.downlink
+        window = order.windows[ended.window_index or 0]  # one that may have sent has not said
+        band = self._region.sub_band(window.freq_hz)
+        if band is None or band.duty_cycle == 1:
+            return
+        airtime_us = downlink_us(len(order.phy_payload), window.sf, window.bw_hz)
+        ends_ms = self._clock.utc_ms() + (window.delay_us + airtime_us) // 1000
+        row = AirtimeRow(ends_ms, ended.gateway_eui, window.freq_hz, airtime_us)
+        self._record(Record(airtimes=(row,)))
+
     def _order_ended(self, ended: DownlinkEnded) -> None:
         order = ended.downlink
         sent = ended.outcome == "sent"
@@ -364,6 +386,7 @@ class Downlinks:
             heard_by = [reception.gateway_eui for reception in order.receptions]
             eui = ended.gateway_eui or (heard_by[0] if heard_by else b"")
             self._reject(Rejected(f"downlink_{ended.outcome.lower()}", order.dev_eui.hex(), eui))
+        self._count_airtime(ended)
         queued = self._carried.pop(order.downlink_id, None)
         if queued is not None:
             error = "" if sent else ended.outcome

@@ -53,7 +53,7 @@ from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
-from stoep_gateway.store.records import OutboxRow, Record
+from stoep_gateway.store.records import AirtimeRow, OutboxRow, Record
 
 __all__ = ["Network", "Pipeline"]
 
@@ -120,11 +120,14 @@ class Pipeline:
         self._monitor_timer: Timer | None = None
         self._verbose = _log.isEnabledFor(logging.DEBUG)
 
-    def start(self) -> None:
-        """Begin to watch the gateways and to send what waits; call once time runs."""
+    def start(self, sent: Iterable[AirtimeRow] = ()) -> None:
+        """Begin to watch the gateways and to send what waits; call once time runs.
+
+        ``sent`` is what gateways had on the air before a restart.
+        """
         self._monitor.start(self._clock.now_ms())
         self._arm_monitor()
-        self.downlinks.start()
+        self.downlinks.start(sent)
 
     def receive(self, action: Action) -> None:
         """Take what a forwarder's machine brought."""

@@ -79,12 +79,13 @@ class NetworkInHand:
         self.links = machine.links
         self.metrics = Metrics()
         self.memory = memory.of(state, self.target.plan.region)
+        self.scheduler = Scheduler(self.target.plan.region)
         self.pipeline = Pipeline(
             Network(NET_ID, 200, self.target, AdrSettings()),
             self.registry,
             self.memory,
             GatewayMonitor(self.registry.gateways, machine.links),
-            Scheduler(self.target.plan.region),
+            self.scheduler,
             self.metrics,
             self.clock,
             submit=lambda record, done: self.submitted.append((record, done)),
@@ -101,7 +102,7 @@ class NetworkInHand:
             self.registry, self.memory, self.pipeline, self.metrics, self.clock
         )
         self.server.personalise_all(row for row, *_ in state.sessions)
-        self.pipeline.downlinks.start()
+        self.pipeline.downlinks.start(state.airtimes)
 
     def _transmit(self, order: Transmit) -> None:
         self.deliver(order)

@@ -182,6 +182,10 @@ class GatewayAir:
         airtime.used_us(now)
         airtime.add(-(-transmission.ends_us // 1000), transmission.airtime_us)
 
+    def restore(self, freq_hz: int, ends_ms: int, airtime_us: int) -> None:
+        """Count a transmission of before the start, which stands in no other's way any more."""
+        self._of(freq_hz)[1].add(ends_ms, airtime_us)
+
     def cancel(self, transmission: Transmission) -> None:
         """Take back a planned transmission that will not be."""
         if transmission in self._transmissions:

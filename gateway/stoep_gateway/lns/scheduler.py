@@ -154,6 +154,10 @@ class Scheduler:
             return self._transmitted(event, now)
         return self._attend(now)
 
+    def restore(self, gateway_eui: bytes, freq_hz: int, ends_ms: int, airtime_us: int) -> None:
+        """Count what a gateway sent before a restart, ending at ``ends_ms`` of our clock."""
+        self._gateway(gateway_eui).air.restore(freq_hz, ends_ms, airtime_us)
+
     def next_deadline(self) -> int | None:
         """Return when a ``Tick`` is due, in milliseconds."""
         due = self._due

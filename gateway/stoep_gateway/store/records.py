@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = [
+    "AirtimeRow",
     "DeviceRow",
     "DownlinkRow",
     "GatewayRow",
@@ -130,6 +131,15 @@ class SourceRow(NamedTuple):
     state: str
 
 
+class AirtimeRow(NamedTuple):
+    """A transmission of a gateway that its duty cycle counts: table ``airtime``."""
+
+    ends_utc_ms: int
+    gateway_eui: bytes
+    freq_hz: int
+    airtime_us: int
+
+
 class GatewayRow(NamedTuple):
     """When a gateway was last heard of, and what it said: table ``gateway``."""
 
@@ -163,6 +173,7 @@ class Record:
     tried_downlinks: tuple[tuple[int, int], ...] = ()  # attempts, downlink_id
     ended_downlinks: tuple[int, ...] = ()
     sources: tuple[SourceRow, ...] = ()
+    airtimes: tuple[AirtimeRow, ...] = ()
     forget_before_utc_ms: int = 0  # uplinks, the oldest first and not all at once
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
 
@@ -178,6 +189,7 @@ class State:
     mac_states: tuple[MacStateRow, ...]
     downlinks: tuple[DownlinkRow, ...]
     sources: tuple[SourceRow, ...]
+    airtimes: tuple[AirtimeRow, ...]
     outbox: tuple[OutboxRow, ...]  # the oldest, at most ``OUTBOX_PAGE``
     last_outbox_id: int
     last_session_id: int

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from stoep_gateway.errors import LocalProtocolError
 from stoep_gateway.store.records import (
+    AirtimeRow,
     DeviceRow,
     DownlinkRow,
     LatestRow,
@@ -39,7 +40,11 @@ OUTBOX_PAGE = 2000
 ROWS_PER_STATEMENT = 32
 
 _T = TypeVar("_T")
-_Row = TypeVar("_Row", NonceRow, LatestRow, DeviceRow, MacStateRow, DownlinkRow, SourceRow)
+_Row = TypeVar(
+    "_Row", NonceRow, LatestRow, DeviceRow, MacStateRow, DownlinkRow, SourceRow, AirtimeRow
+)
+_AIRTIME_KEPT_MS = 2 * 3_600_000
+_FORGET_AIRTIME = "DELETE FROM airtime WHERE ends_utc_ms < ?"
 # Bounded by the key, since the time has no index: one look at the oldest rows, old or not.
 _FORGET = (
     "DELETE FROM uplink WHERE received_utc_ms < ? AND uplink_id <="
@@ -78,6 +83,9 @@ _MAC_STATES = _statements(
     "mac_state (session_id, state)", 2, _replacing("session_id", "session_id, state")
 )
 _DOWNLINKS = _statements(f"downlink ({_DOWNLINK_COLUMNS})", 9)
+_AIRTIMES = _statements(
+    "airtime (ends_utc_ms, gateway_eui, freq_hz, airtime_us)", 4, " ON CONFLICT DO NOTHING"
+)
 _SOURCES = _statements(
     "source_device (source, dev_eui, state)", 3, _replacing("source, dev_eui", "state")
 )
@@ -119,6 +127,7 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         mac_states=_all(connection, MacStateRow, "mac_state"),
         downlinks=_all(connection, DownlinkRow, "downlink"),
         sources=_all(connection, SourceRow, "source_device"),
+        airtimes=_all(connection, AirtimeRow, "airtime"),
         outbox=tuple(read_outbox(connection, 0)),
         last_outbox_id=_one(connection, "SELECT ifnull(max(outbox_id), 0) FROM outbox"),
         last_session_id=_one(connection, _LAST_NUMBER, "device_session"),
@@ -199,6 +208,10 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
             execute("DELETE FROM device_session WHERE session_id = ?", (session_id,))
         for first_and_last in _rows(record.published for record in records):
             execute("DELETE FROM outbox WHERE outbox_id BETWEEN ? AND ?", first_and_last)
+        airtimes = _rows(record.airtimes for record in records)
+        if airtimes:
+            _insert(connection, _AIRTIMES, airtimes)
+            execute(_FORGET_AIRTIME, (airtimes[-1].ends_utc_ms - _AIRTIME_KEPT_MS,))
         for record in records:
             if record.forget_before_utc_ms:
                 execute(_FORGET, (record.forget_before_utc_ms,))

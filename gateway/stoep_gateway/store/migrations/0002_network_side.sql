@@ -59,5 +59,14 @@ DROP TABLE dev_nonce;
 ALTER TABLE dev_nonce_2 RENAME TO dev_nonce;
 CREATE UNIQUE INDEX dev_nonce_once ON dev_nonce (dev_eui, dev_nonce) WHERE NOT forgiven;
 
+-- What gateways have sent in sub-bands with a duty cycle: an hour of it counts after a restart, too.
+CREATE TABLE airtime (
+    ends_utc_ms INTEGER NOT NULL,
+    gateway_eui BLOB NOT NULL,
+    freq_hz INTEGER NOT NULL,
+    airtime_us INTEGER NOT NULL,
+    PRIMARY KEY (ends_utc_ms, gateway_eui, freq_hz)
+) WITHOUT ROWID;
+
 -- The check value by which a wrong sealing key is recognised.
 CREATE TABLE sealing (check_value BLOB NOT NULL);
