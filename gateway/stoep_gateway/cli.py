@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,6 +69,7 @@ def _check(path: Path) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     log.set_up(verbose=options.verbose)
+    gc.disable()  # what is read now stays; the gateway turns it on when it has started
     read = load(options.config)
     return asyncio.run(
         run_gateway(read, simulated=options.simulated_clock, ready_file=options.ready_file)
