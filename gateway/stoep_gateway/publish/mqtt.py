@@ -21,6 +21,7 @@ from paho.mqtt import client as paho
 from stoep_gateway.errors import BrokerUnavailable
 from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish import mqtt_socket
 from stoep_gateway.publish.outbox import Outbox
 
 __all__ = ["Broker", "Publisher"]
@@ -72,15 +73,6 @@ def _may_mean_version(error: aiomqtt.MqttError) -> bool:
 def _explained(error: aiomqtt.MqttError) -> str:
     wrong_user = _refusal(error) in _NOT_AUTHORIZED
     return f"{error}, see username and password_file under [mqtt]" if wrong_user else str(error)
-
-
-def _register_write(client: paho.Client, _userdata: Any, sock: Any) -> None:
-    """Have the loop tell when the connection takes more octets; called on the loop's thread.
-
-    aiomqtt does so one turn later, for it may be asked by its connecting thread. A connection that
-    broke within that turn has closed its socket, and the loop would fail on the dead descriptor.
-    """
-    asyncio.get_running_loop().add_writer(sock.fileno(), client.loop_write)
 
 
 class Publisher:
@@ -215,7 +207,7 @@ class Publisher:
         self._room = room
         self._paho = client
         client.on_publish = self._acknowledged
-        client.on_socket_register_write = _register_write
+        mqtt_socket.attach(client, self._break)
         self._pump()
 
     def _lost(self, error: BrokerUnavailable) -> None:
