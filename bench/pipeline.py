@@ -11,8 +11,9 @@ One `name value unit` line per figure:
 
 Core 0 runs the gateway (all its threads, SQLite's fsyncs included), core 1 this load generator and
 a Mosquitto of its own. 10 000 devices, four bins to one bay, really join over the air interface
-first; then pre-built encrypted frames go out, one rxpk per PUSH_DATA, through 20 gateways. Every
-default message is published. Times are of the monotonic clock of one machine.
+first and accept what MAC commands ask of them, for that happens once in the life of a session; then
+pre-built encrypted frames go out, one rxpk per PUSH_DATA, through 20 gateways. Every default
+message is published. Times are of the monotonic clock of one machine.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Thread
@@ -41,6 +42,9 @@ from broker import Mosquitto
 from gateway_process import Gateway
 from gwmp_client import Device, rxpk
 from paho.mqtt.enums import CallbackAPIVersion
+from stoep_protocol.lorawan import frames as lorawan
+from stoep_protocol.lorawan import mac_commands
+from stoep_protocol.lorawan.crypto import DOWN
 from stoep_protocol.messages import BayReport, BinReport, Status
 
 DEVICES = 10_000
@@ -51,8 +55,22 @@ GATEWAY_CORE, OTHER_CORE = 0, 1
 PROBE_S, RUN_S = 8.0, 30.0
 STEP = 1.1
 WAVE_S = 0.002
-JOINS_PER_S = 280  # 43 ms apart and the air's time at each gateway
+DOWNLINKS_PER_S = 280  # 43 ms apart and the air's time at each gateway
 CHANNELS = 8
+QUIET_S = 6.0  # till the last answers of before are on the air
+MAC_ROUNDS = 8
+# What a device answers that can do all it is asked: LinkADR, DutyCycle, RXParamSetup, DevStatus,
+# NewChannel, RXTimingSetup, TxParamSetup, DlChannel (LoRaWAN 1.0.3, 5).
+ACCEPTED = {
+    0x03: b"\x07",
+    0x04: b"",
+    0x05: b"\x07",
+    0x06: b"\xff\x10",
+    0x07: b"\x03",
+    0x08: b"",
+    0x09: b"",
+    0x0A: b"\x03",
+}
 
 
 def main() -> None:
@@ -79,6 +97,7 @@ def main() -> None:
     ):
         bench = Bench(gateway, broker, options.devices)
         bench.join()
+        bench.agree()
         if not options.skip_latency:
             print(f"pipeline_p99_ms {bench.latency_p99_ms(options.seconds):.1f} ms", flush=True)
         bench.profile = options.profile
@@ -141,6 +160,14 @@ def app_key(index: int) -> bytes:
     return index.to_bytes(16, "big")
 
 
+def accepted(phy_payload: bytes) -> bytes:
+    """Return the FOpts with which a device accepts all that a downlink asks of it."""
+    frame = lorawan.parse(phy_payload)
+    assert isinstance(frame, lorawan.DataFrame)
+    requests, _ = mac_commands.decode(DOWN, frame.f_opts)
+    return b"".join(bytes((cid,)) + ACCEPTED[cid] for cid, *_ in requests)
+
+
 class Bench:
     def __init__(self, gateway: Gateway, broker: Mosquitto, devices: int) -> None:
         self.gateway = gateway
@@ -153,6 +180,8 @@ class Bench:
         self.attach()
         self.sequence = 0
         self.tmst = 0.0
+        self.asked: dict[int, Device] = {}  # by the gateway's counter
+        self.through: dict[Device, bytes] = {}
         database = f"file:{gateway.folder / 'stoep.db'}?mode=ro"
         self.database = sqlite3.connect(database, uri=True, isolation_level=None)
 
@@ -161,46 +190,106 @@ class Bench:
         self.socket.connect(("127.0.0.1", self.gateway.port))
 
     def join(self) -> None:
-        """Join all devices, through all gateways in turn; who gets no answer asks again."""
+        """Join all devices; who gets no answer asks again."""
         began = time.monotonic()
-        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as down:
-            down.connect(("127.0.0.1", self.gateway.port))
-            down.settimeout(10)
-            for index in range(GATEWAYS):
-                down.send(b"\x02\x00\x00\x02" + gateway_eui(index))
-                down.recv(100)
-            down.setblocking(False)
-            waiting: dict[int, tuple[Device, bytes]] = {}
-            missing = self.devices
+
+        def whose(tmst: int, _phy_payload: bytes) -> Device | None:
+            return self.asked.get((tmst - 5_000_000) % 2**32) or self.asked.get(
+                (tmst - 6_000_000) % 2**32
+            )
+
+        with closing(self.pulling()) as down:
+            missing: Sequence[Device] = self.devices
             while missing:
-                start = time.monotonic()
-                for number, device in enumerate(missing):
-                    while time.monotonic() < start + number / JOINS_PER_S:
-                        self.take_accepts(down, waiting)
-                        time.sleep(WAVE_S)
-                    request = self.datagram(device.join_request(), number, 1e6 / JOINS_PER_S)
-                    waiting[int(self.tmst)] = (device, gateway_eui(number % GATEWAYS))
-                    self.socket.send(request)
-                until = time.monotonic() + 1
-                while waiting and time.monotonic() < until:
-                    self.take_accepts(down, waiting)
-                    time.sleep(WAVE_S)
-                missing = [device for device, _ in waiting.values()]
-                waiting.clear()
-        self.drain()
+                answers = self.exchange(down, missing, Device.join_request, whose)
+                for device, phy_payload in answers.items():
+                    device.accept(phy_payload)
+                missing = [device for device in missing if device not in answers]
         note(f"{len(self.devices)} devices joined in {time.monotonic() - began:.1f} s")
 
-    def take_accepts(self, down: socket.socket, waiting: dict[int, tuple[Device, bytes]]) -> None:
+    def agree(self) -> None:
+        """Have all devices accept what they are asked by MAC command, until nothing is asked."""
+        began = time.monotonic()
+        by_dev_addr = {device.dev_addr: device for device in self.devices}
+
+        def whose(_tmst: int, phy_payload: bytes) -> Device | None:
+            frame = lorawan.parse(phy_payload)
+            assert isinstance(frame, lorawan.DataFrame)
+            return by_dev_addr[frame.dev_addr]
+
+        def uplink(device: Device) -> bytes:
+            status = Status(firmware=(1, 0, 0), battery_mv=3600)
+            return device.uplink(status, f_opts=speaking[device])
+
+        speaking = dict.fromkeys(self.devices, b"")
+        heard: set[Device] = set()
+        with closing(self.pulling()) as down:
+            for _ in range(MAC_ROUNDS):
+                answers = self.exchange(down, list(speaking), uplink, whose)
+                heard.update(answers)
+                speaking = {device: b"" for device in speaking if device not in heard}
+                speaking |= {device: accepted(answers[device]) for device in answers}
+                if not speaking:
+                    break
+        note(
+            f"{len(self.devices) - len(speaking)} devices settled in"
+            f" {time.monotonic() - began:.1f} s"
+        )
+
+    def pulling(self) -> socket.socket:
+        """Return the socket to which all gateways get their downlinks."""
+        down = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        down.connect(("127.0.0.1", self.gateway.port))
+        down.settimeout(10)
+        for index in range(GATEWAYS):
+            down.send(b"\x02\x00\x00\x02" + gateway_eui(index))
+            down.recv(100)
+        down.setblocking(False)
+        return down
+
+    def exchange(
+        self,
+        down: socket.socket,
+        devices: Sequence[Device],
+        frame: Callable[[Device], bytes],
+        whose: Callable[[int, bytes], Device | None],
+    ) -> dict[Device, bytes]:
+        """Send a frame of each device, through all gateways in turn; return what comes back."""
+        answers: dict[Device, bytes] = {}
+        self.asked.clear()
+        time.sleep(QUIET_S)
+        self.tmst += QUIET_S * 1e6
+        start = time.monotonic()
+        for number, device in enumerate(devices):
+            while time.monotonic() < start + number / DOWNLINKS_PER_S:
+                self.take_downlinks(down, whose, answers)
+                time.sleep(WAVE_S)
+            data = self.datagram(frame(device), number, 1e6 / DOWNLINKS_PER_S)
+            self.asked[int(self.tmst)] = device
+            self.through[device] = gateway_eui(number % GATEWAYS)
+            self.socket.send(data)
+        until = time.monotonic() + 1
+        while len(answers) < len(devices) and time.monotonic() < until:
+            self.take_downlinks(down, whose, answers)
+            time.sleep(WAVE_S)
+        return answers
+
+    def take_downlinks(
+        self,
+        down: socket.socket,
+        whose: Callable[[int, bytes], Device | None],
+        answers: dict[Device, bytes],
+    ) -> None:
         self.drain()
         try:
             while True:
                 data = down.recv(10_000)
                 txpk = json.loads(data[4:])["txpk"]
-                for delay_us in (5_000_000, 6_000_000):
-                    device, eui = waiting.pop((txpk["tmst"] - delay_us) % 2**32, (None, b""))
-                    if device is not None:
-                        device.accept(base64.b64decode(txpk["data"]))
-                        down.send(b"\x02" + data[1:3] + b"\x05" + eui)
+                phy_payload = base64.b64decode(txpk["data"])
+                device = whose(txpk["tmst"], phy_payload)
+                if device is not None:
+                    answers[device] = phy_payload
+                    down.send(b"\x02" + data[1:3] + b"\x05" + self.through[device])
         except BlockingIOError:
             pass
 
