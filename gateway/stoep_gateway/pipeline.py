@@ -216,6 +216,9 @@ class Pipeline:
         before = session.mac
         known = before or mac_state.fresh(self._network.target, abp=session.is_personalised, dr=dr)
         if match.repeated:
+            unanswered = session.answers(frame_set, known.rx1_delay_s)
+            if unanswered is not None:
+                return Rejected(unanswered, device.dev_eui_hex)
             turn = mac_commands.hear_again(known, heard)
             reply = downlinks.reply(session, frame, frame_set, turn, utc_ms)
             if reply is None:

@@ -2,7 +2,7 @@
 
 import pytest
 from lns_values import DEV_ADDR, session, uplink
-from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.lns.frames import Rejected, UplinkFrameSet
 from stoep_gateway.lns.sessions import Match, Sessions
 from stoep_protocol.lorawan.frames import parse
 
@@ -141,3 +141,33 @@ def test_a_forgotten_device_is_unknown():
 
 def test_an_event_id_names_device_activation_and_counter():
     assert session(5).event_id(77) == "70b3d57ed0000001-5-77"
+
+
+def heard_at(received_ms: int) -> UplinkFrameSet:
+    return UplinkFrameSet(b"", (), received_ms)
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "rx1_delay_s", "why_not"),
+    [
+        (1_400, 1, "late_copy"),  # RX2 is not open yet: the device cannot have sent it again
+        (2_100, 1, None),
+        (5_400, 5, "late_copy"),
+        (6_100, 5, None),
+        (20 * 60_000, 1, None),  # confirmed at SF12, eight times under a duty cycle of 1 %
+        (31 * 60_000, 1, "f_cnt_replayed"),
+    ],
+)
+def test_when_the_last_frame_once_more_is_answered(after_ms, rx1_delay_s, why_not):
+    known = session(f_cnt_up=7)
+    known.heard = heard_at(50_000)
+    assert known.answers(heard_at(50_000 + after_ms), rx1_delay_s) == why_not
+
+
+def test_a_frame_is_answered_as_often_as_a_device_repeats_it_and_no_more():
+    known = session(f_cnt_up=7)
+    sessions = Sessions([known])
+    answers = [known.answers(heard_at(10_000 * number), 1) for number in range(17)]
+    assert answers == [None] * 15 + ["f_cnt_replayed"] * 2
+    sessions.claim(sessions.match(frame(8)), downlink=False)
+    assert known.answers(heard_at(200_000), 1) is None

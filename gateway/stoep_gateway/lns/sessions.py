@@ -25,7 +25,10 @@ from stoep_gateway.lns.mac_state import MacState
 __all__ = ["Claim", "Match", "Session", "Sessions"]
 
 _ROLLOVER = 0x1_0000
-
+# A device repeats an uplink up to 15 times (NbTrans), and at SF12 it may need half an hour.
+_MAX_REPETITIONS = 15
+_REPEATS_FOR_MS = 1_800_000
+_BEFORE_RX2_MS = 500  # what comes earlier than that is no repetition
 
 _FIRST_ABP = 0x100_0000  # AppNonces have 24 bits
 
@@ -52,6 +55,7 @@ class Session:
         "heard_utc_ms",
         "history",
         "mac",
+        "repetitions",
         "session_id",
     )
 
@@ -84,6 +88,7 @@ class Session:
         self.history = History()
         self.heard: UplinkFrameSet | None = None
         self.heard_utc_ms: int | None = None
+        self.repetitions = 0  # of the last uplink, answered since
 
     @classmethod
     def personalised(
@@ -127,6 +132,24 @@ class Session:
         if type(key) is bytes:
             key = self._app_s_key = new_key(key)
         return key  # type: ignore[return-value]
+
+    def answers(self, repeated: UplinkFrameSet, rx1_delay_s: int) -> str | None:
+        """Return why the last uplink, heard once more, is not answered again; None: it is.
+
+        ``late_copy``: the device still waited for RX2, so a gateway was slow; a second answer would
+        meet the first. ``f_cnt_replayed``: too late or too often for a device; whoever has recorded
+        a frame could use up counters, airtime and what waits for the device.
+        """
+        if self.heard is not None:
+            after_ms = repeated.received_ms - self.heard.received_ms
+            if after_ms < 1000 * rx1_delay_s + _BEFORE_RX2_MS:
+                return "late_copy"
+            if after_ms > _REPEATS_FOR_MS:
+                return "f_cnt_replayed"
+        if self.repetitions >= _MAX_REPETITIONS:
+            return "f_cnt_replayed"
+        self.repetitions += 1
+        return None
 
     def event_id(self, f_cnt_up: int) -> str:
         """Return what names an uplink for ever: DevEUI, activation, counter."""
@@ -226,6 +249,7 @@ class Sessions:
         session = match.session
         session.f_cnt_up = match.f_cnt_up
         session.f_cnt_down += downlink
+        session.repetitions = 0
         counters = (session.session_id, session.f_cnt_up, session.f_cnt_down)
         if session.confirmed:
             return Claim(counters, None, ())
