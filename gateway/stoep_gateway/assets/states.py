@@ -7,17 +7,18 @@ is ignored and one that is missing takes its default, so that versions may come 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import orjson
 
 from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.values import value
 
 __all__ = ["AssetState", "BayState", "ContainerState", "DeviceState", "dumps", "loads"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ContainerState:
     """A container after its newest reading.
 
@@ -36,7 +37,7 @@ class ContainerState:
     track: FillTrack | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BayState:
     """A bay after its newest report; ``state`` is FREE, OCCUPIED or UNCERTAIN of the protocol."""
 
@@ -46,7 +47,7 @@ class BayState:
     reported_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeviceState:
     """What a device last said of itself; a split status is put together here."""
 

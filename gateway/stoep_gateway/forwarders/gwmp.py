@@ -33,6 +33,7 @@ import orjson
 
 from stoep_gateway.forwarders.links import Address, Link, Links, host_and_port
 from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame
+from stoep_gateway.values import value
 
 __all__ = [
     "Action",
@@ -74,7 +75,7 @@ _ANSWERS = {PUSH_DATA: PUSH_ACK, PULL_DATA: PULL_ACK}
 _LORA_RATES = {f"SF{sf}BW{bw}": (sf, bw * 1000) for sf in range(5, 13) for bw in (125, 250, 500)}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DatagramReceived:
     """A datagram and where it came from."""
 
@@ -82,7 +83,7 @@ class DatagramReceived:
     address: Address
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SendDatagram:
     """Send at once; ``for_air`` when it asks a gateway to transmit."""
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stoep_gateway.values import value
+
 __all__ = ["Emptying", "FillTrack", "advance", "hours_to", "level_at", "rate_pct_per_h", "start"]
 
 DROP_PCT = 20.0  # below this, waste settling and a heap sliding look the same
@@ -22,7 +24,7 @@ LEVEL_MAX_PCT = 200.0  # a forecast beyond twice full says no more than this
 _HOUR_MS = 3_600_000.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FillTrack:
     """What is remembered of a container's levels; times in UTC milliseconds.
 

@@ -7,13 +7,12 @@ never seen before, oldest first.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stoep_protocol.messages import BinReport
 from stoep_protocol.reports import full_sequence
 from stoep_protocol.schema import ECHO_BLOCKED, ECHO_UNSTABLE, ECHO_WEAK, SEQUENCE_MODULUS
 
 from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.values import value
 
 __all__ = ["News", "Reading", "judge", "news"]
 
@@ -30,7 +29,7 @@ SUSPICIOUS = 3
 ACCEPTED = 4
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reading:
     """One reading with its full number and time; ``distance_mm`` None: no echo.
 
@@ -45,7 +44,7 @@ class Reading:
     newer: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class News:
     """What a report tells that was not known: readings oldest first, and the state's counters."""
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from stoep_protocol.lorawan.regions import Region
 
+from stoep_gateway.values import value
+
 __all__ = ["CALM_FRAMES", "FRAMES", "SNR_FLOOR_DB", "AdrSettings", "History", "Setting", "decide"]
 
 FRAMES = 20  # before a device is told to send faster, or with less power, or more often
@@ -45,7 +47,7 @@ class AdrSettings:
     max_dr: int = 5
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Setting:
     """What a LinkADRReq sets besides channels: data rate, TXPower index, repetitions."""
 

@@ -6,7 +6,7 @@ EUIs are 8 octets big-endian. ``now`` and every ``_ms`` are the gateway clock's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from stoep_gateway.values import value
 
 __all__ = [
     "Downlink",
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UplinkFrame:
     """One reception of a PHYPayload by one gateway."""
 
@@ -36,7 +36,7 @@ class UplinkFrame:
     context: tuple[int, int] | None = None  # Basics Station's (xtime, rctx), echoed untouched
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UplinkFrameSet:
     """One transmission with all its receptions, best signal first."""
 
@@ -45,7 +45,7 @@ class UplinkFrameSet:
     received_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rejected:
     """An expected end of a frame or datagram; ``reason`` is the label under which it is counted.
 
@@ -57,12 +57,12 @@ class Rejected:
     gateway_eui: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tick:
     """A machine's ``next_deadline`` has come."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Window:
     """When and how a device listens: ``delay_us`` after the end of its uplink.
 
@@ -78,7 +78,7 @@ class Window:
     dr: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Downlink:
     """A frame for a device.
 
@@ -98,7 +98,7 @@ class Downlink:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transmit:
     """Ask one gateway to send, power as EIRP.
 
@@ -123,7 +123,7 @@ class Transmit:
     fallback: Window | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transmitted:
     """What a gateway said about a ``Transmit``: accepted when ``error`` is empty.
 

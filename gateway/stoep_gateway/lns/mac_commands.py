@@ -5,8 +5,6 @@ Sections are those of LoRaWAN 1.0.3, 5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stoep_protocol.lorawan import mac_commands as mc
 from stoep_protocol.lorawan.crypto import DOWN, UP
 
@@ -14,6 +12,7 @@ from stoep_gateway.lns import adr, mac_requests, mac_state
 from stoep_gateway.lns.adr import SNR_FLOOR_DB, AdrSettings, History
 from stoep_gateway.lns.frames import UplinkFrameSet
 from stoep_gateway.lns.mac_state import Block, MacEvent, MacState, Target
+from stoep_gateway.values import value
 
 __all__ = ["MAX_F_OPTS", "Heard", "Turn", "hear", "hear_again", "link_margin_db", "pack"]
 
@@ -23,7 +22,7 @@ _LEAP_S = 18  # GPS ahead of UTC since 2017, no further leap second announced
 _MAX_MARGIN_DB = 254
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Heard:
     """A new data uplink. ``commands``: its FOpts, or its plain payload on port 0."""
 
@@ -36,7 +35,7 @@ class Heard:
     received_utc_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Turn:
     """What an uplink calls for.
 

@@ -11,7 +11,6 @@ process.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from stoep_protocol.lorawan.crypto import Key
@@ -21,6 +20,7 @@ from stoep_gateway.lns.adr import History
 from stoep_gateway.lns.crypto import new_key
 from stoep_gateway.lns.frames import Rejected, UplinkFrameSet
 from stoep_gateway.lns.mac_state import MacState
+from stoep_gateway.values import value
 
 __all__ = ["Claim", "Match", "Session", "Sessions"]
 
@@ -156,7 +156,7 @@ class Session:
         return f"{self.dev_eui.hex()}-{self.app_nonce}-{f_cnt_up}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Match:
     """A frame whose MIC fits ``session`` at ``f_cnt_up``; ``repeated``: accepted before."""
 
@@ -165,7 +165,7 @@ class Match:
     repeated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Claim:
     """What accepting an uplink changes: the counters to write, and sessions that end with it."""
 

@@ -6,8 +6,6 @@ none changes anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan.crypto import UP
@@ -17,11 +15,12 @@ from stoep_protocol.lorawan.regions import Region
 from stoep_gateway import decode as payloads
 from stoep_gateway.lns.frames import Rejected, UplinkFrameSet
 from stoep_gateway.lns.sessions import Match
+from stoep_gateway.values import value
 
 __all__ = ["Plain", "data_rate", "decode", "decrypt", "parse"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plain:
     """What a data frame said: its application payload and its MAC commands, as octets."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import orjson
 
 from stoep_gateway.assets.states import AssetState
+from stoep_gateway.values import value
 
 __all__ = ["OutboxMessage", "Outputs", "UplinkMeta", "encode", "radio", "utc"]
 
@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutboxMessage:
     """One message to publish at QoS 1; ``kind`` names its JSON Schema, ``payload`` is JSON."""
 
@@ -27,7 +27,7 @@ class OutboxMessage:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UplinkMeta:
     """What is known of an uplink besides its message; signal figures of the best reception.
 
@@ -44,7 +44,7 @@ class UplinkMeta:
     gateways: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outputs:
     """What an uplink causes; ``problem`` is a reason to count when it causes nothing."""
 

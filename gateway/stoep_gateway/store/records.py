@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from stoep_gateway.values import value
+
 __all__ = [
     "AirtimeRow",
     "DeviceRow",
@@ -148,7 +150,7 @@ class GatewayRow(NamedTuple):
     stat: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Record:
     """One transaction's worth. ``counters`` are claims: (session_id, f_cnt_up, f_cnt_down).
 
