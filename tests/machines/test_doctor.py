@@ -180,6 +180,13 @@ def test_clocks_that_agree_against_ours():
     assert [it.code for it in diagnose(site(gateways=apart))] == ["clock", "clock"]
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, "came once,"), (4, "came 4 times,")])
+def test_how_often_a_stranger_came(count, said):
+    stranger = StrangerFacts("1111111111111111", "gwmp", "192.0.2.9:1", count, 5)
+    (finding,) = diagnose(site(strangers=(stranger,)))
+    assert said in finding.what
+
+
 @pytest.mark.parametrize(
     "mistyped", ["0016c001ff10a236", "0016c0fffe10a235", "35a210ff01c01600", "0016c001ff10b335"]
 )

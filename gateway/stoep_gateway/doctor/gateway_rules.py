@@ -14,7 +14,7 @@ from stoep_protocol.errors import DecodeError
 from stoep_gateway.doctor.facts import STALE_S, Facts, Finding, GatewayFacts
 from stoep_gateway.lns.channel_plan import Plan
 
-__all__ = ["CLOCK_S", "duration", "of_gateway"]
+__all__ = ["CLOCK_S", "duration", "of_gateway", "times"]
 
 SILENT_S = 120  # forwarders pull every 5 to 30 s
 ENOUGH = 20  # receptions or downlinks, to speak of shares
@@ -56,6 +56,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def times(count: int) -> str:
+    """Write how often something happened."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def _connection(gateway: GatewayFacts, facts: Facts) -> Iterator[Finding]:
     port = facts.gwmp.rpartition(":")[2]
     if _was_refused(gateway):
@@ -77,7 +82,7 @@ def _connection(gateway: GatewayFacts, facts: Facts) -> Iterator[Finding]:
             "error" if gateway.seen_s is None else "warning",
             "credentials",
             gateway.id,
-            f"it was refused {sum(refusals.values())} times for a wrong"
+            f"it was refused {times(sum(refusals.values()))} for a wrong"
             f" {' and '.join(reason.removeprefix('station_') for reason in refusals)}",
             "the station has another secret than this machine expects, or it is somebody else's",
             "compare tc.key at the station with token_file in the configuration; a certificate's"

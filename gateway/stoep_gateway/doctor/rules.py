@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from stoep_gateway.doctor.facts import STALE_S, Facts, Finding, GatewayFacts
-from stoep_gateway.doctor.gateway_rules import CLOCK_S, duration, of_gateway
+from stoep_gateway.doctor.gateway_rules import CLOCK_S, duration, of_gateway, times
 
 __all__ = ["diagnose", "port_taken"]
 
@@ -113,7 +113,7 @@ def _strangers(facts: Facts) -> Iterator[Finding]:
             "not-registered",
             "",
             f"gateway {stranger.eui} at {stranger.address} is not registered and came"
-            f" {_times(stranger.count)}, last {duration(stranger.seen_s)} ago",
+            f" {times(stranger.count)}, last {duration(stranger.seen_s)} ago",
             f'it may be "{alike}" with a mistake in its eui: that one was never heard'
             if alike
             else "it gets no answer, and nothing is taken from it",
@@ -121,10 +121,6 @@ def _strangers(facts: Facts) -> Iterator[Finding]:
             if alike
             else f'if it is yours, add: [[gateway]] id = "…" eui = "{stranger.eui}"',
         )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _registered_like(eui: str, gateways: Iterable[GatewayFacts]) -> str:
