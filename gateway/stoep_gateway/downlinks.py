@@ -105,11 +105,11 @@ class Downlinks:
 
         ``sent`` is what gateways had on the air before.
         """
-        ahead_ms = self._clock.utc_ms() - self._clock.now_ms()
+        now = self._clock.now_ms()
+        ahead_ms = self._clock.utc_ms() - now
         for row in sent:
-            self._scheduler.restore(
-                row.gateway_eui, row.freq_hz, row.ends_utc_ms - ahead_ms, row.airtime_us
-            )
+            ends_ms = min(row.ends_utc_ms - ahead_ms, now)  # UTC may have been set back since
+            self._scheduler.restore(row.gateway_eui, row.freq_hz, ends_ms, row.airtime_us)
         self._arm_expiry()
         for dev_eui in self._queue.dev_euis():
             self.send_waiting(dev_eui)

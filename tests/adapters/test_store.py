@@ -15,6 +15,7 @@ from stoep_gateway.store import store as store_module
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.migrate import latest_version, migrate
 from stoep_gateway.store.records import (
+    AirtimeRow,
     GatewayRow,
     LatestRow,
     NonceRow,
@@ -417,3 +418,14 @@ async def test_others_may_not_read_the_database_nor_the_copy_of_an_old_one(path)
     path.unlink()
     await state_of(path)
     assert path.stat().st_mode & 0o007 == 0
+
+
+async def test_airtime_is_forgotten_after_two_hours_whichever_way_utc_was_set(path):
+    hour_ms = 3_600_000
+    store = new_store(path)
+    await store.open()
+    for ends_utc_ms in (10 * hour_ms, 3 * hour_ms, 1 * hour_ms, 2 * hour_ms):
+        await write(store, Record(airtimes=(AirtimeRow(ends_utc_ms, EUI, 868_100_000, 50_000),)))
+    await store.close()
+    kept = {row.ends_utc_ms for row in (await state_of(path)).airtimes}
+    assert kept == {hour_ms, 2 * hour_ms, 3 * hour_ms}

@@ -237,6 +237,17 @@ def test_what_was_sent_counts_for_the_duty_cycle_after_a_restart_too(gateway):
     assert used.used_permille == 0
 
 
+def test_what_was_sent_counts_for_an_hour_at_most_when_utc_is_set_back(gateway):
+    gateway.join()
+    gateway.clock.set_utc(-365 * 86_400_000)
+    gateway.restart()
+    (used,) = gateway.scheduler.accounts(gateway.clock.now_ms())[GATEWAY].airtime
+    assert used.used_permille == pytest.approx(71.936 / 3_600)
+    gateway.clock.pass_ms(3_610_000)
+    (used,) = gateway.scheduler.accounts(gateway.clock.now_ms())[GATEWAY].airtime
+    assert used.used_permille == 0
+
+
 def test_a_downlink_that_no_window_takes_is_counted_by_its_reason(gateway):
     device = gateway.join()
     gateway.take(device.uplink(BinReport(1, 900, 4), confirmed=True))

@@ -44,7 +44,8 @@ _Row = TypeVar(
     "_Row", NonceRow, LatestRow, DeviceRow, MacStateRow, DownlinkRow, SourceRow, AirtimeRow
 )
 _AIRTIME_KEPT_MS = 2 * 3_600_000
-_FORGET_AIRTIME = "DELETE FROM airtime WHERE ends_utc_ms < ?"
+# Both ways: UTC may have been set back since.
+_FORGET_AIRTIME = "DELETE FROM airtime WHERE ends_utc_ms NOT BETWEEN ? AND ?"
 # Bounded by the key, since the time has no index: one look at the oldest rows, old or not.
 _FORGET = (
     "DELETE FROM uplink WHERE received_utc_ms < ? AND uplink_id <="
@@ -211,7 +212,8 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         airtimes = _rows(record.airtimes for record in records)
         if airtimes:
             _insert(connection, _AIRTIMES, airtimes)
-            execute(_FORGET_AIRTIME, (airtimes[-1].ends_utc_ms - _AIRTIME_KEPT_MS,))
+            now = airtimes[-1].ends_utc_ms
+            execute(_FORGET_AIRTIME, (now - _AIRTIME_KEPT_MS, now + _AIRTIME_KEPT_MS))
         for record in records:
             if record.forget_before_utc_ms:
                 execute(_FORGET, (record.forget_before_utc_ms,))
