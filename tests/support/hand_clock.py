@@ -51,6 +51,12 @@ class HandClock:
         """Return how many calls are to come."""
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
+    def next_ms(self) -> int | None:
+        """Return when the next call is due."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
     def forget_all(self) -> None:
         """Forget all calls and what is under way, as the end of a process does."""
         self._timers.clear()

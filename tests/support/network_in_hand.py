@@ -66,6 +66,7 @@ class NetworkInHand:
         self.orders: list[Transmit] = []
         self.handed_over: list[tuple[str, Any, Callable[[bool], None]]] = []
         self.deliver = self.orders.append
+        self.on_submit: Callable[[], None] = lambda: None
         self.restart()
 
     def restart(self) -> None:
@@ -88,7 +89,7 @@ class NetworkInHand:
             self.scheduler,
             self.metrics,
             self.clock,
-            submit=lambda record, done: self.submitted.append((record, done)),
+            submit=self._submit,
             publish=lambda rows: self.published.extend(
                 (row.topic, json.loads(row.payload)) for row in rows
             ),
@@ -103,6 +104,10 @@ class NetworkInHand:
         )
         self.server.personalise_all(row for row, *_ in state.sessions)
         self.pipeline.downlinks.start(state.airtimes)
+
+    def _submit(self, record: Record, done: Callable[[], None]) -> None:
+        self.submitted.append((record, done))
+        self.on_submit()
 
     def _transmit(self, order: Transmit) -> None:
         self.deliver(order)

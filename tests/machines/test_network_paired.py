@@ -1,0 +1,265 @@
+"""Devices and the whole network server, paired over air and backhaul that fail in every way.
+
+Whatever happened: no frame counter is used or accepted twice, nothing is recorded twice, both ends
+agree once the air is good again, and every downlink has exactly one end.
+"""
+
+import json
+from collections import Counter
+
+import pytest
+from lns_values import target
+from lorawan_keys import new_key
+from paired_world import Air, Node, Sign, World
+from stoep_firmware import commands
+from stoep_gateway.lns import channel_plan
+from stoep_gateway.lns.mac_state import Target
+from stoep_protocol.lorawan import frames, regions
+
+GATEWAYS = """
+site = "street"
+timezone = "UTC"
+[[gateway]]
+id = "kerb-1"
+eui = "0016c001ff10a235"
+[[gateway]]
+id = "kerb-2"
+eui = "0016c001ff10a236"
+"""
+APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
+NWK_S_KEY, APP_S_KEY = bytes(range(16)), bytes(range(16, 32))
+JOINING = [bytes.fromhex(f"70b3d57ed00000{number:02x}") for number in range(1, 5)]
+METER, SIGN = (bytes.fromhex(f"70b3d57ed00000{number:02x}") for number in (0x11, 0x12))
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+CONFIG = (
+    GATEWAYS
+    + "".join(
+        f"""
+[[device]]
+dev_eui = "{eui.hex()}"
+app_key = "{APP_KEY.hex()}"
+lorawan = "1.0.4"
+"""
+        for eui in JOINING
+    )
+    + "".join(
+        f"""
+[[device]]
+dev_eui = "{eui.hex()}"
+dev_addr = "{address:08x}"
+nwk_s_key = "{NWK_S_KEY.hex()}"
+app_s_key = "{APP_S_KEY.hex()}"
+device_class = "{device_class}"
+"""
+        for eui, address, device_class in ((METER, 0x26010001, "A"), (SIGN, 0x26010002, "C"))
+    )
+)
+BAD = Air(
+    loss=0.25,
+    backhaul_loss=0.05,
+    duplicates=0.2,
+    slow=0.05,
+    cuts_an_hour=1.5,
+    clock_jumps_an_hour=0.5,
+)
+
+
+def wanted(region_name):
+    if region_name == "EU868":
+        return target(rx1_delay_s=2, rx1_dr_offset=1, rx2_dr=3, status_every_ms=12 * HOUR_MS)
+    region = regions.by_name(region_name)
+    return Target(
+        channel_plan.for_region(region, 2),
+        1,
+        0,
+        region.rx2_dr,
+        region.rx2_hz,
+        status_every_ms=12 * HOUR_MS,
+    )
+
+
+def street(path, region_name, seed):
+    """Return a world after a day of misfortunes and one of good air."""
+    world = World(path, CONFIG, wanted(region_name), seed)
+    nodes = [Node(world, eui, APP_KEY, every_ms=15 * MINUTE_MS) for eui in JOINING]
+    meter = Node(world, METER, APP_KEY, every_ms=15 * MINUTE_MS)
+    meter.personalise(0x26010001, NWK_S_KEY, APP_S_KEY)
+    if region_name == "EU868":
+        Sign(world, SIGN, 0x26010002, NWK_S_KEY, APP_S_KEY)
+    for node in nodes:
+        node.rejoins(0.02)
+    random = world.random
+
+    def ask():
+        dev_eui = random.choice([*JOINING, METER, SIGN][: 6 if world.signs else 5])
+        expires = None
+        if random.random() < 0.3:
+            expires = world.clock.utc_ms() + random.randrange(HOUR_MS)
+        world.enqueue(
+            dev_eui,
+            world.now.to_bytes(5, "big") + bytes(random.randrange(60)),
+            confirmed=random.random() < 0.5,
+            priority=random.randrange(-1, 2),
+            expires_utc_ms=expires,
+        )
+        if world.air is BAD:
+            world.at(world.now + random.randrange(10 * MINUTE_MS), ask)
+
+    world.air = BAD
+    world.at(HOUR_MS, ask)
+    world.run(24 * HOUR_MS)
+    for node in nodes:
+        node.rejoins(0.0)
+    world.air = Air()
+    world.run(36 * HOUR_MS)
+    for _ in range(60):  # till nothing is under way, for a moment
+        if all(node.is_idle() for node in world.nodes) and not any(
+            session.mac is not None and session.mac.pending
+            for session in world.network.memory.sessions.all()
+        ):
+            break
+        world.run(2 * MINUTE_MS)
+    assert world.cuts > 10
+    return world
+
+
+def recorded(world):
+    return [row for record in world.network.records for row in record.uplinks]
+
+
+def no_uplink_is_taken_twice(world):
+    rows = recorded(world)
+    assert rows
+    by_counter = Counter((row.session_id, row.f_cnt_up) for row in rows)
+    assert max(by_counter.values()) == 1
+    by_content = Counter((row.dev_eui, row.frm_payload) for row in rows if row.f_port)
+    assert max(by_content.values()) == 1
+    taken = set(by_content)
+    for device in (*world.nodes, *world.signs):
+        sent = {(device.dev_eui, payload) for payload in device.sent}
+        assert {one for one in taken if one[0] == device.dev_eui} <= sent
+    for node in world.nodes:
+        assert {(node.dev_eui, payload) for payload in node.acknowledged} <= taken
+    counts = Counter(
+        event["event_id"]
+        for record in world.network.records
+        for row in record.outbox
+        if "event_id" in (event := json.loads(row.payload))
+    )
+    assert max(counts.values()) == 1
+
+
+def sessions(world):
+    return [row for record in world.network.records for row in record.sessions]
+
+
+def data_frames(world):
+    """Return ``(session row, f_cnt_down, order)`` of every data frame that left the server."""
+    rows = sessions(world)
+    found = []
+    for _, order in world.emitted:
+        frame = frames.parse(order.phy_payload)
+        if not isinstance(frame, frames.DataFrame):
+            continue
+        (row,) = [
+            row
+            for row in rows
+            if row.dev_addr == frame.dev_addr
+            and frames.verify(frame, new_key(row.nwk_s_key), frame.f_cnt)
+        ]
+        found.append((row, frame.f_cnt, order))
+    return found
+
+
+def no_counter_is_used_for_two_downlinks(world):
+    used = {}
+    for row, f_cnt, order in data_frames(world):
+        assert used.setdefault((row.session_id, f_cnt), order.phy_payload) == order.phy_payload
+    assert used
+    # And each one was durable before it left: the last one stored is beyond all of them.
+    for row, _, f_cnt_down in world.network.connection.execute(
+        "SELECT session_id, f_cnt_up, f_cnt_down FROM frame_counter"
+    ):
+        newest = max((f_cnt for session_id, f_cnt in used if session_id == row), default=-1)
+        assert f_cnt_down > newest
+
+
+def no_nonce_is_answered_twice(world):
+    nonces = [row for record in world.network.records for row in record.nonces]
+    assert len({(row.dev_eui, row.dev_nonce) for row in nonces}) == len(nonces)
+    assert len({(row.dev_eui, row.app_nonce) for row in nonces}) == len(nonces)
+
+
+def every_downlink_has_one_end(world):
+    network = world.network
+    events = [
+        event
+        for record in network.records
+        for row in record.outbox
+        if (event := json.loads(row.payload)).get("event", "").startswith("downlink_")
+    ]
+    ends = Counter(event["downlink_id"] for event in events if not event["will_retry"])
+    assert len(world.queued) > 100
+    assert ends == dict.fromkeys(world.queued, 1)
+    for device in (*world.nodes, *world.signs):
+        mine = {
+            number: one for number, one in world.queued.items() if one.dev_eui == device.dev_eui
+        }
+        assert mine
+        contents = {one.frm_payload for one in mine.values()}
+        assert set(device.delivered) <= contents
+        acknowledged = {
+            mine[event["downlink_id"]].frm_payload
+            for event in events
+            if event["downlink_id"] in mine and event["event"] == "downlink_acknowledged"
+        }
+        assert acknowledged <= set(device.delivered)
+        assert network.memory.queue.of_device(device.dev_eui) == ()
+    assert {event["event"] for event in events} >= {
+        "downlink_sent",
+        "downlink_acknowledged",
+        "downlink_expired",
+        "downlink_unacknowledged",
+        "downlink_refused",
+    }
+
+
+def both_ends_agree(world):
+    for node in world.nodes:
+        session = node.session
+        assert session.joined
+        (known,) = world.network.memory.sessions.of_device(node.dev_eui)
+        state = known.mac
+        assert known.dev_addr == session.dev_addr
+        assert known.f_cnt_up == session.f_cnt_up - 1
+        assert known.f_cnt_down >= session.f_cnt_down
+        assert state.pending == ()
+        assert (session.dr, session.tx_power, session.nb_trans) == (
+            state.dr,
+            state.tx_power,
+            state.nb_trans,
+        )
+        assert (session.ch_mask, world.plan.mask) == (state.channels, state.channels)
+        assert (session.rx_delay_s, session.rx1_dr_offset, session.rx2_dr, session.rx2_hz) == (
+            state.rx1_delay_s,
+            state.rx1_dr_offset,
+            state.rx2_dr,
+            state.rx2_hz,
+        )
+        for index, up_hz in enumerate(state.channels_hz):
+            if up_hz:
+                assert commands.channel(session, world.region, index)[0] == up_hz
+        assert state.battery == node.mac.battery
+
+
+@pytest.mark.parametrize(
+    ("region_name", "seed"), [("EU868", 1), ("EU868", 2), ("EU868", 3), ("US915", 4), ("US915", 5)]
+)
+def test_whatever_happens(tmp_path, region_name, seed):
+    world = street(tmp_path, region_name, seed)
+    no_uplink_is_taken_twice(world)
+    no_counter_is_used_for_two_downlinks(world)
+    no_nonce_is_answered_twice(world)
+    every_downlink_has_one_end(world)
+    both_ends_agree(world)
+    assert sum(node.joins for node in world.nodes) > len(JOINING)
