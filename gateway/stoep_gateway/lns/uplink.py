@@ -6,6 +6,8 @@ none changes anything.
 
 from __future__ import annotations
 
+import functools
+
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan.crypto import UP
@@ -51,12 +53,17 @@ def data_rate(frame_set: UplinkFrameSet, region: Region) -> int | Rejected:
     on this frequency, so that no receive window follows.
     """
     best = frame_set.receptions[0]
+    return _data_rate(region, best.freq_hz, best.sf, best.bw_hz)
+
+
+@functools.lru_cache(maxsize=256)
+def _data_rate(region: Region, freq_hz: int, sf: int, bw_hz: int) -> int | Rejected:
     try:
-        dr = region.dr_of(best.sf, best.bw_hz)
+        dr = region.dr_of(sf, bw_hz)
     except DecodeError as error:
         return Rejected("data_rate", error.detail)
     try:
-        region.rx1(best.freq_hz, dr, 0)
+        region.rx1(freq_hz, dr, 0)
     except DecodeError as error:
         return Rejected("channel", error.detail)
     return dr

@@ -62,6 +62,7 @@ def encode(values: dict[str, object], fixed_json: str = "") -> bytes:
     return b"%b,%b}" % (written[:-1], fixed_json.encode()) if fixed_json else written
 
 
+@functools.lru_cache(maxsize=64)  # what comes in one batch comes in one millisecond
 def utc(utc_ms: int) -> str:
     """Write UTC milliseconds as RFC 3339, ``2026-01-31T05:30:00.000Z``."""
     day, in_day_ms = divmod(utc_ms, _DAY_MS)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from stoep_gateway.values import value
-
 __all__ = [
     "AirtimeRow",
     "DeviceRow",
@@ -150,8 +148,7 @@ class GatewayRow(NamedTuple):
     stat: str
 
 
-@value
-class Record:
+class Record(NamedTuple):
     """One transaction's worth. ``counters`` are claims: (session_id, f_cnt_up, f_cnt_down).
 
     A claim must move a session's counters forward: either a new ``f_cnt_up``, or the same one with

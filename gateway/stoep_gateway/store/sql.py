@@ -173,50 +173,51 @@ def unlock(connection: sqlite3.Connection, open_sealer: Callable[[bytes | None],
 def write_group(connection: sqlite3.Connection, records: list[Record], sealer: Sealer) -> None:
     """Commit a group. Raises ``LocalProtocolError`` for a claim that is not one."""
     execute = connection.execute
-    sessions = _rows(record.sessions for record in records)
-    counters = _rows(record.counters for record in records)
+    columns: Any = Record._make(zip(*records, strict=True))  # each a tuple of the records' tuples
+    sessions = _rows(columns.sessions)
+    counters = _rows(columns.counters)
     execute("BEGIN IMMEDIATE")
     try:
         _insert(connection, _SESSIONS, [_sealed(row, sealer) for row in sessions])
         _insert(connection, _COUNTERS, [(row.session_id, -1, 0) for row in sessions])
-        for record in records:  # one by one: what is forgiven is what came before
+        # One by one: what is forgiven is what came before.
+        for record in records if any(columns.forgiven_devices) or any(columns.nonces) else ():
             for dev_eui in record.forgiven_devices:
                 execute("UPDATE dev_nonce SET forgiven = 1 WHERE dev_eui = ?", (dev_eui,))
             if record.nonces:
                 _insert(connection, _NONCES, record.nonces)
         if _insert(connection, _COUNTERS, counters) != len(counters):
             raise LocalProtocolError("a frame counter was claimed twice")
-        for session_id in _rows(record.confirmed_sessions for record in records):
+        for session_id in _rows(columns.confirmed_sessions):
             execute("UPDATE device_session SET confirmed = 1 WHERE session_id = ?", (session_id,))
-        _insert(connection, _MAC_STATES, _rows(record.mac_states for record in records))
-        _insert(connection, _UPLINKS, _rows(record.uplinks for record in records))
-        latest = {row.asset: row for row in _rows(record.latest for record in records)}
+        _insert(connection, _MAC_STATES, _rows(columns.mac_states))
+        _insert(connection, _UPLINKS, _rows(columns.uplinks))
+        latest = {row.asset: row for row in _rows(columns.latest)}
         _insert(connection, _LATEST, list(latest.values()))
-        _insert(connection, _OUTBOX, _rows(record.outbox for record in records))
-        _insert(connection, _GATEWAYS, _rows(record.gateways for record in records))
-        for record in records:
+        _insert(connection, _OUTBOX, _rows(columns.outbox))
+        _insert(connection, _GATEWAYS, _rows(columns.gateways))
+        for record in records if any(columns.devices) or any(columns.removed_devices) else ():
             if record.devices:
                 _insert(connection, _DEVICES, record.devices)
             for dev_eui in record.removed_devices:
                 execute("DELETE FROM device WHERE dev_eui = ?", (dev_eui,))
-        _insert(connection, _SOURCES, _rows(record.sources for record in records))
-        _insert(connection, _DOWNLINKS, _rows(record.downlinks for record in records))
-        for tried in _rows(record.tried_downlinks for record in records):
+        _insert(connection, _SOURCES, _rows(columns.sources))
+        _insert(connection, _DOWNLINKS, _rows(columns.downlinks))
+        for tried in _rows(columns.tried_downlinks):
             execute("UPDATE downlink SET attempts = ? WHERE downlink_id = ?", tried)
-        for downlink_id in _rows(record.ended_downlinks for record in records):
+        for downlink_id in _rows(columns.ended_downlinks):
             execute("DELETE FROM downlink WHERE downlink_id = ?", (downlink_id,))
-        for session_id in _rows(record.ended_sessions for record in records):
+        for session_id in _rows(columns.ended_sessions):
             execute("DELETE FROM device_session WHERE session_id = ?", (session_id,))
-        for first_and_last in _rows(record.published for record in records):
+        for first_and_last in _rows(columns.published):
             execute("DELETE FROM outbox WHERE outbox_id BETWEEN ? AND ?", first_and_last)
-        airtimes = _rows(record.airtimes for record in records)
+        airtimes = _rows(columns.airtimes)
         if airtimes:
             _insert(connection, _AIRTIMES, airtimes)
             now = airtimes[-1].ends_utc_ms
             execute(_FORGET_AIRTIME, (now - _AIRTIME_KEPT_MS, now + _AIRTIME_KEPT_MS))
-        for record in records:
-            if record.forget_before_utc_ms:
-                execute(_FORGET, (record.forget_before_utc_ms,))
+        for before_utc_ms in filter(None, columns.forget_before_utc_ms):
+            execute(_FORGET, (before_utc_ms,))
         execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
