@@ -29,11 +29,12 @@ from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
+from stoep_gateway.doctor.rules import port_taken
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.basics_station import BasicsStationServer
 from stoep_gateway.forwarders.gwmp import GwmpServer
-from stoep_gateway.forwarders.links import Links
+from stoep_gateway.forwarders.links import Links, host_and_port
 from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.forwarders.websocket import WebSocketStations, read_tokens
 from stoep_gateway.gateways import GatewayMonitor
@@ -227,13 +228,12 @@ class _Gateway:
         try:
             self._forwarders.open(gwmp.bind, gwmp.port)
         except OSError as error:
-            raise FatalError(f"UDP {gwmp.bind}:{gwmp.port}: {error.strerror}") from error
+            raise _taken("UDP", gwmp.bind, gwmp.port, error) from error
         if stations is not None and self._stations is not None:
             try:
                 await self._stations.open(stations)
             except OSError as error:
-                where = f"TCP {stations.bind}:{stations.port}"
-                raise FatalError(f"{where}: {error.strerror}") from error
+                raise _taken("TCP", stations.bind, stations.port, error) from error
         await self._control.open()
 
     async def _drain(self) -> None:
@@ -357,6 +357,11 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
+
+
+def _taken(kind: str, bind: str, port: int, error: OSError) -> FatalError:
+    reason = error.strerror or str(error)
+    return FatalError(str(port_taken(f"{kind} {host_and_port((bind, port))}", reason)))
 
 
 def _target(config: Config) -> Target:

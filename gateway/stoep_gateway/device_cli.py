@@ -213,7 +213,7 @@ def _show_key(options: argparse.Namespace) -> str:
 
 def _forgive_nonce(options: argparse.Namespace) -> None:
     answer = _ask(options, "forgive-nonce", dev_eui=options.dev_eui)
-    _say(options, answer, f"{options.dev_eui}: {answer['forgiven']} DevNonces are forgiven")
+    _say(options, answer, f"{options.dev_eui}: DevNonces forgiven: {answer['forgiven']}")
 
 
 def _send(options: argparse.Namespace) -> None:
@@ -232,7 +232,7 @@ def _send(options: argparse.Namespace) -> None:
 
 def _flush(options: argparse.Namespace) -> None:
     answer = _ask(options, "flush", dev_eui=options.dev_eui)
-    _say(options, answer, f"{options.dev_eui}: {answer['flushed']} downlinks are forgotten")
+    _say(options, answer, f"{options.dev_eui}: downlinks forgotten: {answer['flushed']}")
 
 
 # What only looks.

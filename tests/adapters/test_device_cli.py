@@ -222,14 +222,14 @@ def test_change_one(site: Site, run: Run) -> None:
     assert KEY not in out
     assert site.network.registry.devices[eui].app_key == bytes.fromhex(KEY)
     site.network.activities[eui] = Activity(dev_nonces=4)
-    assert run("forgive-nonce", EUI) == (0, f"{EUI}: 4 DevNonces are forgiven\n", "")
+    assert run("forgive-nonce", EUI) == (0, f"{EUI}: DevNonces forgiven: 4\n", "")
     assert run("send", EUI, "13", "a1 01", "--expires", "60") == (
         0,
         f"{EUI}: downlink 1 is queued\n",
         "",
     )
     assert run("send", EUI, "0", "") == (1, "", "f_port is a whole number from 1 to 223\n")
-    assert run("flush", EUI) == (0, f"{EUI}: 1 downlinks are forgotten\n", "")
+    assert run("flush", EUI) == (0, f"{EUI}: downlinks forgotten: 1\n", "")
     assert run("remove", EUI) == (0, f"{EUI}: removed\n", "")
     assert run("show", EUI) == (
         1,

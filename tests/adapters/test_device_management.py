@@ -158,7 +158,7 @@ def test_a_device_s_life(site: Site) -> None:
     device.dev_nonce = 1  # flashed anew
     site.reject(device.join_request(), "dev_nonce_replayed")
     said = site.stoep("device", "forgive-nonce", EUI)
-    assert said == f"{EUI}: 2 DevNonces are forgiven\n"
+    assert said == f"{EUI}: DevNonces forgiven: 2\n"
     device.accept(site.answer(device.join_request()))
     assert device.downlink(site.answer(device.uplink(confirmed=True)), 0).ack
 

@@ -271,7 +271,9 @@ def test_a_port_that_is_taken_says_so(tmp_path, gateway, capfd):
     config = tmp_path / "second.toml"
     config.write_text(CONFIG.format(port=1).replace("port = 0", f"port = {gateway.port}"))
     assert main(["run", "--config", str(config)]) == 1
-    assert f"UDP 127.0.0.1:{gateway.port}" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"UDP 127.0.0.1:{gateway.port} cannot be listened at" in said
+    assert f'ss -lpn "sport = :{gateway.port}"' in said
 
 
 def test_check_reports_what_it_has_read(gateway, capsys):
