@@ -248,7 +248,7 @@ async def test_every_mistake_of_an_import(ask: Commands) -> None:
         two,
         {**two, "dev_eui": "70B3D57ED0000002"},
         {"dev_eui": "xyz", "app_key": KEY[:-1], "adr": "yes", "apkey": KEY},
-        {"dev_eui": "70b3d57ed0000003"},
+        {"dev_eui": "70b3d57ed0000003", "asset": "container/aa"},
         {**two, "dev_eui": "70b3d57ed0000004", "asset": "container/aa"},
         {**two, "dev_eui": "70b3d57ed0000005", "asset": "container/a"},
         {**two, "dev_eui": "70b3d57ed0000006", "asset": "container/b"},
@@ -270,6 +270,7 @@ async def test_every_mistake_of_an_import(ask: Commands) -> None:
                 ' "app_s_key" (ABP); "source" (another network server\'s)'
             ),
         ],
+        [3, "asset", 'asset "container/aa" is not an asset (did you mean "container/a"?)'],
         [4, "asset", 'asset "container/aa" is not an asset (did you mean "container/a"?)'],
         [5, "asset", f'asset "container/a" is already that of device {EUI}'],
         [7, "asset", 'asset "container/b" is already that of device 70b3d57ed0000006'],

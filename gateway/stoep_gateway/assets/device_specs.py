@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from stoep_gateway.assets.registry import Device, Registry
-from stoep_gateway.config_model import ASSET, DeviceConfig, Eui
+from stoep_gateway.config_model import DeviceConfig, Eui
 from stoep_gateway.config_reader import did_you_mean, explain
 
 __all__ = [
@@ -134,6 +134,9 @@ def check_all(
             seen.add(dev_eui)
         spec = validate(_merged(existing, raw))
         if isinstance(spec, list):
+            told = {key for key, _ in spec}
+            unknown = _unknown(registry, raw.get("asset"), raw.get("source"), existing)
+            spec += [(key, message) for key, message in unknown if key not in told]
             yield from (Fault(index, key, message) for key, message in spec)
             continue
         is_changed = existing is None or spec_of(existing) != spec
@@ -154,14 +157,11 @@ def check_all(
                     " there",
                 )
                 continue
-        fault = _asset_fault(registry, spec, existing, leaving, claims)
-        if fault:
-            yield Fault(index, "asset", fault)
-        elif spec.source is not None and spec.source not in registry.sources:
-            hint = did_you_mean(spec.source, registry.sources)
-            yield Fault(index, "source", f'source "{spec.source}" is not a [[source]]{hint}')
-        else:
-            yield checked
+        unknown = _unknown(registry, spec.asset, spec.source, existing)
+        faults = [Fault(index, key, message) for key, message in unknown]
+        if not faults and (fault := _asset_fault(registry, spec, leaving, claims)):
+            faults = [Fault(index, "asset", fault)]
+        yield from faults or (checked,)
 
 
 def _merged(existing: Device | None, raw: Mapping[str, object]) -> dict[str, object]:
@@ -175,22 +175,25 @@ def _merged(existing: Device | None, raw: Mapping[str, object]) -> dict[str, obj
     return merged
 
 
+def _unknown(
+    registry: Registry, asset: object, source: object, existing: Device | None
+) -> Iterator[tuple[str, str]]:
+    """Give what a device names and nobody has: (key, message) pairs."""
+    was_there = existing is not None and existing.asset_key == asset  # nobody asks for another
+    if isinstance(asset, str) and asset not in registry.assets and not was_there:
+        yield "asset", f'asset "{asset}" is not an asset{did_you_mean(asset, registry.assets)}'
+    if isinstance(source, str) and source not in registry.sources:
+        hint = did_you_mean(source, registry.sources)
+        yield "source", f'source "{source}" is not a [[source]]{hint}'
+
+
 def _asset_fault(
-    registry: Registry,
-    spec: DeviceConfig,
-    existing: Device | None,
-    leaving: Set[bytes],
-    claims: dict[str, bytes],
+    registry: Registry, spec: DeviceConfig, leaving: Set[bytes], claims: dict[str, bytes]
 ) -> str:
-    """Return what is wrong with a device's asset; "" for nothing."""
+    """Return whose a device's asset is already; "" for nobody's."""
     asset = spec.asset
-    if asset is None:
+    if asset is None or asset not in registry.assets:
         return ""
-    if asset not in registry.assets:
-        if existing is not None and existing.asset_key == asset:
-            return ""  # it was there once, and nobody asks for another
-        assert ASSET.fullmatch(asset), "the model has seen to it"
-        return f'asset "{asset}" is not an asset{did_you_mean(asset, registry.assets)}'
     other = registry.device_of(asset)
     owner = claims.setdefault(asset, spec.dev_eui)
     if owner == spec.dev_eui and other is not None and other.dev_eui not in leaving:
