@@ -24,6 +24,7 @@ from stoep_gateway import clock as clocks
 from stoep_gateway import memory as memories
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
+from stoep_gateway.assets.registry import Registry
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
 from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.control import ControlServer, socket_path
@@ -75,24 +76,32 @@ async def run(config: Config, *, simulated: bool = False, ready_file: Path | Non
     """Run the gateway until a signal ends it; return the exit code. Raises ``FatalError``."""
     clock: Clock = SimulatedClock() if simulated else SystemClock()
     store = Store(config.store.path, partial(open_sealer, config.store, os.environ))
-    state = await store.open()
+    registry = registries.build(config)
+    # What the registry has, and then what memory has, need not be there twice for a year.
+    config = config.model_copy(update={"devices": ()})
     try:
-        await _Gateway(config, clock, store, state).run(ready_file)
+        await _Gateway(config, registry, clock, store, await store.open()).run(ready_file)
     finally:
         await store.close()
     return 0
 
 
 class _Gateway:
-    def __init__(self, config: Config, clock: Clock, store: Store, state: State) -> None:
+    def __init__(
+        self, config: Config, registry: Registry, clock: Clock, store: Store, state: State
+    ) -> None:
         self._config = config
         self._clock = clock
         self._store = store
-        self._state = state
         self._metrics = Metrics()
-        self._registry = registries.build(config)
+        self._registry = registry
         for warning in device_rows.load(self._registry, state.devices, store.sealer):
             _log.warning("%s", warning)
+        self._airtimes = state.airtimes
+        personalised = {it.dev_eui for it in registry.devices.values() if it.dev_addr is not None}
+        self._stored_sessions = tuple(
+            row for row, *_ in state.sessions if row.dev_eui in personalised
+        )
         target = _target(config)
         self._links = links.of(config.gateways, config.gwmp)
         self._forwarders = UdpForwarders(GwmpServer(self._links), clock, self._receive)
@@ -189,10 +198,8 @@ class _Gateway:
                 channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
             if self._rounds is not None:
                 self._clock.when_started(self._rounds.start)
-            self._clock.when_started(
-                partial(self._network.personalise_all, (row for row, *_ in self._state.sessions))
-            )
-            self._clock.when_started(partial(self._pipeline.start, self._state.airtimes))
+            self._clock.when_started(partial(self._network.personalise_all, self._stored_sessions))
+            self._clock.when_started(partial(self._pipeline.start, self._airtimes))
             self._clock.when_started(self._log_counts)
             self._clock.when_started(self._forget)
             self._say_ready(ready_file, channel)

@@ -70,7 +70,10 @@ def _check(path: Path) -> int:
 def _run(options: argparse.Namespace) -> int:
     log.set_up(verbose=options.verbose)
     gc.disable()  # what is read now stays; the gateway turns it on when it has started
-    read = load(options.config)
     return asyncio.run(
-        run_gateway(read, simulated=options.simulated_clock, ready_file=options.ready_file)
+        run_gateway(
+            load(options.config),
+            simulated=options.simulated_clock,
+            ready_file=options.ready_file,
+        )
     )

@@ -13,10 +13,12 @@ from typing import Literal
 
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BayConfig, ContainerConfig, DeviceConfig
+from stoep_gateway.values import value
 
 __all__ = ["Bay", "Container", "Device", "Gateway", "Managed", "Registry", "build"]
 
 TOPIC_ROOT = "stoep/v1"
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 Managed = Literal["file", "store"]
 
@@ -50,7 +52,7 @@ class Bay:
     fixed_json: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Device:
     """A sensor board, its keys, and the asset it stands for, if any.
 
@@ -217,7 +219,7 @@ def build(config: Config) -> Registry:
 
 def _members(values: Mapping[str, object]) -> str:
     """Write the inside of a JSON object."""
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))[1:-1]
+    return _ENCODE(values)[1:-1]
 
 
 def _container(root: str, container: ContainerConfig, threshold_pct: float) -> Container:

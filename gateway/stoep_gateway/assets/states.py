@@ -6,6 +6,7 @@ is ignored and one that is missing takes its default, so that versions may come 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -94,5 +95,10 @@ def loads(key: str, text: str) -> AssetState:
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(cls)}
-    return {name: value for name, value in values.items() if name in names}
+    names = _names(cls)  # type: ignore[arg-type]
+    return {name: values[name] for name in values if name in names}
+
+
+@functools.cache
+def _names(cls: type[Any]) -> frozenset[str]:
+    return frozenset(field.name for field in fields(cls))

@@ -166,7 +166,14 @@ class MacState:
 
     @classmethod
     def loads(cls, text: str) -> MacState:
-        """Return what ``dumps`` wrote. Raises ``ValueError`` for anything else."""
+        """Return what ``dumps`` wrote. Raises ``ValueError`` for anything else.
+
+        Devices in the same state, as nearly all of a site are, share one.
+        """
+        return _loads(text)
+
+    @classmethod
+    def _loads(cls, text: str) -> MacState:
         try:
             fields = json.loads(text)
             fields["channels_hz"] = _shared(_integers(fields["channels_hz"]))
@@ -183,6 +190,11 @@ class MacState:
             return cls(**fields)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a MAC state: {error}") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _loads(text: str) -> MacState:
+    return MacState._loads(text)
 
 
 _COMPOUND = {"channels_hz", "down_hz", "refused", "tx_param", "pending"}

@@ -43,6 +43,7 @@ class Session:
 
     __slots__ = (
         "_app_s_key",
+        "_history",
         "_nwk_s_key",
         "app_nonce",
         "confirmed",
@@ -53,7 +54,6 @@ class Session:
         "f_cnt_up",
         "heard",
         "heard_utc_ms",
-        "history",
         "mac",
         "repetitions",
         "session_id",
@@ -85,7 +85,7 @@ class Session:
         self.f_cnt_down = f_cnt_down
         self.created_utc_ms = created_utc_ms
         self.mac = mac
-        self.history = History()
+        self._history: History | None = None
         self.heard: UplinkFrameSet | None = None
         self.heard_utc_ms: int | None = None
         self.repetitions = 0  # of the last uplink, answered since
@@ -111,6 +111,14 @@ class Session:
             confirmed=True,
             created_utc_ms=created_utc_ms,
         )
+
+    @property
+    def history(self) -> History:
+        """How its last frames were heard; begun at first use."""
+        history = self._history
+        if history is None:
+            history = self._history = History()
+        return history
 
     @property
     def is_personalised(self) -> bool:

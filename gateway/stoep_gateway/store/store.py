@@ -82,6 +82,7 @@ class Store:
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock_file: IO[str] | None = None
+        self._opened: asyncio.Future[State]
         self.failure: asyncio.Future[None] = self._loop.create_future()
 
     async def open(self) -> State:
@@ -91,16 +92,16 @@ class Store:
         it open.
         """
         self._lock_file = _lock(self._path)
-        opened: asyncio.Future[State] = self._loop.create_future()
-        self._thread = threading.Thread(
-            target=self._run, args=(opened,), name="store-writer", daemon=True
-        )
+        self._opened = self._loop.create_future()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
         try:
-            return await opened
+            return await self._opened
         except FatalError:
             await self.close()
             raise
+        finally:
+            del self._opened  # and with it what was read, megabytes
 
     def submit(self, record: Record, done: _Done | None = None) -> None:
         """Write a record; ``done`` is called on the loop after the fsync that covers it."""
@@ -122,7 +123,8 @@ class Store:
 
     # The writer's thread.
 
-    def _run(self, opened: asyncio.Future[State]) -> None:
+    def _run(self) -> None:
+        opened = self._opened
         try:
             connection = sqlite3.connect(
                 self._path, isolation_level=None, cached_statements=10 * ROWS_PER_STATEMENT
@@ -144,6 +146,7 @@ class Store:
                 self._call(_fail, opened, StoreCorrupt(what))
                 return
             self._call(_succeed, opened, state)
+            del opened, state
             self._write_until_closed(connection)
         except sqlite3.Error as error:
             self._call(_fail, self.failure, fatal(self._path, error, "commit failed: "))
