@@ -1,61 +1,24 @@
 """npm lora-packet, an independent implementation, against ours, in both directions.
 
-Node runs once for the whole file and answers JSON lines: tests/oracles/lora_packet_oracle.js.
+Node runs once for the whole file.
 """
 
-import json
-import pathlib
-import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lora_packet import LoraPacket, opened
 from lorawan_keys import new_key
 from stoep_protocol.lorawan import crypto, frames
 from stoep_protocol.lorawan.regions import EU868
 
-ORACLES = pathlib.Path(__file__).parent.parent / "oracles"
-
-
-class LoraPacket:
-    """One Node process; a call is a line out and a line in."""
-
-    def __init__(self, node: str) -> None:
-        self._node = subprocess.Popen(
-            [node, str(ORACLES / "lora_packet_oracle.js")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, operation: str, **fields: Any) -> dict[str, Any]:
-        assert self._node.stdin is not None
-        assert self._node.stdout is not None
-        self._node.stdin.write(json.dumps({"operation": operation, **fields}) + "\n")
-        self._node.stdin.flush()
-        line = self._node.stdout.readline()
-        assert line, "the Node process has ended"
-        answer: dict[str, Any] = json.loads(line)
-        assert "error" not in answer, answer
-        return answer
-
-    def close(self) -> None:
-        self._node.communicate(timeout=10)
-
 
 @pytest.fixture(scope="module")
 def lora_packet() -> Iterator[LoraPacket]:
-    node = shutil.which("node")
-    if node is None or not (ORACLES / "node_modules" / "lora-packet").is_dir():
-        pytest.fail(
-            "needs Node and lora-packet: sudo apt install nodejs npm; npm ci --prefix tests/oracles"
-        )
-    oracle = LoraPacket(node)
-    yield oracle
-    oracle.close()
+    with opened() as oracle:
+        yield oracle
 
 
 keys = st.binary(min_size=16, max_size=16)
