@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
-import json
 import math
 import re
 from typing import Any
+
+import orjson
 
 from stoep_gateway.errors import RemoteProtocolError
 
@@ -31,6 +32,7 @@ __all__ = [
 
 MAX_PAYLOAD = 262_144  # octets; an uplink heard by many gateways has a few thousand
 _MAX_TEXT = 256
+_MAX_OCTETS = 255
 _EUI = re.compile(r"[0-9a-fA-F]{16}")
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
 
@@ -47,8 +49,8 @@ def parse(payload: bytes) -> Members:
     if len(payload) > MAX_PAYLOAD:
         raise RemoteProtocolError("source_too_large", f"{len(payload)} octets")
     try:
-        value = json.loads(payload)
-    except (ValueError, RecursionError) as error:
+        value = orjson.loads(payload)  # which refuses text that cannot be written: lone surrogates
+    except ValueError as error:
         raise malformed("not JSON, is the integration set to Protobuf?") from error
     if not isinstance(value, dict):
         raise malformed("not a JSON object")
@@ -122,9 +124,12 @@ def octets(owner: Members, name: str) -> bytes:
     if value is None:
         return b""
     try:
-        return base64.b64decode(value, validate=True)
+        decoded = base64.b64decode(value, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
         raise malformed(f"{name} is not base64") from error
+    if len(decoded) > _MAX_OCTETS:
+        raise malformed(f"{name} is longer than any LoRaWAN frame")
+    return decoded
 
 
 def utc_ms(owner: Members, name: str) -> int | None:
