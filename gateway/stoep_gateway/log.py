@@ -7,15 +7,24 @@ import sys
 
 __all__ = ["Throttle", "set_up"]
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
 
 def set_up(*, verbose: bool = False) -> None:
     """Log to standard error, uplinks one by one only if ``verbose``."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("stoep_gateway")
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     root.propagate = False
+
+
+class _OneLine(logging.Formatter):
+    """Writes out control characters: a message may quote what strangers sent."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (the library's name)
+        return super().formatMessage(record).translate(_CONTROLS)
 
 
 class Throttle:
