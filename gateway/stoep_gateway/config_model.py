@@ -215,7 +215,7 @@ class LorawanConfig(TableModel):
     """``[lorawan]``: the network server's settings."""
 
     region: RegionName = "EU868"
-    net_id: NetId = b"\x00\x00\x13"
+    net_id: NetId = b"\x00\x00\x00"  # of private networks; 000013 is The Things Network's
     dedup_window_ms: int = Field(default=200, ge=0, le=2000)
     rx1_delay_s: int = Field(default=1, ge=1, le=15)
     rx1_dr_offset: int = Field(default=0, ge=0, le=7)

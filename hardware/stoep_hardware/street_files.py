@@ -34,7 +34,7 @@ def write(
     (directory / _DISTANCES).write_text(blantyre.distances_csv(), encoding="utf-8")
     (directory / _STREET_FILE).write_text(_street(plan), encoding="utf-8")
     has_round = planning_at is not None and bool(plan.containers)
-    lorawan: dict[str, Value] = {"region": region, "net_id": "000013"}
+    lorawan: dict[str, Value] = {"region": region}
     if region in ("US915", "AU915"):
         lorawan["sub_band"] = sub_band
     sections: dict[str, Mapping[str, Value]] = {
