@@ -163,7 +163,7 @@ class GwmpServer:
             link.pulled(address, now)
         else:
             link.last_push_ms = now
-            receptions = self._push_data(data, eui, now, actions)
+            receptions = self._push_data(data, link.eui, now, actions)
             if receptions > 1:
                 bucket.charge((receptions - 1) / RECEPTIONS_PER_DATAGRAM)
         return actions

@@ -17,7 +17,7 @@ from stoep_protocol.lorawan.crypto import Key
 from stoep_protocol.lorawan.frames import DataFrame, full_f_cnt, verify
 
 from stoep_gateway.lns.adr import History
-from stoep_gateway.lns.crypto import new_key
+from stoep_gateway.lns.crypto import new_session_key
 from stoep_gateway.lns.frames import Rejected, UplinkFrameSet
 from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.values import value
@@ -130,7 +130,7 @@ class Session:
         """The network session key; its cipher context is made at first use."""
         key = self._nwk_s_key
         if type(key) is bytes:
-            key = self._nwk_s_key = new_key(key)
+            key = self._nwk_s_key = new_session_key(key)
         return key  # type: ignore[return-value]
 
     @property
@@ -138,7 +138,7 @@ class Session:
         """The application session key; its cipher context is made at first use."""
         key = self._app_s_key
         if type(key) is bytes:
-            key = self._app_s_key = new_key(key)
+            key = self._app_s_key = new_session_key(key)
         return key  # type: ignore[return-value]
 
     def answers(self, repeated: UplinkFrameSet, rx1_delay_s: int) -> str | None:

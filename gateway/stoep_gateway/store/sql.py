@@ -125,7 +125,7 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         nonces=_all(connection, NonceRow, "dev_nonce"),
         latest=_all(connection, LatestRow, "latest"),
         devices=_all(connection, DeviceRow, "device"),
-        mac_states=_all(connection, MacStateRow, "mac_state"),
+        mac_states=_mac_states(connection),
         downlinks=_all(connection, DownlinkRow, "downlink"),
         sources=_all(connection, SourceRow, "source_device"),
         airtimes=_all(connection, AirtimeRow, "airtime"),
@@ -247,6 +247,15 @@ def _all(connection: sqlite3.Connection, row: type[_Row], table: str) -> tuple[_
     columns = ", ".join(row._fields)
     found = connection.execute(f"SELECT {columns} FROM {table}")  # noqa: S608 (constants)
     return tuple(map(row._make, found))
+
+
+def _mac_states(connection: sqlite3.Connection) -> tuple[MacStateRow, ...]:
+    """Return what devices have accepted; nearly all the same, so one text for those alike."""
+    texts: dict[str, str] = {}
+    return tuple(
+        MacStateRow(session_id, texts.setdefault(text, text))
+        for session_id, text in connection.execute("SELECT session_id, state FROM mac_state")
+    )
 
 
 def _one(connection: sqlite3.Connection, query: str, *values: str) -> int:

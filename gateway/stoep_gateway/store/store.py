@@ -48,7 +48,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -16384",
+    "PRAGMA cache_size = -6144",
     "PRAGMA journal_size_limit = 16777216",
 )
 _Done = Callable[[], None]
