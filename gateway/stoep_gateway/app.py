@@ -46,6 +46,7 @@ from stoep_gateway.lns.channel_plan import Plan, for_region
 from stoep_gateway.lns.frames import Transmit
 from stoep_gateway.lns.mac_state import Target
 from stoep_gateway.lns.scheduler import Scheduler
+from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.network import NetworkServer
 from stoep_gateway.other_networks import OtherNetworks
@@ -180,6 +181,7 @@ class _Gateway:
             if config.planning.enabled and config.trucks
             else None
         )
+        self._throttle = Throttle()
         self._stop = asyncio.Event()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -328,7 +330,8 @@ class _Gateway:
         if isinstance(error, OSError) and error.errno in _SHORT_OF:
             # A listener could not accept; asyncio tries again. Whoever opens many connections
             # must not end a network server.
-            _log.warning("%s: %s", context["message"], error.strerror)
+            if self._throttle.passes("short", self._clock.now_ms()):
+                _log.warning("%s: %s", context["message"], error.strerror)
             return
         # A callback of ours has failed: memory may be ahead of the disk, so this is the end.
         loop.default_exception_handler(context)

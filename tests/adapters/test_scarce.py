@@ -44,3 +44,4 @@ def test_connections_that_use_up_the_files_do_not_end_the_gateway(tmp_path: Path
             station.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert station.recv(64).startswith(b"HTTP/1.1 426")
         assert gateway.stop() == 0
+        assert gateway.log().count("out of system resource") < 5
