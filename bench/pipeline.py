@@ -160,11 +160,9 @@ def app_key(index: int) -> bytes:
     return index.to_bytes(16, "big")
 
 
-def accepted(phy_payload: bytes) -> bytes:
-    """Return the FOpts with which a device accepts all that a downlink asks of it."""
-    frame = lorawan.parse(phy_payload)
-    assert isinstance(frame, lorawan.DataFrame)
-    requests, _ = mac_commands.decode(DOWN, frame.f_opts)
+def accepted(f_opts: bytes) -> bytes:
+    """Return the FOpts with which a device accepts all that a downlink's ask of it."""
+    requests, _ = mac_commands.decode(DOWN, f_opts)
     return b"".join(bytes((cid,)) + ACCEPTED[cid] for cid, *_ in requests)
 
 
@@ -212,10 +210,13 @@ class Bench:
         began = time.monotonic()
         by_dev_addr = {device.dev_addr: device for device in self.devices}
 
-        def whose(_tmst: int, phy_payload: bytes) -> Device | None:
+        def data_frame(phy_payload: bytes) -> lorawan.DataFrame:
             frame = lorawan.parse(phy_payload)
             assert isinstance(frame, lorawan.DataFrame)
-            return by_dev_addr[frame.dev_addr]
+            return frame
+
+        def whose(_tmst: int, phy_payload: bytes) -> Device | None:
+            return by_dev_addr[data_frame(phy_payload).dev_addr]
 
         def uplink(device: Device) -> bytes:
             status = Status(firmware=(1, 0, 0), battery_mv=3600)
@@ -228,7 +229,8 @@ class Bench:
                 answers = self.exchange(down, list(speaking), uplink, whose)
                 heard.update(answers)
                 speaking = {device: b"" for device in speaking if device not in heard}
-                speaking |= {device: accepted(answers[device]) for device in answers}
+                for device, phy_payload in answers.items():
+                    speaking[device] = accepted(data_frame(phy_payload).f_opts)
                 if not speaking:
                     break
         note(

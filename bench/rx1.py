@@ -29,15 +29,16 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline import accepted, note
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from broker import free_port
 from gateway_process import Gateway
 from gwmp_client import rxpk
 from lorawan_keys import new_key
-from stoep_protocol.lorawan import frames, mac_commands
+from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan.airtime import time_on_air_us
-from stoep_protocol.lorawan.crypto import DOWN
 
 GATEWAYS = 4
 DEVICES = 250
@@ -47,18 +48,6 @@ GUARD_US = 42_500  # of the reference forwarder between two transmissions
 PULL_S = 10
 EU868_MINUTES = 12  # 312 acknowledgements in RX2 at SF12, one after the other, take six
 RX2_MHZ = {"US915": 923.3, "EU868": 869.525}
-# What a device answers that can do all it is asked: LinkADR, DutyCycle, RXParamSetup, DevStatus,
-# NewChannel, RXTimingSetup, TxParamSetup, DlChannel (LoRaWAN 1.0.3, 5).
-ACCEPTED = {
-    0x03: b"\x07",
-    0x04: b"",
-    0x05: b"\x07",
-    0x06: b"\xff\x10",
-    0x07: b"\x03",
-    0x08: b"",
-    0x09: b"",
-    0x0A: b"\x03",
-}
 # Share of an hour that EU868 allows (ETSI EN 300 220-2), by the frequencies that downlinks use.
 ALLOWED_US = {"868.0-868.6": 36_000_000, "869.4-869.65": 360_000_000}
 
@@ -71,10 +60,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="stoep-bench-") as folder:
         real_time(Path(folder) / "US915", options.seconds)
         duty_cycle(Path(folder) / "EU868", options.minutes)
-
-
-def note(text: str) -> None:
-    print(f"# {text}", file=sys.stderr, flush=True)
 
 
 def configuration(region: str) -> str:
@@ -131,8 +116,7 @@ class Device:
         if f_cnt < self.next_f_cnt_down or not frames.verify(frame, self._key, f_cnt):
             return False
         self.next_f_cnt_down = f_cnt + 1
-        requests, _ = mac_commands.decode(DOWN, frame.f_opts)
-        self._answers = b"".join(bytes((cid,)) + ACCEPTED[cid] for cid, *_ in requests)
+        self._answers = accepted(frame.f_opts)
         return frame.ack
 
 
