@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,10 +71,13 @@ def _check(path: Path) -> int:
 def _run(options: argparse.Namespace) -> int:
     log.set_up(verbose=options.verbose)
     gc.disable()  # what is read now stays; the gateway turns it on when it has started
-    return asyncio.run(
+    code = asyncio.run(
         run_gateway(
             load(options.config),
             simulated=options.simulated_clock,
             ready_file=options.ready_file,
         )
     )
+    # Python's own end would answer one more Ctrl-C with a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
