@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = ["BufferedSocket", "attach"]
 
 _READ = 65_536
 _MOST_UNSENT = 262_144
+_PUBACK = 0x40
 
 _NO_PROPERTIES = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
 
@@ -51,6 +53,31 @@ class BufferedSocket:
     def pending(self) -> int:
         """Return how many octets were read ahead; aiomqtt asks, since nothing tells the loop."""
         return len(self._read) - self._at
+
+    def puback(self, *, with_reason: bool) -> tuple[int, int, int]:
+        """Return message id and reason code of a PUBACK that is next, and its length.
+
+        The length is 0 where there is none, or one with properties. (MQTT 5.0, 3.4)
+        """
+        octets, at = self._read, self._at
+        there = len(octets) - at
+        if there < 4 or octets[at] != _PUBACK:
+            return 0, 0, 0
+        remaining = octets[at + 1]
+        if remaining == 2:
+            code = 0
+        elif with_reason and (
+            (remaining == 3 and there >= 5)
+            or (remaining == 4 and there >= 6 and not octets[at + 5])
+        ):
+            code = octets[at + 4]
+        else:
+            return 0, 0, 0
+        return octets[at + 2] << 8 | octets[at + 3], code, 2 + remaining
+
+    def skip(self, octets: int) -> None:
+        """Take note that so many were read."""
+        self._at += octets
 
     def send(self, octets: bytes | bytearray) -> int:
         """Take all octets, or raise ``BlockingIOError`` while too many wait."""
@@ -113,29 +140,27 @@ def attach(client: paho.Client, broken: Callable[[], None]) -> None:
     client.on_socket_register_write = register
     client.on_socket_unregister_write = unregister
     client.disable_logger()
-    _share_pubacks(client)
+    _read_pubacks(client, buffered)
 
 
-def _share_pubacks(client: paho.Client) -> None:
-    """Have PUBACKs without properties read without an object each."""
-    read = client._handle_pubackcomp
+def _read_pubacks(client: paho.Client, buffered: BufferedSocket) -> None:
+    """Have PUBACKs that lie in the buffer read at once, if they have no properties."""
+    read_packet = client._packet_read
     is_v5 = client.protocol == paho.MQTTv5
 
-    def handle(command: Any) -> MQTTErrorCode:
-        packet = client._in_packet["packet"]
-        length = len(packet)
-        plain = length == 2 or (is_v5 and (length == 3 or (length == 4 and not packet[3])))
-        if command != "PUBACK" or not plain:
-            return read(command)
-        reason = _reason(packet[2] if length > 2 else 0)
-        if reason is None:
-            return read(command)
-        mid = packet[0] << 8 | packet[1]
-        if mid not in client._out_messages:
-            return MQTTErrorCode.MQTT_ERR_SUCCESS
-        return client._do_on_publish(mid, reason, _NO_PROPERTIES)
+    def read() -> MQTTErrorCode:
+        if not client._in_packet["command"]:
+            mid, code, octets = buffered.puback(with_reason=is_v5)
+            reason = _reason(code) if octets else None
+            if reason is not None:
+                buffered.skip(octets)
+                client._last_bytes_received = time.monotonic()
+                if mid in client._out_messages:
+                    return client._do_on_publish(mid, reason, _NO_PROPERTIES)
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return read_packet()
 
-    client._handle_pubackcomp = handle  # type: ignore[assignment, method-assign]
+    client._packet_read = read  # type: ignore[method-assign]
 
 
 @functools.cache
