@@ -161,7 +161,6 @@ class DeviceCommands:
         async with self._changing:
             device = self._changeable(request)
             gone = (device.dev_eui,)
-            self._network.registry.remove(device.dev_eui)
             await self._network.record(Changes(removed=gone, ended=gone))
         return {}
 

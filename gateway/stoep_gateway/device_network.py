@@ -39,9 +39,9 @@ class Activity:
 class Changes:
     """One transaction's worth of changes to devices, each known by its DevEUI.
 
-    ``rows`` are added or replaced; of ``forgiven`` ones the DevNonces so far count no more; of
-    ``ended`` ones all sessions end and what waits for them is flushed; after that the
-    ``personalised`` ones (ABP) begin a session at counters 0.
+    ``rows`` are added or replaced; ``removed`` ones leave the registry, too; of ``forgiven`` ones
+    the DevNonces so far count no more; of ``ended`` ones all sessions end and what waits for them
+    is flushed; after that the ``personalised`` ones (ABP) begin a session at counters 0.
     """
 
     rows: tuple[DeviceRow, ...] = ()

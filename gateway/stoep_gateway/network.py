@@ -66,6 +66,8 @@ class NetworkServer:
                 memory.sessions.remove(session)
                 ended.append(session.session_id)
             self._pipeline.downlinks.flush(dev_eui, _nothing)
+        for dev_eui in changes.removed:  # last: the ends of what waited name the device
+            self.registry.remove(dev_eui)
         for dev_eui in changes.forgiven:
             memory.nonces.forgive(dev_eui)
         await self._durable(

@@ -959,3 +959,11 @@ def test_an_outage_of_the_other_broker_beyond_the_expiry(network):
     network.pass_ms(31_000)
     assert len(network.handed_over) == 2
     assert outcomes(network) == [(1, "expired", False)]
+
+
+def test_what_waits_for_a_device_ends_with_its_removal_and_says_so(network):
+    network.join(BIN)
+    send(network)
+    run(network, network.server.record(Changes(removed=(BIN[0],), ended=(BIN[0],))))
+    assert outcomes(network) == [(1, "flushed", False)]
+    assert BIN[0] not in network.registry.devices

@@ -83,6 +83,8 @@ class MemoryNetwork:
 
     async def record(self, changes: Changes) -> None:
         self.recorded.append(changes)
+        for dev_eui in changes.removed:
+            self.registry.remove(dev_eui)
         for dev_eui in changes.forgiven:
             self._change(dev_eui, dev_nonces=0)
         for dev_eui in changes.ended:
