@@ -18,6 +18,11 @@ test: .venv/test .venv/oracles .venv/wheelhouse/ready
 	@tools/needs.sh mosquitto strace
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+# make test-system      what takes long: 200 kills of the gateway under load, ten a seed
+test-system: .venv/test
+	@tools/needs.sh mosquitto
+	STOEP_KILL_SEEDS=20 $(BIN)/python -m pytest -n 2 -rP tests/scenarios/test_kills.py $(ARGS)
+
 check: .venv/test .stubs/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

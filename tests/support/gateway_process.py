@@ -30,18 +30,23 @@ class Gateway:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
+        self.launch()
+        assert self.process is not None
         ready_file = self.folder / "ready.json"
-        ready_file.unlink(missing_ok=True)
-        with (self.folder / "gateway.log").open("ab") as log:
-            # Parallel test workers ignore Ctrl-C and nohup ignores SIGHUP; a process inherits that.
-            command = ["env", "--default-signal=INT,HUP", *self._command]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_S
         while not ready_file.exists():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.01)  # it is another process: nothing to be told by
         self.port = int(json.loads(ready_file.read_text())["gwmp_udp"])
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        (self.folder / "ready.json").unlink(missing_ok=True)
+        with (self.folder / "gateway.log").open("ab") as log:
+            # Parallel test workers ignore Ctrl-C and nohup ignores SIGHUP; a process inherits that.
+            command = ["env", "--default-signal=INT,HUP", *self._command]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def log(self) -> str:
         """Return everything it has logged."""

@@ -21,18 +21,20 @@ from lorawan_keys import new_key
 from stoep_protocol import messages
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import frames
-from stoep_protocol.lorawan.crypto import derive_session_keys
+from stoep_protocol.lorawan.crypto import Key, derive_session_keys
 from waiting import PATIENCE_S
 
 __all__ = ["BAY", "CONTAINER", "Device", "Forwarder", "Uplink"]
 
 CONTAINER, BAY = "container", "bay"
-CHANNELS_HZ = (868_100_000, 868_300_000, 868_500_000)
+CHANNELS_HZ = {
+    "EU868": (868_100_000, 868_300_000, 868_500_000),
+    "US915": (904_100_000, 904_300_000, 904_500_000),
+}
 APART_S = 0.1  # a gateway sends one downlink at a time, and a join-accept at SF7 takes 72 ms
 REPEAT_AFTER_S = 8.0  # the latest window opens 6 s after its uplink
 PUSHES_PER_S = 400  # the gateway refuses more than 500 datagrams a second; a concentrator hears 219
 MAX_AHEAD = 5  # datagrams not acknowledged: an unprivileged socket buffers 200 kB
-RX2_MHZ = 869.525
 
 PUSH_DATA, PUSH_ACK, PULL_DATA, PULL_RESP, PULL_ACK, TX_ACK = range(6)
 
@@ -50,9 +52,10 @@ class Uplink:
 
 
 class Device:
-    """An OTAA device that reports an invented container or bay, and never repeats a nonce.
+    """A device that reports an invented container or bay, and never repeats a nonce.
 
-    As a Class A device does, it knows which of its frames a downlink answers by when it comes.
+    As a Class A device does, it knows which of its frames a downlink answers by when it comes. What
+    is confirmed it acknowledges with its next report. One of Class C hears at any time.
     """
 
     def __init__(self, number: int, kind: str) -> None:
@@ -68,7 +71,9 @@ class Device:
         self._chance = chance
         self.f_cnt = 0
         self._session_keys = (self._key, self._key)
+        self._app_s_keys: dict[int, Key] = {}  # of all its sessions, by DevAddr
         self._last_f_cnt_down = -1
+        self._owes_ack = False
         self.dev_addr: int | None = None
         self.app_nonce: int | None = None
         self.nwk_s_key = b""
@@ -79,6 +84,14 @@ class Device:
     def joined(self) -> bool:
         """Whether it has a session."""
         return self.dev_addr is not None
+
+    def personalise(self, dev_addr: int, nwk_s_key: bytes, app_s_key: bytes) -> None:
+        """Begin a session without a join (ABP)."""
+        self._begin(dev_addr, None, nwk_s_key, app_s_key)
+
+    def leave(self) -> None:
+        """Forget the session."""
+        self.dev_addr = self.app_nonce = None
 
     def join_request(self) -> Uplink:
         """Ask to join, with a new nonce."""
@@ -99,9 +112,11 @@ class Device:
             self.dev_addr,
             self.f_cnt,
             *self._session_keys,
+            ack=self._owes_ack,
             f_port=f_port,
             payload=payload,
         )
+        self._owes_ack = False
         uplink = Uplink(self, phy_payload, None, self.app_nonce, self.f_cnt, confirmed)
         self.f_cnt += 1
         if confirmed:
@@ -115,43 +130,63 @@ class Device:
             )
         return messages.BayReport(self._reports & 1, self._reports % 16_384)
 
-    def hear(self, phy_payload: bytes, answered: Uplink) -> bool:
-        """Take a downlink in a window of ``answered``; whether it was understood and new."""
+    def hear(self, phy_payload: bytes, answered: Uplink | None) -> bool:
+        """Take a downlink in a window of ``answered`` or, of Class C, at any time.
+
+        Returns whether it was understood and new.
+        """
         if self.awaits is answered:
             self.awaits = None
         frame = frames.parse(phy_payload)
         if isinstance(frame, frames.EncryptedJoinAccept):
-            return answered.dev_nonce == self._nonce and self._accept(phy_payload)
+            is_mine = answered is not None and answered.dev_nonce == self._nonce
+            return is_mine and self._accept(phy_payload)
         if not isinstance(frame, frames.DataFrame) or frame.dev_addr != self.dev_addr:
             return False
         f_cnt = frames.full_f_cnt(self._last_f_cnt_down + 1, frame.f_cnt)
         if f_cnt <= self._last_f_cnt_down or not frames.verify(frame, self._session_keys[0], f_cnt):
             return False
         self._last_f_cnt_down = f_cnt
-        if frame.ack:
+        self._owes_ack |= frame.confirmed
+        if frame.ack and answered is not None:
             self.acknowledged.append(answered)
         return True
+
+    def payload_of(self, frame: frames.DataFrame) -> bytes | None:
+        """Return the plain payload of a downlink on any session it ever had, None without one."""
+        app_s_key = self._app_s_keys.get(frame.dev_addr)
+        if app_s_key is None or not frame.f_port:
+            return None
+        return frames.decrypt_payload(frame, app_s_key, frame.f_cnt)
 
     def _accept(self, phy_payload: bytes) -> bool:
         try:
             accept = frames.decode_join_accept(phy_payload, self._key)
         except DecodeError:
             return False
-        self.dev_addr, self.app_nonce = accept.dev_addr, accept.app_nonce
-        nwk_s_key, app_s_key = derive_session_keys(
-            self._key, accept.app_nonce, accept.net_id, self._nonce
-        )
+        keys = derive_session_keys(self._key, accept.app_nonce, accept.net_id, self._nonce)
+        self._begin(accept.dev_addr, accept.app_nonce, *keys)
+        return True
+
+    def _begin(
+        self, dev_addr: int, app_nonce: int | None, nwk_s_key: bytes, app_s_key: bytes
+    ) -> None:
+        self.dev_addr, self.app_nonce = dev_addr, app_nonce
         self._session_keys = new_key(nwk_s_key), new_key(app_s_key)
+        self._app_s_keys[dev_addr] = self._session_keys[1]
         self.nwk_s_key = nwk_s_key
         self.f_cnt, self._last_f_cnt_down = 0, -1
-        return True
+        self._owes_ack = False
 
 
 class Forwarder:
     """A packet forwarder's two sockets; takes every PULL_RESP and hands it to its device."""
 
-    def __init__(self, eui: bytes, devices: Iterable[Device] = ()) -> None:
+    def __init__(
+        self, eui: bytes, devices: Iterable[Device] = (), *, region: str = "EU868"
+    ) -> None:
         self.eui = eui
+        self._channels_hz = CHANNELS_HZ[region]
         self.devices = list(devices)
         self.sent: list[Uplink] = []
         self.datagrams = 0
@@ -159,6 +194,7 @@ class Forwarder:
         self.push_acks = 0
         self.pull_acks = 0
         self.downlinks: list[bytes] = []
+        self.accepts: list[tuple[Uplink, bytes]] = []  # join-accepts and what they answered
         self.heard: dict[int, Uplink] = {}  # by the concentrator's counter at its end
         self.unheard = 0  # downlinks that did not mean anything to their device
         self._token = 0
@@ -285,14 +321,14 @@ class Forwarder:
 
     def rxpk(self, phy_payload: bytes) -> dict[str, Any]:
         """Return a reception as the reference forwarder reports it."""
-        self._channel = (self._channel + 1) % len(CHANNELS_HZ)
+        self._channel = (self._channel + 1) % len(self._channels_hz)
         self._tmst_us = max(self._tmst_us + 1, time.monotonic_ns() // 1000 & 0xFFFF_FFFF)
         return {
             "jver": 1,
             "tmst": self._tmst_us,
             "chan": self._channel,
             "rfch": 1,
-            "freq": CHANNELS_HZ[self._channel] / 1e6,
+            "freq": self._channels_hz[self._channel] / 1e6,
             "mid": 0,
             "stat": 1,
             "modu": "LORA",
@@ -333,16 +369,29 @@ class Forwarder:
             self._down.sendto(data[:3] + bytes((TX_ACK,)) + self.eui, self._gateway)
             phy_payload, uplink = self.answered(data)
             self.downlinks.append(phy_payload)
-            self.unheard += not uplink.device.hear(phy_payload, uplink)
+            if uplink is not None:
+                self.unheard += not uplink.device.hear(phy_payload, uplink)
+                if phy_payload[0] >> 5 == frames.JOIN_ACCEPT:
+                    self.accepts.append((uplink, phy_payload))
+                return
+            frame = frames.parse(phy_payload)
+            assert isinstance(frame, frames.DataFrame)
+            for device in self.devices:
+                if device.dev_addr == frame.dev_addr:
+                    self.unheard += not device.hear(phy_payload, None)
 
-    def answered(self, pull_resp: bytes) -> tuple[bytes, Uplink]:
-        """Return the PHYPayload of a PULL_RESP, and the uplink in whose windows it is sent."""
+    def answered(self, pull_resp: bytes) -> tuple[bytes, Uplink | None]:
+        """Return the PHYPayload of a PULL_RESP, and the uplink in whose windows it is sent.
+
+        None: it is sent at once, or answers what was not pushed as a device's frame.
+        """
         txpk = json.loads(pull_resp[4:])["txpk"]
         phy_payload = base64.b64decode(txpk["data"])
+        if txpk.get("imme"):
+            return phy_payload, None
         delay_s = 5 if phy_payload[0] >> 5 == frames.JOIN_ACCEPT else 1
-        if txpk["freq"] == RX2_MHZ:
-            delay_s += 1
-        return phy_payload, self.heard[txpk["tmst"] - delay_s * 1_000_000]
+        end_us = txpk["tmst"] - delay_s * 1_000_000
+        return phy_payload, self.heard.get(end_us) or self.heard.get(end_us - 1_000_000)  # RX1, RX2
 
 
 def _loopback() -> socket.socket:

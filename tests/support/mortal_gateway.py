@@ -10,10 +10,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import altered_gateway
 from gateway_process import Gateway
 from load import CONTAINER, Device
+from stoep_gateway.control_client import socket_beside
 from syscall_trace import TracedProcess
 from waiting import PATIENCE_S, wait_until
 
@@ -31,6 +33,7 @@ port = {broker_port}
 [gwmp]
 port = 0
 [lorawan]
+region = "{region}"
 duty_cycle = false  # the load is of days in seconds
 dedup_window_ms = {dedup_window_ms}
 [[gateway]]
@@ -60,11 +63,18 @@ lon = 35.0
 """
 
 
-def configuration(devices: Sequence[Device], broker_port: int, *, dedup_window_ms: int = 20) -> str:
+def configuration(
+    devices: Sequence[Device],
+    broker_port: int,
+    *,
+    region: str = "EU868",
+    dedup_window_ms: int = 20,
+) -> str:
     """Return a configuration with one asset for each device."""
     parts = [
         _HEAD.format(
             database=DATABASE,
+            region=region,
             broker_port=broker_port,
             dedup_window_ms=dedup_window_ms,
             eui=GATEWAY_EUI.hex(),
@@ -90,6 +100,7 @@ class MortalGateway(Gateway):
         super().__init__(folder, config)
         self.state = folder / "state"
         self.state.mkdir(exist_ok=True)
+        self.control = socket_beside(self.state / DATABASE)
         self._traced: TracedProcess | None = None
         self._pid = 0
 
@@ -123,6 +134,24 @@ class MortalGateway(Gateway):
         code = self._traced.wait(PATIENCE_S)
         self.kill()
         return code
+
+    @contextmanager
+    def dies_in(self, seconds: float) -> Iterator[None]:
+        """Kill it after that time, whatever it is at then; it is dead at the end."""
+        assert self.process is not None
+        timer = Timer(seconds, self.process.kill)
+        timer.start()
+        try:
+            yield
+            timer.join()
+            self.process.wait(PATIENCE_S)
+        finally:
+            timer.cancel()
+        assert self.process.returncode == -signal.SIGKILL, self.log()
+
+    def close(self) -> None:
+        """End it, if it still lives."""
+        self.kill()
 
     def kill(self) -> None:
         """End it at once."""

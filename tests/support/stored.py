@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from stoep_gateway.assets.device_rows import open_row
 from stoep_gateway.config_model import StoreConfig
 from stoep_gateway.store.migrate import latest_version
 from stoep_gateway.store.sealing import Sealer, open_sealer
 from stoep_gateway.store.sql import read_state
 
-__all__ = ["Down", "Join", "Session", "Unsent", "Up", "facts", "problems"]
+__all__ = [
+    "Down",
+    "Ended",
+    "Forgiven",
+    "Given",
+    "Join",
+    "Registered",
+    "Session",
+    "Tried",
+    "Unsent",
+    "Up",
+    "Waiting",
+    "facts",
+    "problems",
+    "told_by",
+]
+
+_FIRST_ABP = 1 << 24  # AppNonces have 24 bits
+
+
+# Tuples are quick, but equal to any tuple of the same values: what could be taken for another fact
+# is none.
 
 
 class Up(NamedTuple):
@@ -51,6 +75,56 @@ class Unsent(NamedTuple):
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Forgiven:
+    """A DevNonce that counts no more."""
+
+    dev_eui: bytes
+    app_nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A device that a command added; ``key`` is its AppKey or, without one, its NwkSKey."""
+
+    dev_eui: bytes
+    key: bytes
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A downlink in the queue."""
+
+    downlink_id: int
+    dev_eui: bytes
+    f_port: int
+    payload: bytes
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A frame that was made of a queued downlink: its number, from 1."""
+
+    downlink_id: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A downlink's number, which no other will get."""
+
+    downlink_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A downlink that is in the queue no more."""
+
+    downlink_id: int
+
+
 def facts(connection: sqlite3.Connection) -> tuple[set[Hashable], list[str]]:
     """Return what a database holds, and its `problems`."""
     if not _made(connection):
@@ -62,14 +136,50 @@ def facts(connection: sqlite3.Connection) -> tuple[set[Hashable], list[str]]:
         " JOIN device_session USING (session_id) JOIN frame_counter USING (session_id)"
         " WHERE frame_counter.f_cnt_up >= uplink.f_cnt_up"
     )
-    found.update(Up(*row) for row in connection.execute(query))
-    query = "SELECT dev_eui, app_nonce FROM dev_nonce"
-    found.update(Join(*row) for row in connection.execute(query))
-    for row, _, f_cnt_down in read_state(connection, _sealer(connection)).sessions:
+    for dev_eui, app_nonce, f_cnt_up in connection.execute(query):
+        found.add(Up(dev_eui, _of_join(app_nonce), f_cnt_up))
+    sealer = _sealer(connection)
+    state = read_state(connection, sealer)
+    for nonce in state.nonces:
+        found.add(Join(nonce.dev_eui, nonce.app_nonce))
+        if nonce.forgiven:
+            found.add(Forgiven(nonce.dev_eui, nonce.app_nonce))
+    for row, _, f_cnt_down in state.sessions:
         found.add(Session(row.dev_addr, row.nwk_s_key))
         found.update(Down(row.dev_addr, used) for used in range(f_cnt_down))
+    for device_row in state.devices:
+        device = open_row(device_row, sealer)
+        key = device.app_key or device.nwk_s_key
+        assert key is not None
+        found.add(Registered(device.dev_eui, key, device.enabled))
+    ended = set(range(1, state.last_downlink_id + 1))
+    found.update(map(Given, ended))
+    for downlink in state.downlinks:
+        found.add(Waiting(*downlink[:4], bool(downlink.confirmed)))
+        found.update(Tried(downlink.downlink_id, n + 1) for n in range(downlink.attempts))
+        ended.remove(downlink.downlink_id)
+    found.update(map(Ended, ended))
     found.update(Unsent(*row) for row in connection.execute("SELECT topic, payload FROM outbox"))
     return found, list(problems(connection))
+
+
+def told_by(topic: str, payload: bytes) -> Up | Join | Ended | None:
+    """Return what a message says for good; None: nothing of that kind."""
+    if "/gateway" in topic:
+        return None
+    message = json.loads(payload)
+    dev_eui, *what = message["event_id"].partition(":")[0].split("-")
+    if what[0] == "downlink":
+        return None if message["will_retry"] else Ended(message["downlink_id"])
+    app_nonce, f_cnt_up = int(what[0]), what[1]
+    if f_cnt_up == "join":
+        return Join(bytes.fromhex(dev_eui), app_nonce)
+    return Up(bytes.fromhex(dev_eui), _of_join(app_nonce), int(f_cnt_up))
+
+
+def _of_join(app_nonce: int) -> int | None:
+    """Return an AppNonce, None for what stands in its place without a join (ABP)."""
+    return app_nonce if app_nonce < _FIRST_ABP else None
 
 
 def _made(connection: sqlite3.Connection) -> bool:
@@ -109,6 +219,7 @@ def problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"session {session_id} has no counters"
     for dev_eui, app_nonce in connection.execute(
         "SELECT dev_eui, app_nonce FROM device_session"
+        f" WHERE app_nonce < {_FIRST_ABP}"
         " EXCEPT SELECT dev_eui, app_nonce FROM dev_nonce"
     ):
         yield f"{dev_eui.hex()}: a session of AppNonce {app_nonce} without its DevNonce"
