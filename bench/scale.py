@@ -60,13 +60,15 @@ def main() -> None:
 
 def measure(bench: Bench, name: str) -> None:
     gateway = bench.gateway
-    starts_ms = []
+    starts_ms, cpu_ms = [], []
     for _ in range(STARTS):
         assert gateway.stop() == 0, gateway.log()
         began = time.monotonic()
         gateway.start()
         starts_ms.append((time.monotonic() - began) * 1000)
+        cpu_ms.append(bench.gateway_cpu_s() * 1000)
     note(f"starts: {', '.join(f'{ms:.0f}' for ms in starts_ms)} ms")
+    note(f"of CPU: {', '.join(f'{ms:.0f}' for ms in cpu_ms)} ms")
     print(f"{name}_start_ms {statistics.median(starts_ms):.0f} ms", flush=True)
     bench.attach()
     before_mb = rss_mb(gateway)
@@ -81,7 +83,7 @@ def import_devices(gateway: Gateway, count: int) -> None:
     file = gateway.folder / "devices.csv"
     file.write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "stoep_tools.cli", "device"]
-    command += ["--config", str(gateway.folder / "stoep.toml"), "import", str(file)]
+    command += ["import", "--config", str(gateway.folder / "stoep.toml"), str(file)]
     began = time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     note(f"{count} devices imported in {time.monotonic() - began:.1f} s")
