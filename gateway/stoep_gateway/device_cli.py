@@ -213,7 +213,10 @@ def _show_key(options: argparse.Namespace) -> str:
 
 def _forgive_nonce(options: argparse.Namespace) -> None:
     answer = _ask(options, "forgive-nonce", dev_eui=options.dev_eui)
-    _say(options, answer, f"{options.dev_eui}: DevNonces forgiven: {answer['forgiven']}")
+    what = f"DevNonces forgiven: {answer['forgiven']}"
+    if answer.get("restarted") is True:
+        what = "its frame counters begin at 0 again"
+    _say(options, answer, f"{options.dev_eui}: {what}")
 
 
 def _send(options: argparse.Namespace) -> None:

@@ -168,8 +168,13 @@ class DeviceCommands:
         async with self._changing:
             device = self._device(request)
             forgiven = self._network.activity(device.dev_eui).dev_nonces
+            gone = (device.dev_eui,)
+            if device.dev_addr is not None:  # ABP: what it has lost is its counters
+                spec = device_specs.spec_of(device)
+                await self._network.record(Changes(forgiven=gone, ended=gone, personalised=(spec,)))
+                return {"forgiven": forgiven, "restarted": True}
             if forgiven:
-                await self._network.record(Changes(forgiven=(device.dev_eui,)))
+                await self._network.record(Changes(forgiven=gone))
         return {"forgiven": forgiven}
 
     async def _checked(

@@ -375,6 +375,14 @@ async def test_nonces_are_forgiven_also_to_a_device_of_the_file(ask: Commands) -
     assert len(ask.network.recorded) == 1
 
 
+async def test_a_device_of_abp_that_lost_its_counters_begins_again(ask: Commands) -> None:
+    await ask("add", device=ABP)
+    eui = bytes.fromhex(EUI)
+    ask.network.activities[eui] = Activity(dev_addr=0x260B0001, f_cnt_up=30, f_cnt_down=4)
+    assert await ask("forgive-nonce", dev_eui=EUI) == {"forgiven": 0, "restarted": True}
+    assert ask.network.activity(eui) == Activity(dev_addr=0x260B0001, f_cnt_up=-1, f_cnt_down=0)
+
+
 @pytest.mark.parametrize("name", ["disable", "enable", "remove", "rotate-key"])
 async def test_the_file_is_changed_by_its_editor(ask: Commands, name: str) -> None:
     answer = await ask.refused(name, dev_eui=IN_FILE)
