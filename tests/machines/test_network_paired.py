@@ -62,7 +62,8 @@ BAD = Air(
     backhaul_loss=0.05,
     duplicates=0.2,
     slow=0.05,
-    cuts_an_hour=1.5,
+    replays=0.1,
+    cuts=0.03,
     clock_jumps_an_hour=0.5,
 )
 

@@ -31,6 +31,7 @@ from stoep_protocol.lorawan.frames import JoinAccept
 __all__ = ["Air", "Node", "Sign", "World"]
 
 MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Air:
     backhaul_loss: float = 0.0
     duplicates: float = 0.0
     slow: float = 0.0  # receptions that take longer than the deduplication window
-    cuts_an_hour: float = 0.0
+    replays: float = 0.0  # uplinks that somebody sends once more, minutes to hours later
+    cuts: float = 0.0  # commits on whose way to the disk the power fails
     clock_jumps_an_hour: float = 0.0
 
 
@@ -120,6 +122,8 @@ class World:
         if not self._commit_due:
             self._commit_due = True
             self.at(self.now + self.random.randrange(1, 30), self._commit)
+        if self.random.random() < self.air.cuts:
+            self.at(self.now + self.random.randrange(40), self.cut)
 
     def _commit(self) -> None:
         self._commit_due = False
@@ -127,8 +131,6 @@ class World:
 
     def _misfortunes(self) -> None:
         air, random = self.air, self.random
-        if random.random() < air.cuts_an_hour / 60:
-            self.at(self.now + random.randrange(MINUTE_MS), self.cut)
         if random.random() < air.clock_jumps_an_hour / 60:
             self.clock.set_utc(random.choice((-1, 1)) * random.randrange(40 * MINUTE_MS))
         self.at(self.now + MINUTE_MS, self._misfortunes)
@@ -138,8 +140,6 @@ class World:
         self.cuts += 1
         self._life += 1
         self.network.restart()
-        if self.network.submitted:
-            self._submitted()
 
     def enqueue(self, dev_eui: bytes, payload: bytes, **fields: Any) -> None:
         """Queue a downlink as an application does; ``queued`` has it once that is durable."""
@@ -167,6 +167,11 @@ class World:
         if not self.plan.hears(freq_hz):
             return
         random, air = self.random, self.air
+        if random.random() < air.replays:
+            self.at(
+                self.now + random.randrange(3 * HOUR_MS),
+                lambda: self.transmit(freq_hz, sf, bw_hz, phy_payload),
+            )
         for forwarder in self.forwarders.values():
             if random.random() < air.loss:
                 continue
