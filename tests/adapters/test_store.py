@@ -6,7 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from stoep_gateway.store.store import OUTBOX_PAGE, Store
 
 EUI = bytes.fromhex("70b3d57ed0000001")
 SEALER = Sealer(bytes(32))
+CHILD_PATIENCE_S = 60
 
 
 def new_store(path: Path) -> Store:
@@ -338,11 +340,26 @@ asyncio.run(main())
 """
 
 
+@contextmanager
+def ended_after(child, seconds):
+    """Kill a child that hangs, so that nobody waits for its output for ever, or is left over."""
+    timer = threading.Timer(seconds, child.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        child.kill()
+
+
 def test_what_was_said_to_be_written_is_there_after_a_kill(path):
     """Ten kills at whatever point the writer had reached."""
     script = CHILD.format(tests=str(Path(__file__).parent), path=str(path))
     for _ in range(10):
-        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
+        with (
+            subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child,
+            ended_after(child, CHILD_PATIENCE_S),
+        ):
             assert child.stdout is not None
             told = [int(child.stdout.readline()) for _ in range(60)]
             os.kill(child.pid, signal.SIGKILL)
