@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["Gateway"]
+__all__ = ["START_S", "Gateway"]
 
-_START_S = 120.0  # a busy machine has been seen to stand still for a minute
+START_S = 120.0  # a busy machine has been seen to stand still for a minute
 _STOP_S = 60.0
 
 
@@ -33,7 +33,7 @@ class Gateway:
         self.launch()
         assert self.process is not None
         ready_file = self.folder / "ready.json"
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + START_S
         while not ready_file.exists():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()

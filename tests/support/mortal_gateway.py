@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Timer
 
 import altered_gateway
-from gateway_process import Gateway
+from gateway_process import START_S, Gateway
 from load import CONTAINER, Device
 from stoep_gateway.control_client import socket_beside
 from syscall_trace import TracedProcess
@@ -121,7 +121,9 @@ class MortalGateway(Gateway):
             command, trace, cwd=self.folder, stderr=self.folder / "gateway.log"
         )
         process = self._traced.process
-        wait_until(lambda: ready_file.exists() or process.poll() is not None, "gateway is ready")
+        wait_until(
+            lambda: ready_file.exists() or process.poll() is not None, "gateway is ready", START_S
+        )
         assert ready_file.exists(), self.log()
         ready = json.loads(ready_file.read_text())
         self.port, self._pid = ready["gwmp_udp"], ready["pid"]

@@ -145,6 +145,8 @@ class SiteOperator:
 
     def _forgive(self) -> None:
         visitors = [guest.device for guest in self.visitors if guest.is_there]
+        if not self._forgivable + visitors:
+            return
         device = self._chance.choice(self._forgivable + visitors)
         self.forgiven[device.dev_eui] += 1
         answer = self._ask("device.forgive-nonce", dev_eui=device.dev_eui.hex())

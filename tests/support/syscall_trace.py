@@ -31,7 +31,7 @@ NEVER = 1 << 62  # the end of a call that the trace's end, or a kill, cut off
 _UNDERSTOOD = (
     "open openat creat close dup dup2 dup3 fcntl write pwrite64 writev ftruncate fsync fdatasync"
     " rename renameat renameat2 unlink unlinkat mkdir mkdirat rmdir lseek socket connect"
-    " sendto sendmsg"
+    " accept accept4 sendto sendmsg"
 )
 _REFUSED = (
     "pwritev pwritev2 truncate fallocate copy_file_range sendfile splice link linkat symlink"
@@ -101,9 +101,12 @@ class TracedProcess:
         """Kill what still runs: first the program, so that strace can write its last line whole."""
         if self.process.poll() is None:
             tracer = self.process.pid
-            children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text()
-            for child in children.split():
-                os.kill(int(child), signal.SIGKILL)
+            try:
+                children = Path(f"/proc/{tracer}/task/{tracer}/children").read_text()
+                for child in children.split():
+                    os.kill(int(child), signal.SIGKILL)
+            except OSError:  # one of them has just ended by itself
+                pass
             try:
                 self.process.wait(_TRACER_PATIENCE_S)
             except subprocess.TimeoutExpired:

@@ -15,7 +15,20 @@ from pathlib import Path
 
 from syscall_trace import Call, UnreadableTraceError, read_calls
 
-__all__ = ["Entries", "Node", "Recording", "Resize", "Send", "Snapshot", "Sync", "Write", "record"]
+__all__ = [
+    "UNIX",
+    "Entries",
+    "Node",
+    "Recording",
+    "Resize",
+    "Send",
+    "Snapshot",
+    "Sync",
+    "Write",
+    "record",
+]
+
+UNIX = -1
 
 _LEFT_OUT = ("-shm", ".sock")
 
@@ -85,7 +98,10 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Octets handed to the kernel for ``port``; ``connection`` tells TCP connections apart."""
+    """Octets handed to the kernel for ``port``; ``connection`` tells those of streams apart.
+
+    ``UNIX`` stands for the port of who connected to a Unix socket of the program.
+    """
 
     start: int
     end: int
@@ -145,7 +161,18 @@ class _Socket:
 
 
 # These give out a descriptor, which exists only once they have returned.
-_OPENING = {"open", "openat", "creat", "socket", "dup", "dup2", "dup3", "fcntl"}
+_OPENING = {
+    "open",
+    "openat",
+    "creat",
+    "socket",
+    "dup",
+    "dup2",
+    "dup3",
+    "fcntl",
+    "accept",
+    "accept4",
+}
 
 
 class _Reader:
@@ -184,6 +211,8 @@ class _Reader:
             "mkdirat": self._mkdir,
             "socket": self._socket,
             "connect": self._connect,
+            "accept": self._accept,
+            "accept4": self._accept,
             "sendto": self._sendto,
             "sendmsg": self._sendmsg,
         }
@@ -375,6 +404,11 @@ class _Reader:
             self._sockets += 1
             stream = "SOCK_STREAM" in call.arguments
             self._fds[call.result or 0] = _Socket(self._sockets, stream)
+
+    def _accept(self, call: Call) -> None:
+        if call.done and "sa_family=AF_UNIX" in call.arguments:
+            self._sockets += 1
+            self._fds[call.result or 0] = _Socket(self._sockets, stream=True, port=UNIX)
 
     def _connect(self, call: Call) -> None:
         peer = self._fds.get(_first(call))
