@@ -213,7 +213,33 @@ def test_a_repeated_uplink_can_fetch_what_has_come_meanwhile(network):
     assert network.records[-1].tried_downlinks == ((1, 1),)
 
 
-@pytest.mark.parametrize("error", ["TOO_LATE", "TX_FREQ", "NO_TX_ACK", "NOT_CONNECTED"])
+@pytest.mark.parametrize("error", ["NO_TX_ACK", "NO_DNTXED"])
+def test_a_downlink_that_may_have_been_sent_is_not_sent_twice(network, error):
+    device = network.join(BIN)
+    send(network)
+    network.take(device.uplink(REPORT))
+    network.answer(error)
+    assert outcomes(network) == [(1, "unknown", False)]
+    assert network.events()[0]["reason"] == error
+    hour(network)
+    orders = len(network.orders)
+    network.take(device.uplink(REPORT))
+    assert len(network.orders) == orders
+
+
+@pytest.mark.parametrize("ack", [True, False])
+def test_of_a_confirmed_downlink_that_may_have_been_sent_the_device_says_more(network, ack):
+    device = network.join(BIN)
+    send(network, confirmed=True)
+    network.take(device.uplink(REPORT))
+    network.answer("NO_TX_ACK")
+    assert outcomes(network) == []
+    hour(network)
+    network.take(device.uplink(REPORT, ack=ack))
+    assert outcomes(network) == [(1, "acknowledged" if ack else "unacknowledged", not ack)]
+
+
+@pytest.mark.parametrize("error", ["TOO_LATE", "TX_FREQ", "NOT_CONNECTED"])
 def test_a_refused_downlink_goes_again_with_the_next_uplink(network, error):
     device = network.join(BIN)
     send(network)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from stoep_gateway.values import value
 
 __all__ = [
+    "MAY_HAVE_SENT",
     "Downlink",
     "Rejected",
     "Tick",
@@ -18,6 +19,8 @@ __all__ = [
     "UplinkFrameSet",
     "Window",
 ]
+
+MAY_HAVE_SENT = frozenset({"NO_TX_ACK", "NO_DNTXED"})  # errors of a gateway that said nothing
 
 
 @value

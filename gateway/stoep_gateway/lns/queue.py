@@ -21,7 +21,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.lns.frames import MAY_HAVE_SENT, Rejected
 
 __all__ = ["MAX_ATTEMPTS", "MAX_QUEUED", "DownlinkQueue", "Ended", "Queued"]
 
@@ -52,7 +52,8 @@ class Ended:
     """The end of a downlink, or with ``again`` of one attempt.
 
     ``outcome``: ``sent``, ``acknowledged``, ``refused``, ``unacknowledged``, ``expired``,
-    ``flushed``; ``reason`` is what the last gateway said.
+    ``flushed``; ``unknown``: a gateway took it and never said more. ``reason`` is what the last
+    gateway said.
     """
 
     queued: Queued
@@ -123,13 +124,13 @@ class DownlinkQueue:
         way = self._on_its_way.get(dev_eui)
         if way is None or way.queued.downlink_id != downlink_id:
             return None
-        if error:
+        if error and error not in MAY_HAVE_SENT:
             return self._again_or_end(way.queued, "refused", error)
-        if way.queued.confirmed:
+        if way.queued.confirmed:  # the device will say whether it has it
             way.transmitted = True
             return None
         del self._on_its_way[dev_eui]
-        return Ended(way.queued, "sent")
+        return Ended(way.queued, "unknown" if error else "sent", error)
 
     def put_back(self, tried: Queued) -> None:
         """Undo a ``take`` of what never left: that was no attempt."""

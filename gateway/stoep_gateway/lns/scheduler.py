@@ -33,7 +33,15 @@ from dataclasses import dataclass, field
 from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway.lns.airtime import GatewayAir, Obstacle, SubBandUse, Transmission, downlink_us
-from stoep_gateway.lns.frames import Downlink, Tick, Transmit, Transmitted, UplinkFrame, Window
+from stoep_gateway.lns.frames import (
+    MAY_HAVE_SENT,
+    Downlink,
+    Tick,
+    Transmit,
+    Transmitted,
+    UplinkFrame,
+    Window,
+)
 
 __all__ = ["LEAD_MS", "URGENT", "Account", "DownlinkEnded", "Scheduler"]
 
@@ -52,7 +60,6 @@ _ALIKE_DB = 3.0
 
 _NOT_CONNECTED = "NOT_CONNECTED"
 _NO_TX_ACK = "NO_TX_ACK"
-_MAY_HAVE_SENT = frozenset({_NO_TX_ACK, "NO_DNTXED"})
 _PASSING = frozenset(
     {_NOT_CONNECTED, "TOO_LATE", "TOO_EARLY", "COLLISION_PACKET", "COLLISION_BEACON"}
 )
@@ -187,7 +194,7 @@ class Scheduler:
         order, way.order = way.order, None
         eui, error = order.gateway_eui, event.error
         gateway = self._gateways[eui]
-        if error in _MAY_HAVE_SENT:
+        if error in MAY_HAVE_SENT:
             return [self._give_up(way, order, error)]
         if not order.is_station and error != _NOT_CONNECTED:
             measured_ms = now - order.ordered_ms
