@@ -26,7 +26,7 @@ DEVICES = 8
 FLOOD = 3000
 AT_ONCE = 50  # datagrams that certainly fit into the gateway's buffer
 LOGGED_AGAIN_AFTER_S = 60  # the same reason
-FORGOTTEN_AFTER_S = 1.3  # the deduplication window and what it remembers beyond it
+FORGOTTEN_AFTER_S = 2.5  # RX1 and half a second: what comes before is a late copy
 
 
 @dataclass(slots=True)
