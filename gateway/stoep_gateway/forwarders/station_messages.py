@@ -17,6 +17,7 @@ from typing import Any
 from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway.lns.frames import Rejected, Transmit, UplinkFrame, Window
+from stoep_gateway.lns.gps_time import gps_ms
 
 __all__ = [
     "ROUTER_PATH",
@@ -34,8 +35,6 @@ MAX_PHY_PAYLOAD = 255
 MAX_RX_DELAY_S = 15
 MAX_URI = 127  # what the reference station has room for
 
-_GPS_EPOCH_UTC_S = 315_964_800  # 1980-01-06
-_LEAP_S = 18  # GPS ahead of UTC since 2017, no further leap second announced
 _SECOND_US = 1_000_000
 _SOME_DEV_EUI = bytes(7) + b"\x01"  # a station tells the end of no downlink for DevEUI 0
 _EUI = re.compile(r"[0-9a-f]{16}|[0-9a-f]{2}(-[0-9a-f]{2}){7}|[0-9a-f]{2}(:[0-9a-f]{2}){7}")
@@ -175,7 +174,7 @@ def encode_timesync(txtime: int, utc_ms: int) -> str:
         {
             "msgtype": "timesync",
             "txtime": txtime,
-            "gpstime": 1000 * (utc_ms - 1000 * (_GPS_EPOCH_UTC_S - _LEAP_S)),
+            "gpstime": 1000 * gps_ms(utc_ms),
             "MuxTime": utc_ms / 1000,
         }
     )

@@ -11,14 +11,13 @@ from stoep_protocol.lorawan.crypto import DOWN, UP
 from stoep_gateway.lns import adr, mac_requests, mac_state
 from stoep_gateway.lns.adr import SNR_FLOOR_DB, AdrSettings, History
 from stoep_gateway.lns.frames import UplinkFrameSet
+from stoep_gateway.lns.gps_time import gps_ms
 from stoep_gateway.lns.mac_state import Block, MacEvent, MacState, Target
 from stoep_gateway.values import value
 
 __all__ = ["MAX_F_OPTS", "Heard", "Turn", "hear", "hear_again", "link_margin_db", "pack"]
 
 MAX_F_OPTS = 15
-_GPS_EPOCH_UTC_S = 315_964_800  # 1980-01-06
-_LEAP_S = 18  # GPS ahead of UTC since 2017, no further leap second announced
 _MAX_MARGIN_DB = 254
 
 
@@ -144,7 +143,7 @@ def _answers(commands: Block, frame_set: UplinkFrameSet, received_utc_ms: int) -
             margin_db = link_margin_db(frame_set)
             answers.append(mc.encode(DOWN, ((cid, margin_db, min(255, len(gateways))),)))
         elif cid == mc.DEVICE_TIME:
-            gps_ms = received_utc_ms - 1000 * (_GPS_EPOCH_UTC_S - _LEAP_S)
-            seconds, rest_ms = gps_ms // 1000 & 0xFFFF_FFFF, gps_ms % 1000
+            gps_s, rest_ms = divmod(gps_ms(received_utc_ms), 1000)
+            seconds = gps_s & 0xFFFF_FFFF
             answers.append(mc.encode(DOWN, ((cid, seconds, rest_ms * 256 // 1000),)))
     return tuple(answers)
