@@ -33,7 +33,8 @@ from stoep_firmware.board import DEEP, LIGHT
 from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
 from stoep_firmware.mac import Mac
 from stoep_firmware.meter import Meter
-from stoep_firmware.session import NO_MARGIN, Session, Store
+from stoep_firmware.session import NO_MARGIN, Session
+from stoep_firmware.store import Store
 from stoep_firmware.settings import REFUSED_NOT, Settings
 
 TYPE_CHECKING = False

@@ -10,6 +10,7 @@ import esp32
 import machine
 from stoep_firmware import app
 from stoep_firmware.board import build
+from stoep_firmware.device.files import Files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,25 +18,6 @@ if TYPE_CHECKING:
 
 
 _AFTER_FAULT_MS = 900_000
-
-
-class Files:
-    """Named records in the file system, replaced whole or not at all (littlefs renames so)."""
-
-    def read(self, name: str) -> "bytes | None":
-        """Return the record, or None if there is none."""
-        try:
-            with open(name, "rb") as file:
-                data: bytes = file.read()
-        except OSError:
-            return None
-        return data
-
-    def write(self, name: str, data: bytes) -> None:
-        """Replace the record; it is durable when this returns."""
-        with open(name + ".new", "wb") as file:
-            file.write(data)
-        os.rename(name + ".new", name)
 
 
 def new_aes(key: bytes) -> "Aes":
