@@ -34,8 +34,8 @@ from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
 from stoep_firmware.mac import Mac
 from stoep_firmware.meter import Meter
 from stoep_firmware.session import NO_MARGIN, Session
-from stoep_firmware.store import Store
 from stoep_firmware.settings import REFUSED_NOT, Settings
+from stoep_firmware.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
