@@ -15,6 +15,7 @@ var STATUS = 'charge_used_mah 0 65535,battery_mv 0 65535,reset_reason 0 15,calib
 var CONFIGURATION = 'interval_min 1 1920,mode 0 2,confirmed_every 0 255,history 0 24,' +
   'change_cm 0 1000,alarm_distance_cm 0 1000,alarm_temperature_c -40 125,' +
   'bay_threshold_nt 0 65535,settle_s 0 255';
+var REQUEST = 'sequence 0 1023,count 1 24';
 
 function need(condition, code) {
   if (!condition) throw code;
@@ -261,14 +262,19 @@ function decodeUplink(input) {
 }
 
 function needInterval(minutes) {
-  need(minutes === null || gapCode(minutes), RANGE);
+  need(minutes == null || gapCode(minutes), RANGE);
 }
 
 function decodeDownlink(input) {
   return answer(function () {
-    var data = {type: 'configuration'};
-    need(input.fPort == 13, 'f-port');
-    setFields(data, CONFIGURATION, parse(input.bytes));
+    var asked = input.fPort == 16;
+    var data = {type: asked ? 'readings_request' : 'configuration'};
+    var items;
+    need(asked || input.fPort == 13, 'f-port');
+    items = parse(input.bytes);
+    need(!asked || items.length == 2, LENGTH);
+    need(!asked || items[0] !== null, TYPE);
+    setFields(data, asked ? REQUEST : CONFIGURATION, items);
     needInterval(data.interval_min);
     return {data: data};
   });
@@ -278,13 +284,14 @@ function encodeDownlink(input) {
   return answer(function () {
     var known = ['type'];
     var items = [];
+    var asked = 'count' in input.data;
     var bytes;
-    eachField(CONFIGURATION, function (name, index, lowest, highest) {
+    eachField(asked ? REQUEST : CONFIGURATION, function (name, index, lowest, highest) {
       known.push(name);
-      items.push(integerOrNull(input.data[name], lowest, highest));
+      items.push((asked ? integer : integerOrNull)(input.data[name], lowest, highest));
     });
     for (var name in input.data) need(known.indexOf(name) > -1, 'unknown field ' + name);
-    needInterval(items[0]);
+    if (!asked) needInterval(items[0]);
     while (items.length && items[items.length - 1] === null) items.pop();
     bytes = [128 | items.length];
     items.forEach(function (value) {
@@ -295,6 +302,6 @@ function encodeDownlink(input) {
       else if (argument < 256) bytes.push(major | 24, argument);
       else bytes.push(25, argument >> 8, argument & 255);
     });
-    return {fPort: 13, bytes: bytes};
+    return {fPort: asked ? 16 : 13, bytes: bytes};
   });
 }

@@ -22,6 +22,7 @@ from .schema import (
     F_PORT_BIN_PAST,
     F_PORT_CONFIGURATION,
     F_PORT_CONFIGURATION_ACK,
+    F_PORT_READINGS_REQUEST,
     F_PORT_STATUS,
     HISTORY_MAX,
     SEQUENCE_MODULUS,
@@ -333,7 +334,9 @@ def encode(message: Message) -> "tuple[int, bytes]":
     if isinstance(message, ConfigurationAck):
         _check(message, CONFIGURATION_ACK)
         return F_PORT_CONFIGURATION_ACK, _array([message.config_hash, message.refused or None])
-    raise EncodeError(f"no message: {message!r}")
+    from .requests import encode_request  # noqa: PLC0415 - a device never encodes one
+
+    return encode_request(message)
 
 
 def decode_fields(
@@ -357,7 +360,7 @@ def decode_fields(
 
 def decode(f_port: int, data: "bytes | bytearray") -> Message:
     """Decode the payload of an fPort; DecodeError for anything but a message's one encoding."""
-    if not F_PORT_BIN <= f_port <= F_PORT_BIN_PAST:
+    if not F_PORT_BIN <= f_port <= F_PORT_READINGS_REQUEST:
         raise DecodeError(F_PORT)
     items = decode_array(data)
     if items and items[-1] is None:
@@ -369,7 +372,11 @@ def decode(f_port: int, data: "bytes | bytearray") -> Message:
         if interval is not None and not gap_code(interval):
             raise DecodeError(RANGE)
         return configuration
-    # A device decodes nothing but configurations; its heap need not hold the rest.
+    if f_port == F_PORT_READINGS_REQUEST:
+        from .requests import decode_request  # noqa: PLC0415 - few wakes see one
+
+        return decode_request(items)
+    # A device decodes nothing else; its heap need not hold the rest.
     from .reports import decode_report  # noqa: PLC0415
 
     return decode_report(f_port, items)

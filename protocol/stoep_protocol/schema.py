@@ -10,6 +10,7 @@ F_PORT_STATUS = 12  # health of the device
 F_PORT_CONFIGURATION = 13  # downlink: how the device shall behave
 F_PORT_CONFIGURATION_ACK = 14  # what is in force
 F_PORT_BIN_PAST = 15  # earlier readings of a container alone
+F_PORT_READINGS_REQUEST = 16  # downlink: earlier readings that are asked for
 
 # BinReport.flags
 ECHO_WEAK = 1  # few of the burst's pings came back
@@ -99,7 +100,7 @@ BAY = (
 )
 CONFIGURATION_ACK = (("config_hash", 0, 0xFFFF), ("refused", 0, 255))
 
-# These two tables are their arrays too, item by item.
+# These tables are their arrays too, item by item.
 STATUS = (
     ("charge_used_mah", 0, 0xFFFF),
     ("battery_mv", 0, 0xFFFF),
@@ -109,6 +110,7 @@ STATUS = (
     ("firmware", 0, 0xFFFF),  # major << 12 | minor << 6 | patch
     ("hardware", 0, 255),
 )
+READINGS_REQUEST = (("sequence", 0, SEQUENCE_MODULUS - 1), ("count", 1, HISTORY_MAX))
 CONFIGURATION = (
     ("interval_min", 1, 1920),  # and one that history.gap_min can name
     ("mode", MODE_REGULAR, MODE_BOTH),

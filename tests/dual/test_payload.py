@@ -16,6 +16,7 @@ from stoep_protocol.messages import (
     fit,
     split,
 )
+from stoep_protocol.requests import ReadingsRequest
 
 with open(__file__.rsplit("/", 2)[0] + "/vectors/payload.json") as file:
     VECTORS = json.load(file)
@@ -26,6 +27,7 @@ TYPES = {
     "status": Status,
     "configuration": Configuration,
     "configuration_ack": ConfigurationAck,
+    "readings_request": ReadingsRequest,
 }
 
 
@@ -132,6 +134,10 @@ def test_values_out_of_range_are_not_encoded():
         BinReport(0, 100, history=((60, 100, 0),), age_min=61),
         BinReport(0, 100, history=((65536, 100, 0),), age_min=65535),
         BinReport(0, 100, history=tuple([(i, 100, 0) for i in range(25)])),
+        ReadingsRequest(1024, 1),
+        ReadingsRequest(-1, 1),
+        ReadingsRequest(0, 0),
+        ReadingsRequest(0, 25),
         BayReport(3, 0),
         BayReport(0, 16384),
         BayReport(0, 0, -1),

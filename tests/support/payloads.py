@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from stoep_protocol import messages, schema
 from stoep_protocol.history import gap_min
 from stoep_protocol.messages import BayReport, BinReport, Configuration, ConfigurationAck, Status
+from stoep_protocol.requests import ReadingsRequest
 
 TESTS = pathlib.Path(__file__).parent.parent
 PROTOCOL = pathlib.Path(messages.__file__).parent
@@ -27,7 +28,8 @@ VECTORS = json.loads((TESTS / "vectors" / "payload.json").read_text())
 # The machine may be busy: how long an example takes says nothing about the code.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-F_PORTS = range(schema.F_PORT_BIN, schema.F_PORT_BIN_PAST + 1)
+DOWNLINKS = (schema.F_PORT_CONFIGURATION, schema.F_PORT_READINGS_REQUEST)
+F_PORTS = range(schema.F_PORT_BIN, schema.F_PORT_READINGS_REQUEST + 1)
 CDDL_RULES = {
     schema.F_PORT_BIN: "bin-report",
     schema.F_PORT_BIN_PAST: "bin-past-report",
@@ -35,6 +37,7 @@ CDDL_RULES = {
     schema.F_PORT_STATUS: "status",
     schema.F_PORT_CONFIGURATION: "configuration",
     schema.F_PORT_CONFIGURATION_ACK: "configuration-ack",
+    schema.F_PORT_READINGS_REQUEST: "readings-request",
 }
 _TYPES = {
     BinReport: "bin",
@@ -42,6 +45,7 @@ _TYPES = {
     Status: "status",
     Configuration: "configuration",
     ConfigurationAck: "configuration_ack",
+    ReadingsRequest: "readings_request",
 }
 
 
@@ -100,8 +104,7 @@ class Codec:
         return answer
 
     def decode(self, f_port: int, data: bytes) -> dict[str, Any]:
-        down = f_port == schema.F_PORT_CONFIGURATION
-        function = "decodeDownlink" if down else "decodeUplink"
+        function = "decodeDownlink" if f_port in DOWNLINKS else "decodeUplink"
         return self(function, fPort=f_port, bytes=list(data))
 
     def close(self) -> None:
@@ -186,7 +189,12 @@ configurations = st.builds(
 )
 acks = st.builds(ConfigurationAck, st.integers(0, 0xFFFF), st.integers(0, 255))
 reports = bin_reports() | bay_reports | statuses | acks
-any_message = reports | configurations
+readings_requests = st.builds(
+    ReadingsRequest,
+    _within(schema.READINGS_REQUEST, "sequence"),
+    _within(schema.READINGS_REQUEST, "count"),
+)
+any_message = reports | configurations | readings_requests
 
 
 @st.composite
