@@ -54,6 +54,7 @@ ERROR_BATTERY_LOW = 7
 ERROR_MEMORY = 8
 ERROR_SAFE_MODE = 9
 ERROR_OUTBOX_FULL = 10
+ERROR_PROGRAM = 11  # a mistake of the firmware ended a wake early
 
 # Configuration.mode
 MODE_REGULAR = 0

@@ -251,6 +251,12 @@ class Board:
     def sensor_power(self, on):
         self.powered = on
 
+    def quiet(self):
+        pass
+
+    def feed(self):
+        pass
+
     def sensor_int(self):
         return False
 

@@ -40,6 +40,7 @@ _ERRORS = {
     schema.ERROR_MEMORY: "memory",
     schema.ERROR_SAFE_MODE: "safe_mode",
     schema.ERROR_OUTBOX_FULL: "outbox_full",
+    schema.ERROR_PROGRAM: "program",
 }
 _REFUSALS = {
     schema.REFUSED_MALFORMED: "malformed",
