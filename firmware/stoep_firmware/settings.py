@@ -1,7 +1,9 @@
-"""How the device shall behave: config.json, overruled by configurations from downlinks.
+"""How the device shall behave: config.json, overruled by what a configuration from a downlink says.
 
-What has come down is kept as one merged Configuration, in its own encoding; its hash is what an
-acknowledgement carries, so whoever sent it can tell what is in force.
+Each value is the downlink's, else config.json's (under the same name, but the interval is there in
+seconds, `interval_s`), else the default below. A configuration replaces the one before it whole:
+what it leaves out is config.json's again, so that its hash, which an acknowledgement carries, is
+all there is to know of what is in force.
 """
 
 from stoep_protocol.errors import RANGE, DecodeError
@@ -10,6 +12,7 @@ from stoep_protocol.schema import (
     F_PORT_CONFIGURATION,
     HISTORY_MAX,
     MODE_BOTH,
+    MODE_ON_CHANGE,
     MODE_REGULAR,
     REFUSED_MALFORMED,
     REFUSED_RANGE,
@@ -18,61 +21,108 @@ from stoep_protocol.schema import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stoep_firmware._types import Config
+    from stoep_firmware._types import Any, Config
+
+try:
+    from micropython import const
+except ImportError:
+    const = int  # type: ignore[assignment]
+
 
 REFUSED_NOT = 0
+DAY_MS = 86_400_000
 
-_BAY_THRESHOLD_NT = 6500  # over a neighbour's car (up to 4 uT), under a lorry's chassis (from 8)
-_SETTLE_S = 4
-_UNSUPPORTED = ("change_cm", "alarm_distance_cm", "alarm_temperature_c")
+_HISTORY = const(3)
+_CONFIRMED_EVERY = const(0)  # none
+_CHANGE_CM = const(10)
+_ALARM_DISTANCE_CM = const(0)  # no alarm
+_BAY_THRESHOLD_NT = const(
+    6500
+)  # over a neighbour's car (to 4 uT), under a lorry's chassis (from 8)
+_SETTLE_S = const(4)
+
+_BAY_THRESHOLD_MIN_NT = const(3000)  # below, the sensor's noise would wake the device all day
+_MINUTE_MS = const(60_000)
+_STRETCH = const(4)  # of intervals, with a low battery
+_READINGS = const(4)  # per report, in mode both
+# No board has a thermometer for the alarm yet; what is the other kind's is never obeyed in silence.
+_UNSUPPORTED_BAY = ("history", "change_cm", "alarm_distance_cm", "alarm_temperature_c")
+_UNSUPPORTED_BIN = ("alarm_temperature_c", "bay_threshold_nt", "settle_s")
 
 
 class Settings:
-    """What is in force; `config` is the content of config.json."""
+    """What is in force; `config` is the content of config.json.
+
+    `level` is the battery's, set in each wake: 0 normal, 1 saving, 2 only alarms, 3 asleep.
+    """
 
     def __init__(self, config: "Config") -> None:
         self._config = config
+        self._bay = config["kind"] == "bay"
         self._received = Configuration()
+        self.level = 0
 
-    def interval_ms(self) -> int:
+    def report_ms(self) -> int:
         """Return the time between regular reports."""
         minutes = self._received.interval_min
         seconds: int = self._config["interval_s"] if minutes is None else minutes * 60
-        return seconds * 1000
+        return seconds * (1000 * _STRETCH if self.level else 1000)
+
+    def interval_ms(self) -> int:
+        """Return the time between two looks: a container's readings, a bay's heartbeats."""
+        mode = self.mode()
+        if self.level > 2 or (self._bay and (self.level > 1 or mode == MODE_ON_CHANGE)):
+            return DAY_MS
+        interval_ms = self.report_ms()
+        if mode == MODE_BOTH and not self._bay:
+            interval_ms //= _READINGS
+            if interval_ms > _MINUTE_MS:  # whole ones are shorter to report
+                interval_ms -= interval_ms % _MINUTE_MS
+        return interval_ms
+
+    def mode(self) -> int:
+        """Return the schema's MODE_...; by default a bay reports changes too."""
+        if not self._bay:
+            return self._value("mode", MODE_REGULAR)
+        return MODE_REGULAR if self.level > 1 else self._value("mode", MODE_BOTH)
 
     def history(self) -> int:
         """Return how many earlier readings a report carries."""
-        return min(HISTORY_MAX, self._value("history", self._received.history, 3))
+        return min(HISTORY_MAX, self._value("history", _HISTORY))
 
     def confirmed_every(self) -> int:
         """Return every how many reports one is confirmed, 0 for none."""
-        return self._value("confirmed_every", self._received.confirmed_every, 0)
+        return 0 if self.level else self._value("confirmed_every", _CONFIRMED_EVERY)
+
+    def change_mm(self) -> int:
+        """Return the difference from the last reported distance that is a change."""
+        return self._value("change_cm", _CHANGE_CM) * 10
+
+    def alarm_distance_mm(self) -> int:
+        """Return the distance from which on down a container is in alarm, 0 for never."""
+        return self._value("alarm_distance_cm", _ALARM_DISTANCE_CM) * 10
 
     def bay_threshold_nt(self) -> int:
         """Return the change of field, in nT, that is a car."""
-        return self._value("bay_threshold_nt", self._received.bay_threshold_nt, _BAY_THRESHOLD_NT)
+        return self._value("bay_threshold_nt", _BAY_THRESHOLD_NT)
 
     def settle_s(self) -> int:
         """Return how long a changing field is left alone, in s."""
-        return self._value("settle_s", self._received.settle_s, _SETTLE_S)
+        return self._value("settle_s", _SETTLE_S)
 
     def receive(self, payload: bytes) -> int:
         """Put a configuration from a downlink in force; return why not, or REFUSED_NOT."""
         try:
-            configuration = decode(F_PORT_CONFIGURATION, payload)
+            configuration: Any = decode(F_PORT_CONFIGURATION, payload)
         except DecodeError as problem:
             return REFUSED_RANGE if problem.code == RANGE else REFUSED_MALFORMED
-        for name in _UNSUPPORTED:
+        for name in _UNSUPPORTED_BAY if self._bay else _UNSUPPORTED_BIN:
             if getattr(configuration, name) is not None:
                 return REFUSED_UNSUPPORTED
-        # A container reports regularly, a bay regularly and on change: nothing else yet.
-        mode = getattr(configuration, "mode")  # noqa: B009 - decode's type is any message
-        if mode not in (None, MODE_BOTH if self._config["kind"] == "bay" else MODE_REGULAR):
-            return REFUSED_UNSUPPORTED
-        for name in Configuration.__slots__:
-            value = getattr(configuration, name)
-            if value is not None:
-                setattr(self._received, name, value)
+        threshold_nt = configuration.bay_threshold_nt
+        if threshold_nt is not None and threshold_nt < _BAY_THRESHOLD_MIN_NT:
+            return REFUSED_RANGE
+        self._received = configuration
         return REFUSED_NOT
 
     def acknowledgement(self, refused: int) -> "ConfigurationAck":
@@ -85,10 +135,10 @@ class Settings:
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        received = decode(F_PORT_CONFIGURATION, data)
-        if isinstance(received, Configuration):
-            self._received = received
+        received: Any = decode(F_PORT_CONFIGURATION, data)
+        self._received = received
 
-    def _value(self, name: str, received: "int | None", default: int) -> int:
+    def _value(self, name: str, default: int) -> int:
+        received: int | None = getattr(self._received, name)
         value: int = self._config.get(name, default) if received is None else received
         return value

@@ -118,7 +118,10 @@ def test_configuration_comes_down_and_is_acknowledged():
 def test_configuration_that_cannot_be_is_refused():
     for data, refused in (
         (b"\xff", schema.REFUSED_MALFORMED),
-        (messages.encode(messages.Configuration(change_cm=5))[1], schema.REFUSED_UNSUPPORTED),
+        (
+            messages.encode(messages.Configuration(alarm_temperature_c=60))[1],
+            schema.REFUSED_UNSUPPORTED,
+        ),
         (b"\x81\x19\xff\xff", schema.REFUSED_RANGE),
     ):
         device = Device()
