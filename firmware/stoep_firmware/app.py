@@ -384,15 +384,12 @@ class App:
                 self.fault(ERROR_CLOCK)
             return
         sections = self._store.load_storage()
-        if sections is None:
+        if sections is None or sections[-1] != self._identity:
+            # All that is still of use: the DevNonce, for only the keys may have changed.
+            self.session.dev_nonce = self._store.dev_nonce()
             return
         session = self.session
         session.unpack(sections[0])
-        if sections[-1] != self._identity:
-            # All that is still of use: the DevNonce, for only the keys may have changed.
-            self.session = Session()
-            self.session.dev_nonce = session.dev_nonce
-            return
         session.skip_ahead()
         self.settings.unpack(sections[1])
         self._task.restart(sections[2])
@@ -401,8 +398,8 @@ class App:
         self.status_at_ms = clock.now_ms() + _DAY_MS
 
     def _save(self, durable: bool) -> bool:
-        """Keep everything, in storage too if `durable` or the task wants it; False if storage
-        failed to keep what has to be durable.
+        """Keep everything, in storage too if `durable`, the task wants it or it is still owed;
+        False if storage failed.
         """
         clock = self._board.clock
         self.saved_ms = clock.now_ms()
@@ -419,8 +416,11 @@ class App:
             self._told,
             self._identity,
         ] + self.session.pack_volatile()
-        self._store.save_rtc(rtc)
-        if not (durable or self._task.store_due):
+        if durable or self._task.store_due:
+            self._store.owing = True
+        if not self._store.save_rtc(rtc):
+            self.fault(ERROR_MEMORY)
+        if not self._store.owing:
             return True
         used = struct.pack(_DURABLE_FORMAT, self.used_uc)
         try:
@@ -429,7 +429,7 @@ class App:
             )
         except OSError:
             self.fault(ERROR_STORAGE)
-            return not durable
+            return False
         self._task.store_due = False
         self._store.save_rtc(rtc)
         return True

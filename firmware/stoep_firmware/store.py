@@ -4,10 +4,15 @@ RTC memory holds everything, written before every frame leaves; it survives deep
 resets. Storage holds what a device needs after a power loss, in two records written in turn, so
 that a cut in the middle of a write leaves the older one. Every record carries a CRC.
 
-RTC memory is written before storage: after a reset between the two it is ahead, never behind.
+RTC memory is written before storage: after a reset between the two it is ahead, never behind, and
+says that storage still owes a write. A reset in the middle of writing RTC memory is a power loss.
 
-    record   = magic, generation : u32, section*, CRC-32 of all before it : u32
-    section  = length : u16, octets
+    RTC memory = strikes : u8, record with 1 for number if storage owes a write, else 0
+    record     = layout, number : u32, section*, CRC-32 of all before it : u32
+    section    = length : u16, octets
+
+In storage the number counts writes; its lowest bit says which of the two records. Of a record of
+another layout only one thing is known: its first section begins with the next DevNonce as u32.
 """
 
 import struct
@@ -19,77 +24,140 @@ if TYPE_CHECKING:
 
     from stoep_firmware._types import Storage
 
-_MAGIC = b"SW2"
+LAYOUT = b"SW2"
+_ANY_LAYOUT = b"SW"  # what every layout begins with; the third octet tells them apart
 _NAMES = ("session.0", "session.1")
+RTC_SIZE = 2048  # of MicroPython's RTC memory on ESP32
+_MOST_STRIKES = 15
 
 
 class Store:
     """Keeps lists of byte strings in RTC memory and, durably, in storage.
 
-    The generation counts writes to storage; its lowest bit says which of the two records.
+    `owing`: what RTC memory holds has to be in storage too before anybody hears of it. Set it
+    before `save_rtc`; it outlives a reset and ends with the next `save_storage`.
     """
 
     def __init__(self, rtc_memory: "Callable[..., bytes]", storage: "Storage") -> None:
         self._rtc_memory = rtc_memory
         self._storage = storage
-        self._generation = 0
+        self._number = -1  # of the newest record in storage, -1 until it has been looked for
+        self._strikes = 0
+        self.owing = False
+
+    def begin(self) -> int:
+        """Return how many starts in a row before this one did not reach `end`; count this one.
+
+        15 is 15 or more. A power loss forgets them.
+        """
+        strikes, record = self._rtc()
+        self._strikes = min(strikes + 1, _MOST_STRIKES)
+        self._write_rtc(record)
+        return strikes
+
+    def end(self) -> None:
+        """Note that this start has ended well."""
+        _, record = self._rtc()
+        self._strikes = 0
+        self._write_rtc(record)
 
     def load_rtc(self) -> "list[bytes] | None":
         """Return the sections of RTC memory, None after a power loss."""
-        record = bytes(self._rtc_memory())
+        _, record = self._rtc()
         sections = parse_record(record)
-        if sections is not None:
-            self._generation = _generation(record)
+        self.owing = sections is not None and _number(record) > 0
         return sections
 
     def load_storage(self) -> "list[bytes] | None":
-        """Return the newest sound record of storage, None if there is none."""
+        """Return the newest sound record of storage, None if there is none or of another layout."""
+        self._number = -1
         newest = None
-        for name in _NAMES:
-            record = self._storage.read(name) or b""
-            sections = parse_record(record)
-            if sections is not None and (newest is None or _generation(record) > self._generation):
-                newest = sections
-                self._generation = _generation(record)
+        for record in self._records():
+            if _number(record) > self._number:
+                self._number = _number(record)
+                newest = parse_record(record)
         return newest
 
-    def save_rtc(self, sections: "list[bytes]") -> None:
-        """Write RTC memory: no wear, microseconds."""
-        self._rtc_memory(make_record(self._generation, sections))
+    def dev_nonce(self) -> int:
+        """Return the first DevNonce that no sound record of any layout says was used."""
+        nonce = 0
+        for record in self._records() + [self._rtc()[1]]:
+            if _sound(record) and len(record) >= _HEAD + 10:
+                nonce = max(nonce, struct.unpack_from("<I", record, _HEAD + 2)[0])
+        return nonce
+
+    def save_rtc(self, sections: "list[bytes]") -> bool:
+        """Write RTC memory: no wear, microseconds. False if it does not hold this.
+
+        Then it holds nothing, for what it held is outdated: the next start is as after a power
+        loss.
+        """
+        return self._write_rtc(make_record(int(self.owing), sections))
 
     def save_storage(self, sections: "list[bytes]") -> None:
         """Write the older of the two records; it is durable when this returns.
 
-        Write RTC memory before, so that it never lags behind, and after, for the generation.
+        Write RTC memory before, so that it never lags behind, and after, for `owing`.
         Raises `OSError` as storage does; the newer record is untouched then.
         """
-        generation = self._generation + 1
-        self._storage.write(_NAMES[generation & 1], make_record(generation, sections))
-        self._generation = generation
+        if self._number < 0:
+            self.load_storage()
+        number = self._number + 1
+        self._storage.write(_NAMES[number & 1], make_record(number, sections))
+        self._number = number
+        self.owing = False
+
+    def _rtc(self) -> "tuple[int, bytes]":
+        """Return strikes and record of RTC memory. Earlier firmware wrote only a record."""
+        memory = bytes(self._rtc_memory())
+        if memory and memory[0] >> 4 == 15 - (memory[0] & 15):
+            return memory[0] & 15, memory[1:]
+        return 0, memory
+
+    def _write_rtc(self, record: bytes) -> bool:
+        strikes = bytes((self._strikes | (15 - self._strikes) << 4,))
+        fits = len(record) < RTC_SIZE
+        self._rtc_memory(strikes + record if fits else strikes)
+        return fits
+
+    def _records(self) -> "list[bytes]":
+        """Return the sound records of storage."""
+        records = [self._storage.read(name) or b"" for name in _NAMES]
+        return [record for record in records if _sound(record)]
 
 
-def _generation(record: bytes) -> int:
-    generation: int = struct.unpack_from("<I", record, len(_MAGIC))[0]
-    return generation
+_HEAD = len(LAYOUT) + 4
 
 
-def make_record(generation: int, sections: "list[bytes]") -> bytes:
+def _number(record: bytes) -> int:
+    number: int = struct.unpack_from("<I", record, len(LAYOUT))[0]
+    return number
+
+
+def _sound(record: bytes) -> bool:
+    end = len(record) - 4
+    return (
+        end >= _HEAD
+        and record[: len(_ANY_LAYOUT)] == _ANY_LAYOUT
+        and struct.unpack_from("<I", record, end)[0] == crc32(record[:end])
+    )
+
+
+def make_record(number: int, sections: "list[bytes]") -> bytes:
     """Return one record."""
-    out = _MAGIC + struct.pack("<I", generation)
+    out = LAYOUT + struct.pack("<I", number)
     for section in sections:
         out += struct.pack("<H", len(section)) + section
     return out + struct.pack("<I", crc32(out))
 
 
 def parse_record(record: bytes) -> "list[bytes] | None":
-    """Return the sections of a record, None if it is damaged, absent or of another version."""
-    end = len(record) - 4
-    at = len(_MAGIC) + 4
-    if end < at or record[: len(_MAGIC)] != _MAGIC:
-        return None
-    if struct.unpack_from("<I", record, end)[0] != crc32(record[:end]):
+    """Return the sections of a record, None if it is damaged, absent or of another layout."""
+    if not _sound(record) or record[: len(LAYOUT)] != LAYOUT:
         return None
     sections = []
+    at = _HEAD
+    end = len(record) - 4
     while at < end:
         length = record[at] | record[at + 1] << 8
         sections.append(record[at + 2 : at + 2 + length])
