@@ -7,7 +7,7 @@ that a cut in the middle of a write leaves the older one. Every record carries a
 RTC memory is written before storage: after a reset between the two it is ahead, never behind, and
 says that storage still owes a write. A reset in the middle of writing RTC memory is a power loss.
 
-    RTC memory = strikes : u8, record with 1 for number if storage owes a write, else 0
+    RTC memory = strikes : u8, mark : u8, record with 1 for number if storage owes a write, else 0
     record     = layout, number : u32, section*, CRC-32 of all before it : u32
     section    = length : u16, octets
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from stoep_firmware._types import Storage
 
-LAYOUT = b"SW2"
+LAYOUT = b"SW3"
 _ANY_LAYOUT = b"SW"  # what every layout begins with; the third octet tells them apart
 _NAMES = ("session.0", "session.1")
 RTC_SIZE = 2048  # of MicroPython's RTC memory on ESP32
@@ -43,27 +43,33 @@ class Store:
         self._storage = storage
         self._number = -1  # of the newest record in storage, -1 until it has been looked for
         self._strikes = 0
+        self._mark = 0
+        self.marked = 0
         self.owing = False
 
     def begin(self) -> int:
         """Return how many starts in a row before this one did not reach `end`; count this one.
 
-        15 is 15 or more. A power loss forgets them.
+        15 is 15 or more. A power loss forgets them. `marked` is then what the last start left.
         """
-        strikes, record = self._rtc()
+        strikes, self.marked, record = self._rtc()
         self._strikes = min(strikes + 1, _MOST_STRIKES)
         self._write_rtc(record)
         return strikes
 
-    def end(self) -> None:
-        """Note that this start has ended well."""
-        _, record = self._rtc()
-        self._strikes = 0
-        self._write_rtc(record)
+    def end(self, strikes: int) -> None:
+        """Note that this start has ended well, as if after so many that did not."""
+        self._strikes = strikes
+        self.mark(0)
+
+    def mark(self, part: int) -> None:
+        """Note what is being done, 0 to 15, for the start after a reset."""
+        self._mark = part
+        self._write_rtc(self._rtc()[2])
 
     def load_rtc(self) -> "list[bytes] | None":
         """Return the sections of RTC memory, None after a power loss."""
-        _, record = self._rtc()
+        record = self._rtc()[2]
         sections = parse_record(record)
         self.owing = sections is not None and _number(record) > 0
         return sections
@@ -81,7 +87,7 @@ class Store:
     def dev_nonce(self) -> int:
         """Return the first DevNonce that no sound record of any layout says was used."""
         nonce = 0
-        for record in self._records() + [self._rtc()[1]]:
+        for record in self._records() + [self._rtc()[2]]:
             if _sound(record) and len(record) >= _HEAD + 10:
                 nonce = max(nonce, struct.unpack_from("<I", record, _HEAD + 2)[0])
         return nonce
@@ -107,17 +113,17 @@ class Store:
         self._number = number
         self.owing = False
 
-    def _rtc(self) -> "tuple[int, bytes]":
-        """Return strikes and record of RTC memory. Earlier firmware wrote only a record."""
+    def _rtc(self) -> "tuple[int, int, bytes]":
+        """Return strikes, mark and record of RTC memory. Earlier firmware wrote only a record."""
         memory = bytes(self._rtc_memory())
-        if memory and memory[0] >> 4 == 15 - (memory[0] & 15):
-            return memory[0] & 15, memory[1:]
-        return 0, memory
+        if len(memory) >= 2 and _checked(memory[0]) and _checked(memory[1]):
+            return memory[0] & 15, memory[1] & 15, memory[2:]
+        return 0, 0, memory
 
     def _write_rtc(self, record: bytes) -> bool:
-        strikes = bytes((self._strikes | (15 - self._strikes) << 4,))
-        fits = len(record) < RTC_SIZE
-        self._rtc_memory(strikes + record if fits else strikes)
+        head = bytes([value | (15 - value) << 4 for value in (self._strikes, self._mark)])
+        fits = len(head) + len(record) <= RTC_SIZE
+        self._rtc_memory(head + record if fits else head)
         return fits
 
     def _records(self) -> "list[bytes]":
@@ -127,6 +133,10 @@ class Store:
 
 
 _HEAD = len(LAYOUT) + 4
+
+
+def _checked(octet: int) -> bool:
+    return octet >> 4 == 15 - (octet & 15)
 
 
 def _number(record: bytes) -> int:

@@ -103,7 +103,7 @@ def test_strikes_are_counted_until_a_start_ends_well():
     assert s.Store(rtc.memory, Files()).load_rtc() == [b"kept"]
     store = s.Store(rtc.memory, Files())
     store.begin()
-    store.end()
+    store.end(0)
     assert s.Store(rtc.memory, Files()).load_rtc() == [b"kept"]
     assert s.Store(rtc.memory, Files()).begin() == 0
     rtc.data = b""
@@ -113,16 +113,31 @@ def test_strikes_are_counted_until_a_start_ends_well():
     assert s.Store(rtc.memory, Files()).begin() == 15
 
 
+def test_start_knows_what_the_one_before_was_at():
+    rtc = Rtc()
+    first = s.Store(rtc.memory, Files())
+    first.begin()
+    first.save_rtc([b"kept"])
+    first.mark(2)
+    first.save_rtc([b"kept on"])
+    second = s.Store(rtc.memory, Files())
+    assert (second.begin(), second.marked) == (1, 2)
+    assert second.load_rtc() == [b"kept on"]
+    second.end(2)
+    third = s.Store(rtc.memory, Files())
+    assert (third.begin(), third.marked) == (2, 0)
+
+
 def test_strikes_change_no_octet_of_the_record():
     # So a reset in the middle of counting them cannot damage it.
     rtc = Rtc()
     s.Store(rtc.memory, Files()).save_rtc([b"kept"])
-    record = rtc.data[1:]
+    record = rtc.data[2:]
     store = s.Store(rtc.memory, Files())
     store.begin()
-    assert rtc.data[1:] == record
-    store.end()
-    assert rtc.data[1:] == record
+    assert rtc.data[2:] == record
+    store.end(0)
+    assert rtc.data[2:] == record
 
 
 def test_rtc_memory_of_a_firmware_without_strikes_is_read():
@@ -151,7 +166,7 @@ def test_what_rtc_memory_cannot_hold_leaves_nothing_that_is_outdated():
     rtc = Rtc()
     store = s.Store(rtc.memory, Files())
     store.begin()
-    longest = s.RTC_SIZE - 1 - len(s.make_record(0, [b""]))
+    longest = s.RTC_SIZE - 2 - len(s.make_record(0, [b""]))
     assert store.save_rtc([bytes(longest)])
     assert len(rtc.data) == s.RTC_SIZE
     assert not store.save_rtc([bytes(longest + 1)])
@@ -223,7 +238,7 @@ def test_a_record_of_another_layout_gives_its_dev_nonce_only():
         assert files.content["session.%d" % (newest ^ 1)] == kept["session.%d" % (newest ^ 1)]
         assert s.Store(rtc.memory, files).load_storage() == [b"now"]
     session.dev_nonce = 0xFFFF + 1
-    rtc.data = b"\xf0" + other_layout(1, [session.pack()])
+    rtc.data = b"\xf0\xf0" + other_layout(1, [session.pack()])
     assert s.Store(rtc.memory, Files()).load_rtc() is None
     assert s.Store(rtc.memory, Files()).dev_nonce() == 0x10000
 
