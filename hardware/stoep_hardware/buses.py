@@ -3,7 +3,7 @@
 Times of a call are estimates for MicroPython at 80 MHz; those on the wire follow the bus.
 """
 
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from .board_data import BoardData
 from .engine import US_PER_MS
@@ -29,6 +29,10 @@ class Processor(Protocol):
 
     def advance(self, us: int) -> None:
         """Let time pass."""
+        ...
+
+    def hang(self, what: str) -> NoReturn:
+        """Never come back from this call."""
         ...
 
 
@@ -65,13 +69,14 @@ class UartSource(Protocol):
 
 
 class Buses:
-    """The three buses, and who is on them."""
+    """The three buses, and who is on them. One named in `hanging` never comes back from a call."""
 
     def __init__(self, mcu: Processor, data: BoardData) -> None:
         self.spi_slave: SpiSlave | None = None
         self.i2c_slaves: dict[int, I2cSlave] = {}
         self.uart_source: UartSource | None = None
         self.uart_baudrate = 9_600
+        self.hanging: set[str] = set()  # of "spi", "i2c", "uart"
         self._mcu = mcu
         self._data = data
         self.forget()
@@ -84,6 +89,10 @@ class Buses:
         self._is_uart_heard = False
         self._uart_since_us = 0
         self._uart_buffer = bytearray()
+
+    def _may_hang(self, bus: str) -> None:
+        if bus in self.hanging:
+            self._mcu.hang(f"a call of {bus}")
 
     def uart_lost(self, until_us: int) -> None:
         """Lose what the UART was sent in light sleep, in which it has no clock."""
@@ -104,6 +113,7 @@ class Buses:
         """Exchange bytes with whoever is selected."""
         if self._spi is None:
             raise SimulationError("SPI is used before it is made")
+        self._may_hang("spi")
         baudrate, is_wired = self._spi
         self._mcu.advance(SPI_CALL_US + len(out) * 8_000_000 // baudrate)
         if not is_wired or self.spi_slave is None:
@@ -128,12 +138,14 @@ class Buses:
 
     def i2c_scan(self) -> list[int]:
         """i2c.scan()."""
+        self._may_hang("i2c")
         self._mcu.advance(112 * I2C_CALL_US)
         return sorted(self.i2c_slaves) if self._i2c is not None and self._i2c[1] else []
 
     def _i2c_slave(self, address: int, octets: int) -> I2cSlave | None:
         if self._i2c is None:
             raise SimulationError("I2C is used before it is made")
+        self._may_hang("i2c")
         freq, is_wired = self._i2c
         self._mcu.advance(I2C_CALL_US + octets * 9_000_000 // freq)
         return self.i2c_slaves.get(address) if is_wired else None
@@ -149,12 +161,14 @@ class Buses:
 
     def uart_any(self) -> int:
         """uart.any()."""
+        self._may_hang("uart")
         self._mcu.advance(CALL_US)
         self._fill_uart()
         return len(self._uart_buffer)
 
     def uart_read(self, count: int) -> bytes:
         """uart.read(count): what is there, waiting up to the timeout for more; b"" for None."""
+        self._may_hang("uart")
         self._mcu.advance(CALL_US)
         self._fill_uart()
         if len(self._uart_buffer) < count and self._uart_timeout_us:

@@ -5,6 +5,7 @@ hint that it has to be simulated first.
 """
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -117,6 +118,14 @@ class _Uart:
         return len(data)  # nobody listens
 
 
+class _Wdt:
+    """machine.WDT."""
+
+    def __init__(self, mcu: Esp32, _id: int = 0, *, timeout: int = 5_000) -> None:
+        self.feed = mcu.feed_watchdog
+        mcu.start_watchdog(timeout)
+
+
 def make_machine(mcu: Esp32) -> SimpleNamespace:
     """Return what `import machine` gives."""
 
@@ -141,6 +150,7 @@ def make_machine(mcu: Esp32) -> SimpleNamespace:
         I2C=lambda _id, **options: _I2c(mcu, **options),
         UART=lambda _id, **options: _Uart(mcu, **options),
         ADC=lambda pin: SimpleNamespace(read_uv=lambda: mcu.adc_read_uv(pin.number)),
+        WDT=partial(_Wdt, mcu),
         RTC=lambda: SimpleNamespace(memory=memory),
         PWRON_RESET=soc.PWRON_RESET,
         HARD_RESET=soc.HARD_RESET,

@@ -18,7 +18,7 @@ from stoep_firmware.board import Board, build
 from .buses import SimulationError
 from .cpython_machine import make_esp32, make_machine, make_time
 from .engine import Engine
-from .esp32 import HARD_RESET, WDT_RESET
+from .esp32 import HARD_RESET, WDT_RESET, Reset
 from .sim_board import SimBoard
 
 
@@ -38,6 +38,7 @@ class Device:
         self.name: str = config["dev_eui"]
         board.esp32.on_boot = self._run
         board.esp32.on_resume = self._resume
+        board.esp32.on_reset = self._reset
 
     @property
     def sent(self) -> int:
@@ -56,8 +57,7 @@ class Device:
 
     def reset(self, *, watchdog: bool = False) -> None:
         """Start the firmware anew, now; RTC memory survives."""
-        self._stop()
-        self.board.esp32.reset(WDT_RESET if watchdog else HARD_RESET)
+        self._reset(WDT_RESET if watchdog else HARD_RESET)
 
     def power_cycle(self, off_us: int = 1_000_000) -> None:
         """Take the battery out now and put it back after `off_us`; only files survive."""
@@ -77,6 +77,10 @@ class Device:
     def write_file(self, name: str, data: bytes) -> None:
         """Replace a file of the device."""
         raise NotImplementedError
+
+    def _reset(self, cause: int) -> None:
+        self._stop()
+        self.board.esp32.reset(cause)
 
     def _run(self) -> None:
         raise NotImplementedError
@@ -150,6 +154,9 @@ class CPythonDevice(Device):
             # In the field a mistake becomes an error code; here it shall be seen.
             self._board.on_problem = _raise
             self._program = app.run(self._board)
+        except Reset as reset:
+            self._reset(reset.cause)
+            return
         except SimulationError:
             raise
         except Exception as error:
@@ -167,6 +174,8 @@ class CPythonDevice(Device):
                 self._is_sleeping = True
                 self._board.sleep(mode, until_ms)
                 self._is_sleeping = False
+        except Reset as reset:
+            self._reset(reset.cause)
         except SimulationError:
             raise
         except StopIteration:

@@ -9,12 +9,17 @@ of the engine's by what its processor has done since it woke.
                  │        └──────────── on_resume ───────┘
                  └── timer, armed pin ── deep ◄── deepsleep      (on_boot)
 
+The watchdog of machine.WDT is ESP-IDF's task watchdog, on a timer group: it counts while the
+processor runs, stands still in light sleep, where the digital peripherals have no clock (ESP-IDF,
+"Sleep Modes"), and is gone after deep sleep and every reset. What it ends, it ends by `Reset`.
+
 Times of single calls are estimates for MicroPython at 80 MHz; the wire times follow the bus speed.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from .board_data import BoardData
 from .buses import CALL_US, Buses, SimulationError
@@ -40,6 +45,14 @@ IDLE_FROM_US = 20 * US_PER_MS
 
 _LONGEST_RUN_US = 60 * US_PER_S
 _LONGEST_RADIO_POLL_US = 100 * US_PER_MS
+
+
+class Reset(BaseException):  # no Exception: nothing in the firmware may catch it
+    """The chip starts anew in the middle of a call: the program that made the call is gone."""
+
+    def __init__(self, cause: int) -> None:
+        super().__init__(cause)
+        self.cause = cause
 
 
 @dataclass(slots=True)
@@ -72,7 +85,12 @@ class _Pin:
 
 
 class Esp32:
-    """One microcontroller. `on_boot` and `on_resume` are called by the engine when code may run."""
+    """One microcontroller. `on_boot` and `on_resume` are called by the engine when code may run.
+
+    A reset that comes while code runs is a `Reset` out of the call; one that comes while the
+    processor waits or sleeps is `on_reset(cause)`. Whoever runs the code answers both with
+    `reset(cause)`.
+    """
 
     def __init__(
         self,
@@ -92,6 +110,7 @@ class Esp32:
         self.buses = Buses(self, data)
         self.on_boot: Callable[[], None] = lambda: None
         self.on_resume: Callable[[], None] = lambda: None
+        self.on_reset: Callable[[int], None] = self.reset
         self.wakes = 0
         self.t_us = engine.now_us
         self.reset_cause = PWRON_RESET
@@ -111,6 +130,9 @@ class Esp32:
         self._rtc_us = 0  # at _rtc_at_us
         self._rtc_at_us = engine.now_us
         self._booted_us = engine.now_us
+        self._watchdog_us: int | None = None  # how long it waits
+        self._watchdog_at_us: int | None = None  # when it ends what runs
+        self._ending: Reset | None = None  # of the program that runs, until it is over
         self.freq_hz = 160_000_000
 
     # ---- power and sleep ------------------------------------------------------------------------
@@ -163,6 +185,11 @@ class Esp32:
         """Stay awake for so long and let the world go on; then on_resume."""
         self._asleep = "idle"
         until_us = self.t_us + us + SLEEP_CALL_US
+        ends_us = self._watchdog_at_us
+        if ends_us is not None and ends_us <= until_us:
+            ends_us = max(ends_us, self._engine.now_us)
+            self._handles = [self._engine.at(ends_us, lambda: self.on_reset(WDT_RESET))]
+            return
         self._handles = [self._engine.at(until_us, lambda: self._resume(until_us))]
 
     def line_changed(self, number: int, level: bool, t_us: int) -> None:
@@ -215,6 +242,8 @@ class Esp32:
     def _end_sleep(self, now_us: int) -> None:
         self._cancel()
         slept_us = now_us - self._rtc_at_us
+        if self._watchdog_at_us is not None:
+            self._watchdog_at_us += slept_us
         self._rtc_us += round(slept_us * self._rtc_rate)
         self._rtc_at_us = now_us
         self._asleep = ""
@@ -230,6 +259,7 @@ class Esp32:
         self._asleep = "boot"
         self.reset_cause, self.wake_reason = cause, wake_reason
         self._armed = self._ext0 = (frozenset(), True)
+        self._watchdog_us = self._watchdog_at_us = self._ending = None
         self.buses.forget()
         self.freq_hz = 160_000_000
         self._booted_us = max(self._engine.now_us, self.t_us)
@@ -257,10 +287,40 @@ class Esp32:
     # ---- time -----------------------------------------------------------------------------------
 
     def advance(self, us: int) -> None:
-        """Let the processor spend time. Raises SimulationError when it never comes to sleep."""
+        """Let the processor spend time.
+
+        Raises Reset when the watchdog's time is over, and to whatever the program that it ended
+        still asks for; SimulationError when the firmware never comes to sleep.
+        """
+        if self._ending is not None:
+            raise self._ending
         self.t_us += us
+        if self._watchdog_at_us is not None and self.t_us >= self._watchdog_at_us:
+            self.hang("the firmware")
         if self.t_us - self._engine.now_us > _LONGEST_RUN_US:
             raise SimulationError("the firmware has been awake for a minute without sleeping")
+
+    def hang(self, what: str) -> NoReturn:
+        """Never return: the watchdog ends it. Raises SimulationError when there is none."""
+        if self._watchdog_at_us is None:
+            raise SimulationError(f"{what} hangs, and there is no watchdog")
+        self.t_us = self._watchdog_at_us
+        self._ending = Reset(WDT_RESET)
+        raise self._ending
+
+    def start_watchdog(self, timeout_ms: int) -> None:
+        """machine.WDT(timeout=): from now on it wants to be fed."""
+        self.advance(CALL_US)
+        if timeout_ms <= 0:
+            raise ValueError("WDT timeout too short")
+        self._watchdog_us = timeout_ms * US_PER_MS
+        self._watchdog_at_us = self.t_us + self._watchdog_us
+
+    def feed_watchdog(self) -> None:
+        """wdt.feed()."""
+        self.advance(CALL_US)
+        if self._watchdog_us is not None:
+            self._watchdog_at_us = self.t_us + self._watchdog_us
 
     def rtc_us(self) -> int:
         """Return the RTC: microseconds since power-on, by a clock that drifts in sleep."""

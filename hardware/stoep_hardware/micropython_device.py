@@ -15,6 +15,7 @@ from . import esp32 as soc
 from .buses import CALL_US, SimulationError
 from .devices import Device, DeviceCrashedError
 from .engine import Engine
+from .esp32 import Reset
 from .micropython_runtime import MicroPythonRuntime, Program, shared_by
 from .sim_board import SimBoard
 
@@ -125,14 +126,17 @@ class MicroPythonDevice(Device):
         self._send(self.board.esp32.rtc_us().to_bytes(8, "little") + answer)
 
     def _serve(self) -> None:
-        """Answer until the firmware sleeps."""
+        """Answer until the firmware sleeps, or is ended."""
         mcu = self.board.esp32
         wire = self._wire
-        while mcu.is_awake:
-            operation, payload = self._next_message()
-            answer = wire.perform(operation, payload)
-            if answer is not None:
-                self._answer(answer)
+        try:
+            while mcu.is_awake:
+                operation, payload = self._next_message()
+                answer = wire.perform(operation, payload)
+                if answer is not None:
+                    self._answer(answer)
+        except Reset as reset:
+            self._reset(reset.cause)
         if wire.is_deep:
             wire.is_deep = False
             self._over, self._program = self._program, None
@@ -230,6 +234,8 @@ class Wire:
             24: self._entropy,
             25: self._freq,
             26: lambda _payload: b"",
+            27: self._start_watchdog,
+            28: lambda _payload: mcu.feed_watchdog(),
         }
 
     def perform(self, operation: int, payload: bytes) -> bytes | None:
@@ -318,6 +324,9 @@ class Wire:
 
     def _entropy(self, payload: bytes) -> bytes:
         return self._mcu.entropy(struct.unpack("<H", payload)[0])
+
+    def _start_watchdog(self, payload: bytes) -> None:
+        self._mcu.start_watchdog(struct.unpack("<I", payload)[0])
 
     def _freq(self, payload: bytes) -> None:
         self._mcu.set_freq(struct.unpack("<I", payload)[0])

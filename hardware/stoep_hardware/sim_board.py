@@ -69,13 +69,31 @@ class SimBoard:
         pins = data.radio
         esp32.outputs[pins["nss"]] = Output(radio.set_nss, idle=data.nss_pull_up)
         esp32.outputs[pins["reset"]] = Output(radio.set_reset, idle=True)
-        esp32.inputs[pins["busy"]] = Input(radio.busy, radio.busy_until_us)
+        self._is_busy_stuck = False
+        esp32.inputs[pins["busy"]] = Input(self._busy, radio.busy_until_us)
         esp32.inputs[pins["dio1"]] = Input(self._dio1, from_air=True)
         radio.on_dio1 = lambda level, t_us: esp32.line_changed(pins["dio1"], level, t_us)
         if distance is not None:
             self._attach_sonar(data, A02yyuw(distance, keep_states=keep_states))
         if field is not None:
             self._attach_magnetometer(data, Lis3mdl(engine, field, keep_states=keep_states))
+
+    def hang(self, what: str) -> None:
+        """Have a bus ("spi", "i2c", "uart") never come back from a call, or "busy" stay high."""
+        if what == "busy":
+            self._is_busy_stuck = True
+        else:
+            self.esp32.buses.hanging.add(what)
+
+    def release(self, what: str) -> None:
+        """End what `hang` began."""
+        if what == "busy":
+            self._is_busy_stuck = False
+        else:
+            self.esp32.buses.hanging.discard(what)
+
+    def _busy(self, t_us: int) -> bool:
+        return self._is_busy_stuck or self.radio.busy(t_us)
 
     def _dio1(self, t_us: int) -> bool:
         self.radio.settle(t_us)

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from chip_bench import BOARD, device_config, quiet_air
 from small_network import SmallNetwork
+from stoep_firmware import app
+from stoep_firmware.board import DEEP
 from stoep_hardware import board_data, micropython_device, micropython_runtime
 from stoep_hardware.devices import CPythonDevice, DeviceCrashedError
 from stoep_hardware.engine import US_PER_S, Engine
+from stoep_hardware.esp32 import DEEPSLEEP_RESET, PWRON_RESET, WDT_RESET
 from stoep_hardware.micropython_device import MicroPythonDevice
 from stoep_hardware.micropython_runtime import MicroPythonError, MicroPythonRuntime
 from stoep_hardware.sim_board import SimBoard
@@ -116,6 +119,43 @@ def world(request, modules):
     for world in made:
         world.device.close()
         assert world.board.violations == []
+
+
+# ---- the watchdog -------------------------------------------------------------------------------
+
+HANGS = """
+def use_bus(machine):
+    pin, rtc = machine.Pin, machine.RTC()
+    rtc.memory(rtc.memory() + bytes((machine.reset_cause(),)))
+    watchdog = machine.WDT(timeout=60_000)
+    watchdog.feed()
+    i2c = machine.I2C(0, scl=pin(5), sda=pin(4), freq=100_000)
+    try:
+        i2c.readfrom_mem(0x3C, 0, 1)
+    except Exception:
+        pass
+"""
+AFTER_HANGS = [PWRON_RESET, WDT_RESET, WDT_RESET, DEEPSLEEP_RESET]
+
+
+def hang_for_90_s(here):
+    here.board.hang("i2c")
+    here.engine.at(90 * US_PER_S, lambda: here.board.release("i2c"))
+    here.run(0.1)
+    return list(here.board.esp32.rtc_memory)
+
+
+def test_a_watchdog_ends_a_hang_and_rtc_memory_stays(monkeypatch):
+    names = {}
+    exec(HANGS, names)
+
+    def run(board):
+        names["use_bus"](board._machine)
+        yield DEEP, board.clock.now_ms() + 150_000
+
+    monkeypatch.setattr(app, "run", run)
+    with World("cpython") as here:
+        assert hang_for_90_s(here) == AFTER_HANGS
 
 
 # ---- what a device does -------------------------------------------------------------------------
@@ -311,6 +351,11 @@ class TestPrograms:
         path = next(Path(runtime._modules).glob("start.py"))
         path.write_text("import _link\n_link.begin()\n" + program)
         return World("micropython", modules=runtime)
+
+    def test_one_that_hangs_is_ended_by_the_watchdog(self, runtime):
+        program = HANGS + "import machine\nuse_bus(machine)\nmachine.deepsleep(150_000)\n"
+        with self.world(runtime, program) as here:
+            assert hang_for_90_s(here) == AFTER_HANGS
 
     def test_a_traceback(self, runtime):
         program = "print('so far', 1)\nraise RuntimeError('no more')\n"

@@ -6,7 +6,7 @@ from stoep_hardware import board_data
 from stoep_hardware.buses import SimulationError
 from stoep_hardware.cpython_machine import make_esp32, make_machine, make_time
 from stoep_hardware.engine import US_PER_MS, US_PER_S, Engine
-from stoep_hardware.esp32 import Input, Output
+from stoep_hardware.esp32 import STABLE, Input, Output, Reset
 from stoep_hardware.sim_board import SimBoard
 
 DATA = board_data.load(BOARD)
@@ -307,7 +307,125 @@ def test_never_sleeping(mcu):
 
 def test_what_is_not_simulated_is_not_there(mcu):
     with pytest.raises(AttributeError):
-        mcu.machine.WDT  # noqa: B018
+        mcu.machine.PWM  # noqa: B018
+
+
+# ---- the watchdog -------------------------------------------------------------------------------
+
+WDT_MS = 30_000
+
+
+@pytest.fixture
+def watched(mcu):
+    """A board with a watchdog, and every reset that ended something."""
+    mcu.wdt = mcu.machine.WDT(timeout=WDT_MS)
+    mcu.fed_us = mcu.mcu.t_us
+    mcu.resets = []
+    mcu.mcu.on_reset = mcu.resets.append
+    return mcu
+
+
+def test_a_fed_watchdog_ends_nothing(watched):
+    for _ in range(4):
+        watched.time.sleep_ms(WDT_MS - 1_000)
+        watched.wdt.feed()
+        watched.engine.run_until(watched.mcu.t_us)
+
+
+def test_a_hungry_watchdog_ends_what_runs_and_no_firmware_catches_it(watched):
+    def spin():
+        while True:
+            try:
+                watched.time.sleep_ms(100)
+            except Exception:  # noqa: BLE001 - as the firmware's outermost
+                pytest.fail("it has been caught")
+
+    with pytest.raises(Reset) as caught:
+        spin()
+    assert caught.value.cause == watched.machine.WDT_RESET
+    assert watched.mcu.t_us == watched.fed_us + WDT_MS * US_PER_MS
+
+
+def test_what_a_reset_has_ended_drives_no_pin_any_more(watched):
+    pin = watched.machine.Pin(DATA.pins["led"], watched.machine.Pin.OUT, value=0)
+    levels = []
+    watched.mcu.outputs[DATA.pins["led"]] = Output(lambda on, _: levels.append(on), idle=False)
+    watched.board.hang("i2c")
+    i2c = watched.machine.I2C(0, scl=watched.machine.Pin(5), sda=watched.machine.Pin(4), freq=1_000)
+
+    def read():
+        try:
+            i2c.readfrom_mem(0x1C, 0, 1)
+        finally:
+            pin(1)
+
+    with pytest.raises(Reset):
+        read()
+    assert levels == []
+    watched.mcu.reset(watched.machine.WDT_RESET)
+    watched.go_to(watched.fed_us + WDT_MS * US_PER_MS + BOOT_US)
+    assert len(watched.boots) == 2
+    pin(1)
+    watched.time.sleep_ms(2 * WDT_MS // 3)  # and the watchdog is gone with what it ended
+    watched.engine.run_until(watched.mcu.t_us)
+    watched.time.sleep_ms(2 * WDT_MS // 3)
+
+
+def test_light_sleep_stops_the_watchdog_and_waiting_does_not(watched):
+    for _ in range(3):
+        watched.machine.lightsleep(20 * WDT_MS)
+        watched.go_to(watched.mcu.t_us + 21 * WDT_MS * US_PER_MS)
+    assert (watched.resets, len(watched.resumes)) == ([], 3)
+    watched.mcu.begin_idle(WDT_MS * US_PER_MS)
+    watched.go_to(watched.mcu.t_us + 2 * WDT_MS * US_PER_MS)
+    assert watched.resets == [watched.machine.WDT_RESET]
+
+
+def test_deep_sleep_ends_the_watchdog(watched):
+    watched.machine.deepsleep(2 * WDT_MS)
+    watched.go_to(10 * WDT_MS * US_PER_MS)
+    assert (watched.resets, len(watched.boots)) == ([], 2)
+
+
+@pytest.mark.parametrize("bus", ["spi", "i2c", "uart"])
+def test_a_bus_that_hangs_never_comes_back(watched, bus):
+    pin = watched.machine.Pin
+    calls = {
+        "spi": watched.machine.SPI(
+            1, baudrate=8_000_000, polarity=0, phase=0, sck=pin(9), mosi=pin(10), miso=pin(11)
+        ).write,
+        "i2c": lambda _: watched.machine.I2C(0, scl=pin(5), sda=pin(4), freq=100_000).scan(),
+        "uart": lambda _: watched.machine.UART(1, baudrate=9_600, tx=pin(47), rx=pin(48)).any(),
+    }
+    calls[bus](b"\xc0")
+    watched.board.hang(bus)
+    for other, call in calls.items():
+        if other != bus:
+            call(b"\xc0")
+    with pytest.raises(Reset):
+        calls[bus](b"\xc0")
+    watched.board.release(bus)
+    watched.mcu.reset(watched.machine.WDT_RESET)
+    watched.go_to(watched.mcu.t_us + BOOT_US)
+    if bus != "spi":
+        calls[bus](b"")
+
+
+def test_a_hang_without_a_watchdog_is_the_end_of_the_simulation(mcu):
+    mcu.board.hang("i2c")
+    i2c = mcu.machine.I2C(0, scl=mcu.machine.Pin(5), sda=mcu.machine.Pin(4), freq=100_000)
+    with pytest.raises(SimulationError, match="i2c hangs"):
+        i2c.scan()
+
+
+def test_busy_stuck_high(mcu):
+    busy = mcu.machine.Pin(DATA.radio["busy"], mcu.machine.Pin.IN)
+    mcu.time.sleep_ms(20)
+    assert busy() == 0
+    mcu.board.hang("busy")
+    assert mcu.mcu.pin_read(DATA.radio["busy"]) == (True, STABLE)
+    mcu.board.release("busy")
+    assert busy() == 0
 
 
 def test_the_same_seed_gives_the_same_randomness():

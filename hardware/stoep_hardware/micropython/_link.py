@@ -36,6 +36,8 @@ EXT1 = const(23)
 ENTROPY = const(24)
 FREQ = const(25)
 SYNC = const(26)
+WDT_START = const(27)
+WDT_FEED = const(28)
 
 _STABLE = const(0xFFFFFFFF)
 _LONGEST_US = const(1_000_000)  # in which nothing is told

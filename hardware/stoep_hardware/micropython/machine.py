@@ -150,6 +150,18 @@ class RTC:
         return None
 
 
+class WDT:
+    """machine.WDT."""
+
+    def __init__(self, _id=0, *, timeout=5000):
+        if timeout <= 0:
+            raise ValueError("WDT timeout too short")
+        link.tell(link.WDT_START, pack("<I", timeout))
+
+    def feed(self):
+        link.tell(link.WDT_FEED, b"")
+
+
 def unique_id():
     return link.unique_id
 
