@@ -235,10 +235,7 @@ class App:
             unhexlify(config["app_key"]),
             bool(config.get("adr", False)),
         )
-        from stoep_firmware.radio.sx126x import Sx126x  # noqa: PLC0415 - the board's own radio only
-
-        radio = Sx126x(board.spi(), board.radio_pins(), board.delay_us, board.wiring["radio"])
-        return Link(board, self._mac, radio, self._save, self._radio_fault, self.meter)
+        return Link(board, self._mac, self._save, self._radio_fault, self.meter)
 
     def _talk(self) -> "Wait[None]":
         """Join if need be, then send what is due, as far as the duty cycle lets us."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from stoep_firmware._types import Any, Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
 
-LIGHT = 0  # RAM kept, the radio's DIO1 wakes too
+LIGHT = 0  # RAM kept, the radio wakes too
 DEEP = 1  # the end of the run; only RTC memory and storage survive, the sensor's pin wakes too
 IDLE = 2  # the processor stays on, because a UART loses bytes in light sleep
 
@@ -39,13 +39,17 @@ def _ignore(problem: BaseException) -> None:
 
 
 class RadioPins:
-    """The radio's lines beside SPI."""
+    """The radio's lines beside SPI. `ends`: those that rise at the end of what it does.
 
-    def __init__(self, nss: "Pin", reset: "Pin", busy: "Pin", dio1: "Pin") -> None:
+    An SX126x has BUSY and tells every end by DIO1; an SX127x has DIO0 and, for a window in which
+    nothing was heard, DIO1.
+    """
+
+    def __init__(self, nss: "Pin", reset: "Pin", busy: "Any", *ends: "Pin") -> None:
         self.nss = nss
         self.reset = reset
         self.busy = busy
-        self.dio1 = dio1
+        self.ends = ends
 
 
 class Board:
@@ -86,7 +90,7 @@ class Board:
             self._sensor_int = machine.Pin(number, machine.Pin.IN)
 
     def spi(self) -> "Spi":
-        """The radio's bus: mode 0, 8 MHz, within the SX126x's 16 MHz (datasheet 8.1)."""
+        """The radio's bus: mode 0, 8 MHz; an SX126x takes 16 MHz, an SX127x 10."""
         pin = self._machine.Pin
         bus = self.wiring["spi"]
         spi: Spi = self._machine.SPI(
@@ -108,8 +112,8 @@ class Board:
             self._radio_pins = RadioPins(
                 pin(radio["nss"], pin.OUT, value=1, hold=False),
                 pin(radio["reset"], pin.OUT, value=1),
-                pin(radio["busy"], pin.IN),
-                pin(radio["dio1"], pin.IN),
+                pin(radio["busy"], pin.IN) if "busy" in radio else None,
+                *[pin(radio[name], pin.IN) for name in ("dio0", "dio1") if name in radio],
             )
         return self._radio_pins
 
@@ -192,17 +196,17 @@ class Board:
         return int.from_bytes(self._urandom(4), "little") % below if below > 0 else 0
 
     def arm(self, mode: int) -> None:
-        """Set the pin that ends a sleep of this mode; before deep sleep also hold NSS high."""
+        """Set the pins that end a sleep of this mode; before deep sleep also hold NSS high."""
         pins: tuple[Pin, ...] = ()
-        if mode == LIGHT and self._radio_pins is not None:
-            pins = (self._radio_pins.dio1,)
+        radio = self.wiring["radio"]
+        if mode == LIGHT and self._radio_pins is not None and radio.get("dio_wakes", True):
+            pins = self._radio_pins.ends
         elif mode == DEEP:
             if self._sensor_int is not None and self.sensor_wakes:
                 pins = (self._sensor_int,)
-            if self._radio_pins is not None:
-                # A floating NSS wakes the radio: 1.6 mA in place of 14 uA on one board.
-                pin = self._machine.Pin
-                pin(self.wiring["radio"]["nss"], pin.OUT, value=1, hold=True)
+            # A floating NSS wakes the radio: 1.6 mA in place of 14 uA on one board.
+            pin = self._machine.Pin
+            pin(radio["nss"], pin.OUT, value=1, hold=True)
         self._esp32.wake_on_ext1(pins, self._esp32.WAKEUP_ANY_HIGH)
 
     def sleep(self, mode: int, until_ms: int) -> None:

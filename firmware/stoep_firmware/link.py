@@ -4,27 +4,27 @@ from stoep_protocol.lorawan.airtime import time_on_air_us
 
 from stoep_firmware import mac as m
 from stoep_firmware.board import LIGHT
-from stoep_firmware.radio.sx126x import RX_DONE, TX_DONE, RadioError
+from stoep_firmware.radio import RX_DONE, SILENT, STOPPED, TX_DONE, RadioError, open_radio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stoep_firmware._types import Any, Wait
+    from stoep_firmware._types import Any, Radio, Wait
     from stoep_firmware.board import Board
     from stoep_firmware.mac import Event, Mac
     from stoep_firmware.meter import Meter
-    from stoep_firmware.radio.sx126x import Sx126x
 
 PENDING = 10  # a result beside those of mac.py: the MAC goes on by itself at `value`, in ms
 
 LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from deep sleep costs too
 _SLACK_MS = 100  # how long after its due time an interrupt is still awaited
-_HEADER_SYMBOLS = 25  # preamble and header, after which the chip's own timer need not watch
+_HEADER_SYMBOLS = 25  # preamble and header: so long after a window's end a frame is known to come
+_LOOK_MS = 2  # where the radio's line cannot end a sleep: between two looks
 
 
 class Link:
-    """The radio link of one wake.
+    """The radio link of one wake; the radio is opened, and its driver loaded, when it is needed.
 
     `save(durable)` keeps the session and says whether it is kept, `fault(code)` is told what the
     radio failed in. Downlinks gather in `inbox` as (f_port, payload). `radio_awake`: it has to be
@@ -35,14 +35,13 @@ class Link:
         self,
         board: "Board",
         mac: "Mac",
-        radio: "Sx126x",
         save: "Callable[[bool], bool]",
         fault: "Callable[[int], None]",
         meter: "Meter",
     ) -> None:
         self._board = board
         self._mac = mac
-        self._radio = radio
+        self._radio: Radio | None = None
         self._save = save
         self._fault = fault
         self._meter = meter
@@ -66,6 +65,8 @@ class Link:
                         break
                 elif kind == m.DELIVER:
                     self.inbox.append((action[1], action[2]))
+                elif kind == m.TIME:
+                    self._board.clock.synced(action[1], action[2])
                 elif kind == m.DONE:
                     return action[1], action[2]
                 else:
@@ -90,64 +91,77 @@ class Link:
         if self.radio_awake:
             self.radio_awake = False
             try:
-                self._radio.sleep(False)
+                self._open().sleep(False)
             except RadioError as problem:
                 self._fault(problem.code)
+
+    def _open(self) -> "Radio":
+        if self._radio is None:
+            self._radio = open_radio(self._board)
+        return self._radio
 
     def _on_air(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
         """Perform TRANSMIT or RECEIVE; return the event it ends in, and when."""
         try:
+            radio = self._open()
             if not self._started:
                 self.radio_awake = True
-                self._radio.start(action[1])
+                radio.start(action[1])
                 self._started = True
             if action[0] == m.TRANSMIT:
-                return (yield from self._transmit(action))
-            return (yield from self._receive(action))
+                return (yield from self._transmit(radio, action))
+            return (yield from self._receive(radio, action))
         except RadioError as problem:
             self._started = False
             self._fault(problem.code)
             return (m.FAULT,), self._board.clock.now_ms()
 
-    def _transmit(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
+    def _transmit(self, radio: "Radio", action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
         _, freq_hz, sf, bw_hz, eirp_dbm, phy_payload, airtime_ms = action
-        radio = self._radio
         # What the antenna adds is taken off the EIRP that the MAC asks for.
         power_dbm = eirp_dbm - self._board.wiring["radio"].get("antenna_dbi", 2)
         radio.transmit(freq_hz, sf, bw_hz, power_dbm, phy_payload, airtime_ms + _SLACK_MS)
         self._meter.add("tx", airtime_ms)
-        at_ms = yield from self._interrupt(airtime_ms + 2 * _SLACK_MS)
-        if radio.outcome() != TX_DONE:
+        at_ms = yield from self._interrupt(radio, airtime_ms, airtime_ms + 2 * _SLACK_MS)
+        if at_ms is None or radio.outcome() != TX_DONE:
             raise RadioError(SILENT)
         radio.sleep(True)
         return (m.TX_DONE,), at_ms
 
-    def _receive(self, action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
+    def _receive(self, radio: "Radio", action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
         _, freq_hz, sf, bw_hz, at_ms, symbols = action
-        radio = self._radio
         yield from self.pause(at_ms)
-        timeout_ms = ((symbols + _HEADER_SYMBOLS) << sf) * 1000 // bw_hz + 1
+        window_ms = (symbols << sf) * 1000 // bw_hz
+        header_ms = (_HEADER_SYMBOLS << sf) * 1000 // bw_hz + 1
+        timeout_ms = window_ms + header_ms
         radio.receive(freq_hz, sf, bw_hz, symbols, timeout_ms)
         begun_ms = self._board.clock.now_ms()
-        longest_ms = timeout_ms + time_on_air_us(255, sf, bw_hz) // 1000
-        at_ms = yield from self._interrupt(longest_ms + _SLACK_MS)
-        self._meter.add("rx", at_ms - begun_ms)
+        ended_ms = yield from self._interrupt(radio, window_ms, timeout_ms + _SLACK_MS)
+        outcome = radio.outcome()
+        if ended_ms is None and outcome == 0:  # a frame is coming in
+            longest_ms = time_on_air_us(255, sf, bw_hz) // 1000
+            ended_ms = yield from self._interrupt(radio, 0, longest_ms)
+            outcome = radio.outcome()
+        now_ms = self._board.clock.now_ms()
+        self._meter.add("rx", now_ms - begun_ms)
+        if ended_ms is None and outcome != STOPPED:
+            raise RadioError(SILENT)
         event: Event = (m.RX_TIMEOUT,)
-        if radio.outcome() == RX_DONE:
-            phy_payload, _, snr_db = radio.frame()
-            event = (m.RECEIVED, phy_payload, snr_db)
+        if outcome == RX_DONE:
+            data, _, snr_db = radio.frame()
+            event = (m.RECEIVED, data, snr_db)
         radio.sleep(True)
-        return event, at_ms
+        return event, ended_ms or now_ms
 
-    def _interrupt(self, within_ms: int) -> "Wait[int]":
-        """Sleep until DIO1 rises; return when. Raises `RadioError` if it does not."""
+    def _interrupt(self, radio: "Radio", due_ms: int, within_ms: int) -> "Wait[int | None]":
+        """Sleep until the radio's line rises, in `due_ms` or later; return when, None if never."""
         now_ms = self._board.clock.now_ms
-        until_ms = now_ms() + within_ms
-        while not self._radio.interrupted():
+        begun_ms = now_ms()
+        until_ms = begun_ms + within_ms
+        wakes = self._board.wiring["radio"].get("dio_wakes", True)
+        while not radio.interrupted():
             if now_ms() >= until_ms:
-                raise RadioError(SILENT)
-            yield LIGHT, until_ms
+                return None
+            # A line on a pin that cannot wake the processor is looked at from when it may rise.
+            yield LIGHT, until_ms if wakes else max(begun_ms + due_ms, now_ms() + _LOOK_MS)
         return now_ms()
-
-
-SILENT = 66  # an error code beside those of radio/sx126x.py: DIO1 did not tell of the end

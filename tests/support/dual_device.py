@@ -1,7 +1,7 @@
 """A device's surroundings for tests on both runtimes: keys, a network end, a radio, a board."""
 
 from stoep_firmware.board import DEEP
-from stoep_firmware.radio.sx126x import RX_DONE, TIMEOUT, TX_DONE, RadioError
+from stoep_firmware.radio import RX_DONE, TIMEOUT, TX_DONE, RadioError
 from stoep_protocol.lorawan import crypto, frames, regions
 from stoep_protocol.lorawan.airtime import time_on_air_us
 

@@ -9,6 +9,16 @@ work-arounds (15.1, 15.2, 15.4) and the data buffer are not on the retention lis
 each operation writes its complete set, whether or not the radio slept.
 """
 
+from stoep_firmware.radio import (
+    BUSY_STUCK,
+    DEVICE_ERROR,
+    NOT_THERE,
+    RX_DONE,
+    TIMEOUT,
+    TX_DONE,
+    RadioError,
+)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +32,7 @@ except ImportError:
     const = int  # type: ignore[assignment]
 
 
-TX_DONE = const(0x001)  # the bits of IRQ status (DS 13.3.1) that `outcome` returns
-RX_DONE = const(0x002)
-TIMEOUT = const(0x200)
+# The bits of IRQ status (DS 13.3.1) beside TX_DONE, RX_DONE and TIMEOUT.
 _HEADER_ERROR = const(0x020)
 _CRC_ERROR = const(0x040)
 
@@ -74,19 +82,6 @@ _TCXO_START_STEPS = const(320)  # 5 ms in steps of 15.625 us
 _CHIP_MODE_STANDBY_RC = const(2)
 _BUSY_POLL_US = const(50)
 _BUSY_POLLS = const(2000)  # 100 ms; calibration takes 3.5 ms, a cold start about as long
-
-
-class RadioError(Exception):
-    """The radio does not do its part. `code` is carried by a status report beside ERROR_RADIO."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-BUSY_STUCK = const(64)
-NOT_THERE = const(65)
-DEVICE_ERROR = const(80)  # and the number of the bit in DS 13.6, GetDeviceErrors
 
 
 class Sx126x:
@@ -192,13 +187,13 @@ class Sx126x:
 
     def interrupted(self) -> bool:
         """Whether DIO1 is high: what was started has ended."""
-        return bool(self._pins.dio1())
+        return bool(self._pins.ends[0]())
 
     def outcome(self) -> int:
         """Return TX_DONE, RX_DONE (whole and intact), TIMEOUT (also for a bad frame) or 0."""
         status = self._read((_GET_IRQ_STATUS, 0), 2)
         irq: int = status[0] << 8 | status[1]
-        self._command(_CLEAR_IRQ_STATUS, 0xFF, 0xFF)
+        self._command(_CLEAR_IRQ_STATUS, status[0], status[1])
         if irq & (_HEADER_ERROR | _CRC_ERROR | TIMEOUT):
             return TIMEOUT
         return irq & (TX_DONE | RX_DONE)
