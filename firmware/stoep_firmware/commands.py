@@ -1,7 +1,8 @@
 """What the device does on MAC commands of the network server, and what it answers.
 
-Sections are those of LoRaWAN 1.0.3, 5, with what 1.0.4 made stricter. A request is obeyed whole
-or refused whole; reading and writing octets is stoep_protocol.lorawan.mac_commands'.
+Sections are those of LoRaWAN 1.0.4, 5. A request is obeyed whole or refused whole; reading and
+writing octets is stoep_protocol.lorawan.mac_commands'. Loaded only when a downlink carries some,
+or when silence undoes what they did.
 """
 
 from stoep_protocol.errors import DecodeError
@@ -9,60 +10,19 @@ from stoep_protocol.lorawan import mac_commands as mc
 from stoep_protocol.lorawan.crypto import DOWN, UP
 from stoep_protocol.lorawan.frames import MAX_F_OPTS
 
+from stoep_firmware import mac as m
+from stoep_firmware.channels import carrying, channel, stay_heard
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stoep_protocol.lorawan.regions import Region
 
+    from stoep_firmware.mac import Mac
     from stoep_firmware.session import Session
 
 _KEEP = 15  # DR or TXPower of a LinkADRReq that says: as it is
-
-
-def reset_channels(session: "Session", region: "Region") -> None:
-    """Go back to the region's own channels."""
-    hz = region.default_channels_hz
-    session.ch_mask = (1 << len(hz)) - 1
-    session.channels = []
-    if not region.has_fixed_channels:
-        session.channels = [(freq_hz, freq_hz, _dr_range(region, 0)) for freq_hz in hz]
-
-
-def apply_cf_list(session: "Session", region: "Region", cf_list: bytes) -> None:
-    """Take the channels of a join-accept. Raises `DecodeError` for a malformed list."""
-    values = region.decode_cf_list(cf_list)
-    if not region.has_fixed_channels:
-        for freq_hz in values:
-            usable = freq_hz if region.in_band(freq_hz) else 0
-            if usable:
-                session.ch_mask |= 1 << len(session.channels)
-            session.channels.append((usable, usable, _dr_range(region, 0)))
-    elif values:
-        mask = 0
-        for at in range(len(values)):
-            mask |= values[at] << 16 * at
-        session.ch_mask = mask & (1 << region.channels) - 1 or session.ch_mask
-
-
-def channel(session: "Session", region: "Region", index: int) -> "tuple[int, int, int]":
-    """Return (uplink Hz, downlink Hz, DR range) of a channel; 0 Hz if there is none."""
-    if region.has_fixed_channels:
-        freq_hz = region.default_channels_hz[index]
-        return freq_hz, freq_hz, _dr_range(region, index)
-    if index < len(session.channels):
-        return session.channels[index]
-    return 0, 0, 0
-
-
-def usable_channels(session: "Session", region: "Region", dr: int) -> "list[tuple[int, int]]":
-    """Return (uplink Hz, downlink Hz) of the channels in use that carry this data rate."""
-    return _carrying(session, region, session.ch_mask, dr)
-
-
-def stay_heard(session: "Session", region: "Region") -> None:
-    """Go back to the region's own channels where commands have left none for the data rate."""
-    if not usable_channels(session, region, session.dr):
-        session.ch_mask |= (1 << len(region.default_channels_hz)) - 1
-        session.dr = min(session.dr, region.dr_of(7, 125000))
+# Answers that every uplink carries until a downlink comes: the network has to know at once.
+_STICKY = (mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.TX_PARAM, mc.DL_CHANNEL)
 
 
 def min_dr(session: "Session", region: "Region") -> int:
@@ -76,35 +36,37 @@ def whole(answers: bytes, limit: int) -> bytes:
     return head[: len(head) - len(mc.decode(UP, head)[1])]
 
 
-def _dr_range(region: "Region", index: int) -> int:
-    low, high = region.dr_range(index)
-    return high << 4 | low
+def back_off(session: "Session", region: "Region") -> bool:
+    """Take the next step towards being heard; whether there was one (4.3.1.1, table 9).
 
-
-def _carrying(
-    session: "Session", region: "Region", ch_mask: int, dr: int
-) -> "list[tuple[int, int]]":
-    found = []
-    for index in range(region.channels):
-        if ch_mask >> index & 1:
-            freq_hz, down_hz, dr_range = channel(session, region, index)
-            if freq_hz and dr_range & 15 <= dr <= dr_range >> 4:
-                found.append((freq_hz, down_hz))
-    return found
-
-
-def obey(
-    session: "Session", region: "Region", data: bytes, battery: int, margin_db: int
-) -> "tuple[bytes, bytes]":
-    """Carry out the commands in `data`; return the answers to give once and those to repeat.
-
-    `battery` and `margin_db` are for DevStatusAns. Answers to RXParamSetup, RXTimingSetup and
-    DlChannel are repeated in every uplink until a downlink arrives (5.4, 5.7). What one uplink
-    does not hold of either is dropped (1.0.4, 5): it would only fill RTC memory.
+    Full power, then one data rate down with each step, then the region's own channels and each
+    frame once.
     """
+    own = (1 << len(region.default_channels_hz)) - 1
+    if session.tx_power:
+        session.tx_power = 0
+    elif session.dr > min_dr(session, region):
+        session.dr -= 1
+    elif session.ch_mask & own != own or session.nb_trans > 1:
+        session.ch_mask |= own
+        session.nb_trans = 1
+    else:
+        return False
+    stay_heard(session, region)
+    return True
+
+
+def obey(mac: "Mac", data: bytes, margin_db: int) -> "tuple[bytes, bytes, int]":
+    """Carry out the commands in `data`; return the answers, those to repeat and the GPS time in ms.
+
+    `margin_db` is for DevStatusAns; the time is 0 if nothing was said of it. What one uplink does
+    not hold of the answers is dropped (5): it would only fill RTC memory.
+    """
+    session = mac.session
+    region = mac.region
     commands, _ = mc.decode(DOWN, data)
     answers: list[tuple[int, ...]] = []
-    sticky: list[tuple[int, ...]] = []
+    gps_ms = 0
     at = 0
     while at < len(commands):
         command = commands[at]
@@ -120,7 +82,7 @@ def obey(
             session.max_duty_cycle = command[1] & 15
             answers.append((cid,))
         elif cid == mc.DEV_STATUS:
-            answers.append((cid, battery, min(31, max(-32, margin_db))))
+            answers.append((cid, mac.battery, min(31, max(-32, margin_db))))
         elif cid == mc.NEW_CHANNEL and not region.has_fixed_channels:
             answers.append((cid,) + _new_channel(session, region, command))
         elif cid == mc.RX_PARAM_SETUP:
@@ -132,10 +94,10 @@ def obey(
             )
             if verdict == (1, 1, 1):
                 session.rx1_dr_offset, session.rx2_dr, session.rx2_hz = offset, rx2_dr, rx2_hz
-            sticky.append((cid,) + verdict)
+            answers.append((cid,) + verdict)
         elif cid == mc.RX_TIMING:
             session.rx_delay_s = command[1] or 1
-            sticky.append((cid,))
+            answers.append((cid,))
         elif cid == mc.TX_PARAM and region.starts_dwelling:
             _, down, up, session.max_eirp_dbm = command
             session.dwell = (2 if down else 0) | (1 if up else 0)
@@ -147,17 +109,26 @@ def obey(
             fits = region.in_band(freq_hz)
             if up_hz and fits:
                 session.channels[index] = (up_hz, freq_hz, dr_range)
-            sticky.append((cid, int(fits), int(up_hz != 0)))
+            answers.append((cid, int(fits), int(up_hz != 0)))
+        elif cid == mc.LINK_CHECK:
+            session.asked &= ~m.LINK_CHECK
+            _, session.link_margin_db, session.link_gateways = command
+        elif cid == mc.DEVICE_TIME and session.asked & m.DEVICE_TIME:
+            session.asked &= ~m.DEVICE_TIME
+            gps_ms = command[1] * 1000 + (command[2] * 125 + 16) // 32
+    stay_heard(session, region)
+    sticky = tuple([answer for answer in answers if answer[0] in _STICKY])
     return (
         whole(mc.encode(UP, tuple(answers)), MAX_F_OPTS),
-        whole(mc.encode(UP, tuple(sticky)), MAX_F_OPTS),
+        whole(mc.encode(UP, sticky), MAX_F_OPTS),
+        gps_ms,
     )
 
 
 def _link_adr(
     session: "Session", region: "Region", block: "list[tuple[int, ...]]"
 ) -> "tuple[int, int, int]":
-    """Obey a block of LinkADRReq as one (1.0.4, 5.3); the last one's rate and power count."""
+    """Obey a block of LinkADRReq as one (5.3); the last one's rate and power count."""
     defined = 0
     for index in range(region.channels):
         if channel(session, region, index)[0]:
@@ -169,6 +140,8 @@ def _link_adr(
             ch_mask = region.apply_ch_mask(ch_mask, defined, control, mask)
         except DecodeError:
             mask_ok = 0
+    if not ch_mask:
+        mask_ok = 0
     _, dr, power, _, _, nb_trans = block[-1]
     if dr == _KEEP:
         dr = session.dr
@@ -177,7 +150,7 @@ def _link_adr(
     dr_ok = int(
         region.has_data_rate(dr)
         and dr >= min_dr(session, region)
-        and len(_carrying(session, region, ch_mask, dr)) > 0
+        and len(carrying(session, region, ch_mask, dr)) > 0
     )
     power_ok = int(power <= region.max_tx_power)
     if mask_ok and dr_ok and power_ok:

@@ -5,8 +5,8 @@ event is due. Events and actions are tuples that begin with one of the constants
 milliseconds on the board's clock.
 
     IDLE --JOIN, SEND--> TX --TX_DONE--> RX1 --RX_TIMEOUT--> RX2 --RX_TIMEOUT--> IDLE
-                          ^                \\-RECEIVED-> IDLE   \\-RECEIVED-> IDLE
-                          |                                     \\-no answer, tries left-> WAIT
+                          ^               \\-RECEIVED-> IDLE   \\-RECEIVED-> IDLE
+                          |                                    \\-no answer, tries left-> WAIT
                           \\--------TIMER-------------------------------------------------/
 
 A RECEIVED frame that is not for us counts as RX_TIMEOUT, for Class A still owes the second window.
@@ -16,29 +16,16 @@ a state does not know raises ValueError and changes nothing.
 The state survives deep sleep in the session: WAIT is a session with a kept frame, anything else
 IDLE. A SAVE action comes before whatever relies on it: before a TRANSMIT the counter or DevNonce
 in it, before a DELIVER the counter of the downlink.
+
+What not every wake needs is loaded when it is needed: joining.py, downlink.py when something was
+received, commands.py when that carries MAC commands. docs/mac.md has the whole picture.
 """
 
-from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import regions
 from stoep_protocol.lorawan.airtime import time_on_air_us
-from stoep_protocol.lorawan.crypto import derive_session_keys
-from stoep_protocol.lorawan.frames import (
-    CONFIRMED_DOWN,
-    CONFIRMED_UP,
-    MAX_F_OPTS,
-    UNCONFIRMED_DOWN,
-    UNCONFIRMED_UP,
-    DataFrame,
-    decode_join_accept,
-    decrypt_payload,
-    encode_data,
-    encode_join_request,
-    full_f_cnt,
-    parse,
-    verify,
-)
+from stoep_protocol.lorawan.frames import CONFIRMED_UP, MAX_F_OPTS, UNCONFIRMED_UP, encode_data
 
-from stoep_firmware import commands
+from stoep_firmware.channels import usable_channels
 from stoep_firmware.session import RESERVE
 
 TYPE_CHECKING = False
@@ -81,14 +68,19 @@ TRANSMIT = const(1)  # (TRANSMIT, freq_hz, sf, bw_hz, eirp_dbm, phy_payload, air
 RECEIVE = const(2)  # (RECEIVE, freq_hz, sf, bw_hz, at_ms, symbols): prepare the receiver at at_ms
 DELIVER = const(3)  # (DELIVER, f_port, payload)
 DONE = const(4)  # (DONE, result, value)
+TIME = const(5)  # (TIME, board_ms, gps_ms): the network said that at board_ms it was gps_ms
 
 # Results of JOIN and SEND.
-JOINED = const(0)
+JOINED = const(0)  # also of a SEND that has become a join: the frame was not sent
 SENT = const(1)  # and acknowledged, where that was asked for
 NO_ANSWER = const(2)  # no join-accept, no acknowledgement after the last try, or never sent
 BUSY = const(3)  # not allowed on the air before `value`, in ms; nothing was used up
 TOO_LONG = const(4)  # the payload is over `value`, the room at this data rate
 EXHAUSTED = const(5)  # every DevNonce has been used: the device needs new keys
+
+# What `Mac.ask` asks the network for.
+LINK_CHECK = const(1)
+DEVICE_TIME = const(2)
 
 _TABLE = (
     {JOIN: "_join", SEND: "_send"},
@@ -98,23 +90,29 @@ _TABLE = (
     {RECEIVED: "_received", RX_TIMEOUT: "_nothing", FAULT: "_nothing"},
 )
 
-_CONFIRMED_TRIES = const(4)
 _HOUR_MS = const(3_600_000)
-_MHDR_TO_MIC = const(13)  # octets of a data frame beside FOpts and FRMPayload
 _SHORTEST_ROOM = const(11)  # every report has a form of this length (US915 DR0)
-# What the receiver has to be early: a slow clock that is right to 3 in 1000, a late interrupt,
-# and the time from at_ms until it listens.
-_DRIFT_PERMILLE = const(3)
+# Unanswered uplinks at the slowest data rate, in ADR_ACK_DELAYs, after which a session counts as
+# lost: ADR_ACK_LIMIT of them, for where only one channel in eight is heard (TR007 1.1, 4.3).
+_LOST = const(2)
+# Where a SEND asks to join first, because the session is lost.
+_REJOINING = const(2)
+# What the receiver has to be early: a late interrupt, the time from at_ms until it listens.
 _LATENCY_MS = const(5)
 _SETUP_MS = const(12)
 _MIN_SYMBOLS = const(8)
+_ERROR_PPM = const(3000)  # of a clock of which nothing is known
 
 
 class Mac:
     """One device's Class A machine.
 
-    `new_key(octets)` makes a `crypto.Key`, `random(n)` gives 0..n-1. `battery` is what
-    DevStatusAns tells: 1..254, 0 mains, 255 unknown.
+    `new_key(octets)` makes a `crypto.Key`, `random(n)` gives 0..n-1. `lorawan` is "1.0.4", or
+    "1.0.3" for a network whose JoinNonces do not count up. `battery` is what DevStatusAns tells:
+    1..254, 0 mains, 255 unknown; `error_ppm` how far the clock may be off, by which windows widen;
+    `certification` is a `certification.Certification` where that is wanted.
+
+    The attributes without an underscore are for joining.py, downlink.py and commands.py, too.
     """
 
     def __init__(
@@ -127,24 +125,28 @@ class Mac:
         dev_eui: bytes,
         app_key: bytes,
         adr: bool = False,
+        lorawan: str = "1.0.4",
     ) -> None:
-        self._region = region
+        self.region = region
         self.session = session
         if not session.band_until_ms:
             session.band_until_ms = [0] * len(region.sub_bands)
-        self._new_key = new_key
-        self._random = random
-        self._join_eui = join_eui
-        self._dev_eui = dev_eui
-        self._app_key = app_key
-        self._adr = adr
+        self.new_key = new_key
+        self.random = random
+        self.join_eui = join_eui
+        self.dev_eui = dev_eui
+        self.app_key = app_key
+        self.adr = adr
+        self.lorawan = lorawan
         self.battery = 255
+        self.error_ppm = _ERROR_PPM
+        self.certification: Any = None
         self.state = WAIT if session.kept and session.tries else IDLE
-        self._joining = False
-        self._keys: tuple[Key, Key] | None = None
-        self._sent_ms = 0
-        self._rx1 = (0, 0)
-        self._dr = 0
+        self.joining = 0
+        self.keys: tuple[Key, Key] | None = None
+        self.sent_ms = 0
+        self.rx1 = (0, 0)
+        self.dr = 0
 
     def handle(self, event: "Event", now_ms: int) -> "Actions":
         """Take one event; return the actions it calls for."""
@@ -161,161 +163,129 @@ class Mac:
     def room(self) -> int:
         """Return how many octets of payload leave room for the MAC commands that are due, too."""
         session = self.session
-        taken = len(session.sticky) + len(session.answers)
-        return max(_SHORTEST_ROOM, self._most(session.dr) - min(taken, MAX_F_OPTS))
+        taken = len(session.answers or session.sticky) + len(self._requests())
+        return max(_SHORTEST_ROOM, self._most() - min(taken, MAX_F_OPTS))
 
-    def _most(self, dr: int) -> int:
-        return self._region.max_payload(dr, self.session.dwell & 1 != 0)
+    def ask(self, what: int) -> None:
+        """Ask the network for LINK_CHECK or DEVICE_TIME with the next uplinks, until it answers."""
+        self.session.asked |= what
 
-    # Joining.
+    def personalise(self, config: "Any") -> None:
+        """Take a session without joining, on the bench: see joining.personalise."""
+        from stoep_firmware import joining  # noqa: PLC0415
 
-    def _join(self, event: "Event", now_ms: int) -> "Actions":
-        session = self.session
-        if now_ms < session.join_until_ms:
-            return ((DONE, BUSY, session.join_until_ms),)
-        dev_nonce = session.dev_nonce
-        if dev_nonce > 0xFFFF:
-            return ((DONE, EXHAUSTED, 0),)
-        session.dev_nonce = dev_nonce + 1
-        if not session.join_attempts:
-            session.join_since_ms = now_ms
-        region = self._region
-        freq_hz, dr = region.join_place(session.join_attempts, self._random)
-        session.join_attempts = min(session.join_attempts + 1, 0xFFFF)
-        session.joined = 0
-        session.kept = b""
-        commands.reset_channels(session, region)
-        phy_payload = encode_join_request(
-            self._new_key(self._app_key), self._join_eui, self._dev_eui, dev_nonce
-        )
-        self._joining = True
-        transmit = self._transmit(freq_hz, dr, 0, phy_payload, now_ms)
-        # 1.0.3, 7: 36 s on the air in the first hour, 36 s in the next ten, then 8.7 s a day.
-        hours = (now_ms - session.join_since_ms) // _HOUR_MS
-        rest_ms = transmit[6] * (100 if hours < 1 else 1000 if hours < 11 else 10000)
-        session.join_until_ms = now_ms + rest_ms + self._random(rest_ms // 2)
-        self._rx1 = region.rx1(freq_hz, dr, 0)
-        return (SAVE, True), transmit
+        joining.personalise(self, config)
 
-    def _accept(self, phy_payload: bytes) -> bool:
-        session = self.session
-        region = self._region
-        app_key = self._new_key(self._app_key)
-        try:
-            accept = decode_join_accept(phy_payload, app_key)
-            region.data_rate(accept.rx2_dr)
-            region.decode_cf_list(accept.cf_list)
-        except DecodeError:
-            return False
-        if accept.app_nonce == session.app_nonce:
-            return False  # the one of the last session, replayed
-        if accept.rx1_dr_offset > region.max_rx1_dr_offset:
-            return False
-        keys = derive_session_keys(app_key, accept.app_nonce, accept.net_id, session.dev_nonce - 1)
-        self._keys = None
-        session.begin(accept, keys, region.rx2_hz, self._dr)
-        session.dwell = int(region.starts_dwelling)
-        commands.apply_cf_list(session, region, accept.cf_list)
-        return True
+    def session_keys(self) -> "tuple[Key, Key]":
+        """Return NwkSKey and AppSKey."""
+        if self.keys is None:
+            session = self.session
+            self.keys = self.new_key(session.nwk_s_key), self.new_key(session.app_s_key)
+        return self.keys
+
+    def _most(self) -> int:
+        return self.region.max_payload(self.session.dr, self.session.dwell & 1 != 0)
+
+    def _requests(self) -> bytes:
+        asked = self.session.asked
+        return (b"\x02" if asked & LINK_CHECK else b"") + (b"\x0d" if asked & DEVICE_TIME else b"")
 
     # Sending.
+
+    def _join(self, event: "Event", now_ms: int) -> "Actions":
+        from stoep_firmware import joining  # noqa: PLC0415
+
+        return joining.request(self, now_ms, 1)
 
     def _send(self, event: "Event", now_ms: int) -> "Actions":
         session = self.session
         _, f_port, payload, confirmed = event
         if not session.joined:
             raise ValueError("SEND before JOIN")
-        commands.stay_heard(session, self._region)
-        room = self._most(session.dr)
+        if session.lost >= _LOST and now_ms >= session.join_until_ms:
+            from stoep_firmware import joining  # noqa: PLC0415
+
+            if joining.possible(session):
+                return joining.request(self, now_ms, _REJOINING)
+        room = self._most()
         if len(payload) > room:
             return ((DONE, TOO_LONG, room),)
-        channel, until_ms = self._channel(session.dr, now_ms)
+        channel, until_ms = self._channel(now_ms)
         if channel is None:
             return ((DONE, BUSY, until_ms),)
-        adr_ack_req = False
-        if self._adr:
-            adr_ack_req = self._adr_back_off()
-        f_opts = commands.whole(
-            session.answers + session.sticky, min(MAX_F_OPTS, room - len(payload))
-        )
+        unheard = session.adr_ack_cnt >= regions.ADR_ACK_LIMIT
+        if unheard and not self.adr:
+            session.asked |= LINK_CHECK
+        session.adr_ack_cnt = min(session.adr_ack_cnt + 1, 0xFFFF)
+        f_opts = session.answers or session.sticky
+        limit = min(MAX_F_OPTS, room - len(payload))
+        if len(f_opts) > limit:
+            from stoep_firmware.commands import whole  # noqa: PLC0415
+
+            f_opts = whole(f_opts, limit)
+        session.answers = session.answers[len(f_opts) :]
+        f_opts += self._requests()[: limit - len(f_opts)]
         f_cnt = session.f_cnt_up
         session.f_cnt_up = f_cnt + 1
-        nwk_s_key, app_s_key = self._session_keys()
+        nwk_s_key, app_s_key = self.session_keys()
         session.kept = encode_data(
             CONFIRMED_UP if confirmed else UNCONFIRMED_UP,
             session.dev_addr,
             f_cnt,
             nwk_s_key,
             app_s_key,
-            adr=self._adr,
-            adr_ack_req=adr_ack_req,
+            adr=self.adr,
+            adr_ack_req=self.adr and unheard,
             ack=bool(session.ack_due),
             f_opts=f_opts,
             f_port=f_port,
             payload=payload,
         )
-        session.answers = session.answers[len(f_opts) :]
         session.ack_due = 0
         session.answer_due = int(len(session.answers) > 0)
         session.retry_confirmed = int(confirmed)
-        session.tries = _CONFIRMED_TRIES if confirmed else session.nb_trans
-        return self._uplink(channel, session.dr, now_ms)
+        session.tries = session.nb_trans
+        return self._uplink(channel, now_ms)
 
     def _again(self, event: "Event", now_ms: int) -> "Actions":
-        """Send the kept frame once more, the same to the last octet."""
+        """Send the kept frame once more, the same to the last octet (1.0.4, 4.3.1.3)."""
         session = self.session
-        region = self._region
         if now_ms < session.retry_at_ms:
             return ()
-        commands.stay_heard(session, region)
-        dr = session.dr
-        size = len(session.kept) - _MHDR_TO_MIC
-        if size > self._most(dr):
-            session.tries = 0  # a LinkADRReq has come in between
-            return self._nothing(event, now_ms)
-        if session.retry_confirmed:
-            # One data rate down after every second try (1.0.3, 18.4), as far as the frame fits.
-            wanted = max(
-                commands.min_dr(session, region), dr - (_CONFIRMED_TRIES - session.tries) // 2
-            )
-            while (
-                dr > wanted
-                and size <= self._most(dr - 1)
-                and commands.usable_channels(session, region, dr - 1)
-            ):
-                dr -= 1
-        channel, until_ms = self._channel(dr, now_ms)
+        channel, until_ms = self._channel(now_ms)
         if channel is None:
             session.retry_at_ms = until_ms
             return ((SAVE, False),)
-        return self._uplink(channel, dr, now_ms)
+        return self._uplink(channel, now_ms)
 
-    def _uplink(self, channel: "tuple[int, int]", dr: int, now_ms: int) -> "Actions":
+    def _uplink(self, channel: "tuple[int, int]", now_ms: int) -> "Actions":
         """Send the kept frame; a try counts from here, so that resets cannot repeat it for ever."""
         session = self.session
         session.tries -= 1
         durable = session.f_cnt_up >= session.f_cnt_limit
         if durable:
             session.f_cnt_limit = session.f_cnt_up + RESERVE
-        self._joining = False
+        self.joining = 0
         freq_hz, down_hz = channel
-        self._rx1 = self._region.rx1(freq_hz, dr, session.rx1_dr_offset, session.dwell & 2 != 0)
+        dr = session.dr
+        self.rx1 = self.region.rx1(freq_hz, dr, session.rx1_dr_offset, session.dwell & 2 != 0)
         if down_hz != freq_hz:
-            self._rx1 = down_hz, self._rx1[1]
-        transmit = self._transmit(freq_hz, dr, session.tx_power, session.kept, now_ms)
+            self.rx1 = down_hz, self.rx1[1]
+        eirp_dbm = self.region.tx_power_dbm(session.tx_power)
+        if session.max_eirp_dbm:
+            eirp_dbm += session.max_eirp_dbm - self.region.max_eirp_dbm
+        transmit = self.transmit(freq_hz, dr, eirp_dbm, session.ch_mask, session.kept, now_ms)
         return (SAVE, durable), transmit
 
-    def _transmit(
-        self, freq_hz: int, dr: int, tx_power: int, phy_payload: bytes, now_ms: int
+    def transmit(
+        self, freq_hz: int, dr: int, eirp_dbm: int, ch_mask: int, phy_payload: bytes, now_ms: int
     ) -> "tuple[Any, ...]":
+        """Return the TRANSMIT of a frame, at no more than the power that is allowed there."""
         session = self.session
-        region = self._region
+        region = self.region
         sf, bw_hz = region.data_rate(dr)
         airtime_ms = time_on_air_us(len(phy_payload), sf, bw_hz) // 1000 + 1
-        eirp_dbm = region.tx_power_dbm(tx_power)
-        if session.max_eirp_dbm:
-            eirp_dbm += session.max_eirp_dbm - region.max_eirp_dbm
-        eirp_dbm = min(eirp_dbm, region.limit_dbm(dr, session.ch_mask))
+        eirp_dbm = min(eirp_dbm, region.limit_dbm(dr, ch_mask))
         band = region.sub_band(freq_hz)
         if band is not None:
             at = region.sub_bands.index(band)
@@ -323,156 +293,76 @@ class Mac:
             eirp_dbm = min(eirp_dbm, band.max_eirp_dbm)
         if session.max_duty_cycle:
             session.duty_until_ms = now_ms + (airtime_ms << session.max_duty_cycle)
-        self._dr = dr
+        self.dr = dr
         self.state = TX
         return TRANSMIT, freq_hz, sf, bw_hz, eirp_dbm, phy_payload, airtime_ms
 
-    def _channel(self, dr: int, now_ms: int) -> "tuple[tuple[int, int] | None, int]":
-        """Return a random channel that is free to use, or None and when the first will be."""
+    def free_ms(self, freq_hz: int) -> int:
+        """Return from when on this frequency may be used."""
         session = self.session
-        region = self._region
-        if now_ms < session.duty_until_ms:
-            return None, session.duty_until_ms
+        band = self.region.sub_band(freq_hz)
+        if band is None:
+            return session.duty_until_ms
+        return max(session.duty_until_ms, session.band_until_ms[self.region.sub_bands.index(band)])
+
+    def _channel(self, now_ms: int) -> "tuple[tuple[int, int] | None, int]":
+        """Return a random channel that is free to use, or None and when the first will be."""
         free = []
         until_ms = None
-        for channel in commands.usable_channels(session, region, dr):
-            free_ms = 0
-            band = region.sub_band(channel[0])
-            if band is not None:
-                free_ms = session.band_until_ms[region.sub_bands.index(band)]
+        for channel in usable_channels(self.session, self.region, self.session.dr):
+            free_ms = self.free_ms(channel[0])
             if free_ms <= now_ms:
                 free.append(channel)
             elif until_ms is None or free_ms < until_ms:
                 until_ms = free_ms
         if free:
-            return free[self._random(len(free))], 0
+            return free[self.random(len(free))], 0
         return None, now_ms + _HOUR_MS if until_ms is None else until_ms
-
-    def _adr_back_off(self) -> bool:
-        """Count an uplink towards ADRACKReq; go back to what is heard best (1.0.4, 4.3.1.1)."""
-        session = self.session
-        count = session.adr_ack_cnt
-        session.adr_ack_cnt = min(count + 1, 0xFFFF)
-        over = count - regions.ADR_ACK_LIMIT
-        if over >= regions.ADR_ACK_DELAY and over % regions.ADR_ACK_DELAY == 0:
-            if session.tx_power:
-                session.tx_power = 0
-            elif session.dr > commands.min_dr(session, self._region):
-                session.dr -= 1
-            else:
-                session.ch_mask |= (1 << len(self._region.default_channels_hz)) - 1
-                session.nb_trans = 1
-        return over >= 0
 
     # Receiving.
 
     def _sent(self, event: "Event", now_ms: int) -> "Actions":
-        self._sent_ms = now_ms
+        self.sent_ms = now_ms
         self.state = RX1
-        return (self._window(self._delay_ms(), self._rx1[0], self._rx1[1]),)
+        return (self._window(self._delay_ms(), self.rx1[0], self.rx1[1]),)
 
     def _second(self, event: "Event", now_ms: int) -> "Actions":
         session = self.session
         delay_ms = self._delay_ms() + 1000
-        if now_ms > self._sent_ms + delay_ms:
+        if now_ms > self.sent_ms + delay_ms:
             return self._nothing(event, now_ms)  # RX1 was busy with a frame for somebody else
         self.state = RX2
-        if self._joining:
-            return (self._window(delay_ms, self._region.rx2_hz, self._region.rx2_dr),)
+        if self.joining:
+            return (self._window(delay_ms, self.region.rx2_hz, self.region.rx2_dr),)
         return (self._window(delay_ms, session.rx2_hz, session.rx2_dr),)
 
     def _delay_ms(self) -> int:
-        if self._joining:
+        if self.joining:
             return regions.JOIN_ACCEPT_DELAY1_S * 1000
         return self.session.rx_delay_s * 1000
 
     def _window(self, delay_ms: int, freq_hz: int, dr: int) -> "tuple[Any, ...]":
         """Return the RECEIVE that hears a preamble begin at `delay_ms` by an inexact clock."""
-        sf, bw_hz = self._region.data_rate(dr)
+        sf, bw_hz = self.region.data_rate(dr)
         symbol_us = (1000000 << sf) // bw_hz
-        error_ms = _LATENCY_MS + delay_ms * _DRIFT_PERMILLE // 1000
+        error_ms = _LATENCY_MS + (delay_ms * self.error_ppm + 999999) // 1000000
         span_us = (2 * error_ms + _SETUP_MS) * 1000
         symbols = _MIN_SYMBOLS + (span_us + symbol_us - 1) // symbol_us
-        at_ms = self._sent_ms + delay_ms - error_ms - _SETUP_MS
+        at_ms = self.sent_ms + delay_ms - error_ms - _SETUP_MS
         return RECEIVE, freq_hz, sf, bw_hz, at_ms, symbols
 
     def _received(self, event: "Event", now_ms: int) -> "Actions":
-        _, phy_payload, snr_db = event
-        if self._joining:
-            if not self._accept(phy_payload):
-                return self._unheard(now_ms)
-            self._heard(snr_db)
-            self.state = IDLE
-            return (SAVE, True), (DONE, JOINED, 0)
-        frame = self._genuine(phy_payload)
-        if frame is None:
-            return self._unheard(now_ms)
-        session = self.session
-        margin_db = self._heard(snr_db)
-        session.adr_ack_cnt = 0
-        session.answers = session.sticky = b""
-        actions: Actions = ()
-        mac_data = frame.f_opts
-        if frame.f_port is not None:
-            key = self._session_keys()[1 if frame.f_port else 0]
-            payload = decrypt_payload(frame, key, session.f_cnt_down - 1)
-            if frame.f_port:
-                actions = ((DELIVER, frame.f_port, payload),)
-            else:
-                mac_data = payload
-        if mac_data:
-            session.answers, session.sticky = commands.obey(
-                session, self._region, mac_data, self.battery, margin_db
-            )
-        if frame.confirmed:
-            session.ack_due = session.answer_due = 1
-        if frame.f_pending:
-            session.answer_due = 1
-        if session.retry_confirmed and not frame.ack:
-            return ((SAVE, True),) + actions + self._nothing(event, now_ms)
-        session.kept = b""
-        self.state = IDLE
-        return ((SAVE, True),) + actions + ((DONE, SENT, 0),)
-
-    def _genuine(self, phy_payload: bytes) -> "DataFrame | None":
-        """Return the downlink if it is for us, new and sound; claim its counter."""
-        session = self.session
-        try:
-            frame = parse(phy_payload)
-        except DecodeError:
-            return None
-        if not isinstance(frame, DataFrame) or frame.m_type not in (
-            UNCONFIRMED_DOWN,
-            CONFIRMED_DOWN,
-        ):
-            return None
-        f_cnt = full_f_cnt(session.f_cnt_down, frame.f_cnt)
-        if (
-            frame.dev_addr != session.dev_addr
-            or f_cnt < session.f_cnt_down
-            or not verify(frame, self._session_keys()[0], f_cnt)
-        ):
-            return None
-        session.f_cnt_down = f_cnt + 1
-        return frame
-
-    def _heard(self, snr_db: int) -> int:
-        """Note how far a downlink was above what its data rate needs (SX126x: -7.5 dB at SF7)."""
-        region = self._region
-        if self.state == RX1:
-            dr = self._rx1[1]
+        if self.joining:
+            from stoep_firmware.joining import accept as take  # noqa: PLC0415
         else:
-            dr = region.rx2_dr if self._joining else self.session.rx2_dr
-        sf, _ = region.data_rate(dr)
-        margin_db = snr_db + 7 + 5 * (sf - 7) // 2
-        self.session.margin_db = min(127, max(-127, margin_db))
-        return margin_db
-
-    def _unheard(self, now_ms: int) -> "Actions":
-        timeout = (RX_TIMEOUT,)
+            from stoep_firmware.downlink import take  # noqa: PLC0415
+        actions = take(self, event[1], event[2], now_ms)
+        if actions:
+            self.state = IDLE
+            return actions
         if self.state == RX1:
-            return self._second(timeout, now_ms)
-        return self._nothing(timeout, now_ms)
+            return self._second(event, now_ms)
+        return self._nothing(event, now_ms)
 
     def _nothing(self, event: "Event", now_ms: int) -> "Actions":
         """No answer in either window, or the radio or storage failed: again, or done."""
@@ -481,21 +371,28 @@ class Mac:
         if unsent:
             session.f_cnt_limit = min(session.f_cnt_limit, session.f_cnt_up)  # claim anew
         self.state = IDLE
-        if self._joining:
+        if self.joining:
+            if self.joining == _REJOINING:
+                return (SAVE, False), (DONE, BUSY, now_ms)  # the frame goes in the old session
             return (SAVE, False), (DONE, NO_ANSWER, session.join_until_ms)
+        confirmed = session.retry_confirmed
         if session.tries > 0:
             self.state = WAIT
-            session.retry_at_ms = now_ms
-            if session.retry_confirmed:
-                low_ms = regions.ACK_TIMEOUT_MIN_MS
-                session.retry_at_ms += low_ms + self._random(regions.ACK_TIMEOUT_MAX_MS - low_ms)
+            session.retry_at_ms = self.rest_until_ms(now_ms) if confirmed else now_ms
             return ((SAVE, False),)
         session.kept = b""
-        result = NO_ANSWER if session.retry_confirmed or unsent else SENT
+        if confirmed and not unsent:
+            session.duty_until_ms = max(session.duty_until_ms, self.rest_until_ms(now_ms))
+        over = session.adr_ack_cnt - regions.ADR_ACK_LIMIT
+        if over >= regions.ADR_ACK_DELAY and over % regions.ADR_ACK_DELAY == 0:
+            from stoep_firmware.commands import back_off  # noqa: PLC0415
+
+            if not self.adr or not back_off(session, self.region):
+                session.lost = min(session.lost + 1, _LOST)
+        result = NO_ANSWER if confirmed or unsent else SENT
         return (SAVE, False), (DONE, result, 0)
 
-    def _session_keys(self) -> "tuple[Key, Key]":
-        if self._keys is None:
-            session = self.session
-            self._keys = self._new_key(session.nwk_s_key), self._new_key(session.app_s_key)
-        return self._keys
+    def rest_until_ms(self, now_ms: int) -> int:
+        """Return when to send again after an acknowledgement that did not come (4.3.1.3)."""
+        low_ms = regions.ACK_TIMEOUT_MIN_MS
+        return now_ms + low_ms + self.random(regions.ACK_TIMEOUT_MAX_MS - low_ms)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from stoep_protocol.lorawan.frames import JoinAccept
 
 
+LAYOUT = b"SW3"  # of pack and pack_volatile; store.py marks its records with it
+
 RESERVE = 32  # uplinks between two writes to storage
 
 NO_MARGIN = -128
@@ -20,7 +22,7 @@ NO_MARGIN = -128
 _FIELDS = (
     "dev_nonce",
     "joined",
-    "app_nonce",
+    "join_nonce",
     "dev_addr",
     "nwk_s_key",
     "app_s_key",
@@ -54,8 +56,12 @@ _VOLATILE_FIELDS = (
     "retry_at_ms",
     "retry_confirmed",
     "margin_db",
+    "asked",
+    "lost",
+    "link_margin_db",
+    "link_gateways",
 )
-_VOLATILE_FORMAT = "<qqHqHBBBqBb"
+_VOLATILE_FORMAT = "<qqHqHBBBqBbBBBB"
 
 
 class Session:
@@ -66,13 +72,17 @@ class Session:
     `sticky` those repeated until a downlink comes. `answer_due`: the network awaits an uplink.
     `dwell`, in whose bit 0 (uplinks) and 1 (downlinks) a frame may last 400 ms only, and
     `max_eirp_dbm`, 0 for the region's own, are what TxParamSetupReq sets.
-    `app_nonce` and `margin_db` (of the last downlink) begin as values that no network sends.
+    `join_nonce` is the lowest that the next join-accept may bring. `margin_db` (of the last
+    downlink) begins as a value that no network sends. `asked` is what `Mac.ask` asks for; what
+    LinkCheckAns says of the last uplink is in `link_margin_db` (0..254) and `link_gateways`, 0
+    until there is one. `lost` counts how often the network has not answered though nothing could
+    be done to be heard better. `joined` is 2 for a session of the bench's, without a join.
     """
 
     def __init__(self) -> None:
         self.dev_nonce = 0
         self.joined = 0
-        self.app_nonce = 0xFFFFFFFF
+        self.join_nonce = 0
         self.dev_addr = 0
         self.nwk_s_key = bytes(16)
         self.app_s_key = bytes(16)
@@ -102,6 +112,10 @@ class Session:
         self.retry_at_ms = 0
         self.retry_confirmed = 0
         self.margin_db = NO_MARGIN
+        self.asked = 0
+        self.lost = 0
+        self.link_margin_db = 0
+        self.link_gateways = 0
         self.band_until_ms: list[int] = []
         self.answers = b""
         self.sticky = b""
@@ -111,21 +125,26 @@ class Session:
         self, accept: "JoinAccept", keys: "tuple[bytes, bytes]", rx2_hz: int, dr: int
     ) -> None:
         """Start anew with what a join-accept says and the keys made from it."""
-        self.nwk_s_key, self.app_s_key = keys
-        self.app_nonce = accept.app_nonce
-        self.dev_addr = accept.dev_addr
+        self.start(keys, accept.dev_addr, rx2_hz, dr)
+        self.join_nonce = accept.app_nonce + 1
         self.rx1_dr_offset = accept.rx1_dr_offset
         self.rx2_dr = accept.rx2_dr
-        self.rx2_hz = rx2_hz
         self.rx_delay_s = accept.rx_delay_s
+
+    def start(self, keys: "tuple[bytes, bytes]", dev_addr: int, rx2_hz: int, dr: int) -> None:
+        """Start anew with these keys and everything else as it is before any command."""
+        self.nwk_s_key, self.app_s_key = keys
+        self.dev_addr = dev_addr
         self.f_cnt_up = self.f_cnt_down = 0
         self.f_cnt_limit = RESERVE
+        self.rx1_dr_offset = self.rx2_dr = 0
+        self.rx2_hz = rx2_hz
         self.dr = dr
         self.tx_power = self.max_duty_cycle = self.adr_ack_cnt = self.duty_until_ms = 0
-        self.dwell = self.max_eirp_dbm = 0
-        self.nb_trans = self.joined = 1
-        self.join_attempts = self.ack_due = self.answer_due = 0
-        self.answers = self.sticky = b""
+        self.dwell = self.max_eirp_dbm = self.lost = 0
+        self.rx_delay_s = self.nb_trans = self.joined = 1
+        self.join_attempts = self.ack_due = self.answer_due = self.tries = 0
+        self.answers = self.sticky = self.kept = b""
 
     def pack(self) -> bytes:
         """Return what storage keeps; after a power loss FCntUp goes on at its upper bound."""

@@ -15,6 +15,7 @@ def mac_commands(*commands):
 def test_counter_that_storage_refused_is_claimed_before_the_next_try():
     mac, _ = joined()
     mac.session.f_cnt_up = mac.session.f_cnt_limit = RESERVE
+    mac.session.nb_trans = 2
     actions = mac.handle((m.SEND, 10, b"x", True), 100_000)
     assert actions[0] == (m.SAVE, True)
     mac.handle((m.FAULT,), 100_001)  # what link.py makes of a SAVE that failed
@@ -28,6 +29,7 @@ def test_reset_in_every_window_ends_a_frame_after_its_tries():
     for confirmed, tries in ((False, 1), (True, 4)):
         mac, _ = joined()
         session = mac.session
+        session.nb_trans = tries
         sent = 0
         now_ms = 100_000
         actions = mac.handle((m.SEND, 10, b"x", confirmed), now_ms)
@@ -54,7 +56,7 @@ def test_commands_that_take_every_channel_away_do_not_silence_the_device():
     answered(mac, network, 100_000, f_opts=mac_commands((mc.LINK_ADR, 5, 0, 8, 0, 1)))
     assert mac.session.ch_mask == 8
     answered(mac, network, 200_000, f_opts=mac_commands((mc.NEW_CHANNEL, 3, 0, 0, 5)))
-    assert mac.session.ch_mask == 0
+    assert mac.session.ch_mask == 7
     freq_hz = send(mac, 300_000)[0][1]
     assert freq_hz in EU868.default_channels_hz
 
@@ -73,6 +75,7 @@ def test_no_try_waits_for_a_data_rate_without_a_channel():
     mac, network = joined()
     only = mac_commands((mc.NEW_CHANNEL, 3, 867100000, 5, 5), (mc.LINK_ADR, 5, 0, 8, 0, 1))
     answered(mac, network, 100_000, f_opts=only)
+    mac.session.nb_trans = 4
     mac.handle((m.SEND, 10, b"x", True), 200_000)
     sent = 1
     now_ms = 200_000
@@ -92,16 +95,17 @@ def test_no_try_waits_for_a_data_rate_without_a_channel():
     assert actions[-1] == (m.DONE, m.NO_ANSWER, 0)
 
 
-def test_frame_that_a_command_made_too_long_is_given_up():
+def test_command_that_makes_a_frame_too_long_comes_after_it():
     mac, network = joined()
+    mac.session.nb_trans = 4
     transmit = first(mac.handle((m.SEND, 10, bytes(200), True), 100_000), m.TRANSMIT)
     mac.handle((m.TX_DONE,), 100_000 + transmit[6])
     slow = network.down(f_opts=mac_commands((mc.LINK_ADR, 0, 0, 7, 0, 1)))
-    mac.handle((m.RECEIVED, slow, 5), 101_600)
+    actions = mac.handle((m.RECEIVED, slow, 5), 101_600)
     assert mac.session.dr == 0
-    actions = mac.handle((m.TIMER,), mac.next_deadline())
-    assert actions == ((m.SAVE, False), (m.DONE, m.NO_ANSWER, 0))
+    assert actions == ((m.SAVE, True), (m.DONE, m.NO_ANSWER, 0))
     assert mac.next_deadline() is None
+    assert not mac.session.kept
 
 
 def test_more_answers_than_an_uplink_holds_are_left_out_whole():

@@ -18,7 +18,7 @@ from typing import Any
 from dual_device import new_key
 from gwmp_client import Device
 from network_in_hand import NetworkInHand
-from stoep_firmware import commands
+from stoep_firmware import joining
 from stoep_firmware import mac as m
 from stoep_firmware.session import Session
 from stoep_gateway.lns.frames import Transmit, Transmitted, UplinkFrame
@@ -291,7 +291,7 @@ class Node:
         """Begin a session without a join."""
         region = self.world.region
         accept = JoinAccept(0, 0, dev_addr, 0, region.rx2_dr, 1, b"")
-        commands.reset_channels(self.session, region)
+        joining.reset_channels(self.session, region)
         self.session.begin(accept, (nwk_s_key, app_s_key), region.rx2_hz, region.min_dr(False))
         self.session.dwell = int(region.starts_dwelling)
 

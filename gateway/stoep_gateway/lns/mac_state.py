@@ -49,10 +49,9 @@ __all__ = [
 Command = tuple[int, ...]
 Block = tuple[Command, ...]  # requests that must not be torn apart: of LinkADRReq several, else one
 
-STICKY = frozenset({mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.DL_CHANNEL})  # 5.4, 5.6, 5.7
-_REQUESTS = frozenset(
-    {mc.LINK_ADR, mc.DUTY_CYCLE, mc.DEV_STATUS, mc.NEW_CHANNEL, mc.TX_PARAM, *STICKY}
-)
+# 5.4, 5.6, 5.7; 5.8 since 1.0.4.
+STICKY = frozenset({mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.TX_PARAM, mc.DL_CHANNEL})
+_REQUESTS = frozenset({mc.LINK_ADR, mc.DUTY_CYCLE, mc.DEV_STATUS, mc.NEW_CHANNEL, *STICKY})
 _DAY_MS = 24 * 3_600_000
 MASK, DR, POWER = range(3)  # the three verdicts in LinkADRAns
 
