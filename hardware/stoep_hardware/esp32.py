@@ -12,6 +12,8 @@ of the engine's by what its processor has done since it woke.
 The watchdog of machine.WDT is ESP-IDF's task watchdog, on a timer group: it counts while the
 processor runs, stands still in light sleep, where the digital peripherals have no clock (ESP-IDF,
 "Sleep Modes"), and is gone after deep sleep and every reset. What it ends, it ends by `Reset`.
+A brown-out ends it too. It is a PWRON_RESET to MicroPython's port (mp_machine_reset_cause), and
+RTC memory stays: ESP-IDF's handler restarts the program, and machine.RTC's memory is not cleared.
 
 Times of single calls are estimates for MicroPython at 80 MHz; the wire times follow the bus speed.
 """
@@ -111,6 +113,7 @@ class Esp32:
         self.on_boot: Callable[[], None] = lambda: None
         self.on_resume: Callable[[], None] = lambda: None
         self.on_reset: Callable[[int], None] = self.reset
+        self.is_brown: Callable[[int], bool] = lambda _t_us: False  # whether the supply is too low
         self.wakes = 0
         self.t_us = engine.now_us
         self.reset_cause = PWRON_RESET
@@ -172,6 +175,19 @@ class Esp32:
         self._forget_pins(keep_held=True)
         self._boot(cause, UNDEFINED_WAKE)
 
+    def brown_out(self, t_us: int) -> None:
+        """Take notice that the supply has become too low: what runs is over."""
+        if self._asleep in ("off", "boot") or self._ending is not None:
+            return
+        ending = self._ending = Reset(PWRON_RESET)
+
+        def end() -> None:
+            # Code that ran has come to its end by now, unless there was none.
+            if self._ending is ending:
+                self.on_reset(PWRON_RESET)
+
+        self._engine.at(max(t_us, self._engine.now_us), end)
+
     def begin_light(self, ms: int) -> None:
         """Light sleep for `ms` of the RTC (0: for ever) or until an armed pin; then on_resume."""
         self._begin("light", ms)
@@ -183,6 +199,7 @@ class Esp32:
 
     def begin_idle(self, us: int) -> None:
         """Stay awake for so long and let the world go on; then on_resume."""
+        self.advance(0)
         self._asleep = "idle"
         until_us = self.t_us + us + SLEEP_CALL_US
         ends_us = self._watchdog_at_us
@@ -268,8 +285,11 @@ class Esp32:
         self._handles = [self._engine.at(until_us, lambda: self._start(until_us))]
 
     def _start(self, t_us: int) -> None:
-        self._asleep = ""
         self.t_us = t_us
+        if self.is_brown(t_us):
+            self._boot(PWRON_RESET, UNDEFINED_WAKE)
+            return
+        self._asleep = ""
         self.wakes += 1
         self.log.enter(t_us, "awake", self._awake_ua())
         self.on_boot()

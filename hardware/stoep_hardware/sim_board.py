@@ -11,6 +11,7 @@ from .chips.state_log import StateLog
 from .chips.sx1262 import Sx1262
 from .engine import Engine
 from .esp32 import Esp32, Input, Output
+from .supply import BROWN_OUT_MV, Supply
 from .world import DistanceSource, FieldSource
 
 # How far the ESP32's slow clock is off between two calibrations, as a standard deviation.
@@ -21,7 +22,8 @@ class SimBoard:
     """One device's hardware.
 
     Bins get an A02YYUW that points at `distance`, bays a LIS3MDL in `field`. `rtc_ppm` is drawn
-    from the engine's randomness unless given. Wrong pins in config.json reach no chip: the wiring
+    from the engine's randomness unless given. `battery_mv` is the cell's voltage at rest and
+    `battery_ohms` its inner resistance. Wrong pins in config.json reach no chip: the wiring
     is the board's.
     """
 
@@ -37,6 +39,8 @@ class SimBoard:
         field: FieldSource | None = None,
         rtc_ppm: float | None = None,
         battery_mv: Callable[[int], int] = lambda _t_us: 3_600,
+        battery_ohms: float = 0.0,
+        brown_out_mv: int = BROWN_OUT_MV,
         keep_states: bool = False,
     ) -> None:
         self._engine = engine
@@ -44,13 +48,14 @@ class SimBoard:
         if rtc_ppm is None:
             rtc_ppm = engine.random(f"device/{name}/rtc").gauss(0, RTC_PPM)
         eui = bytes.fromhex(name)
+        self.supply = Supply(battery_mv, battery_ohms, brown_out_mv)
         self.esp32 = esp32 = Esp32(
             engine,
             data,
             unique_id=eui[:3] + eui[5:],
             entropy=engine.random(f"device/{name}/entropy"),
             rtc_ppm=rtc_ppm,
-            battery_mv=battery_mv,
+            battery_mv=self.supply.mv,
             keep_states=keep_states,
         )
         self.radio = radio = Sx1262(
@@ -77,6 +82,8 @@ class SimBoard:
             self._attach_sonar(data, A02yyuw(distance, keep_states=keep_states))
         if field is not None:
             self._attach_magnetometer(data, Lis3mdl(engine, field, keep_states=keep_states))
+        esp32.is_brown = self.supply.is_brown
+        self.supply.feeds(list(self.logs().values()), esp32.brown_out)
 
     def hang(self, what: str) -> None:
         """Have a bus ("spi", "i2c", "uart") never come back from a call, or "busy" stay high."""

@@ -4,6 +4,7 @@ import pytest
 from chip_bench import BOARD, device_config, quiet_air
 from stoep_hardware import board_data
 from stoep_hardware.buses import SimulationError
+from stoep_hardware.chips.state_log import StateLog
 from stoep_hardware.cpython_machine import make_esp32, make_machine, make_time
 from stoep_hardware.engine import US_PER_MS, US_PER_S, Engine
 from stoep_hardware.esp32 import STABLE, Input, Output, Reset
@@ -308,6 +309,56 @@ def test_never_sleeping(mcu):
 def test_what_is_not_simulated_is_not_there(mcu):
     with pytest.raises(AttributeError):
         mcu.machine.PWM  # noqa: B018
+
+
+# ---- a weak cell --------------------------------------------------------------------------------
+
+
+def test_the_voltage_sags_under_load():
+    mcu = Mcu(battery_mv=lambda _: 3_000, battery_ohms=5.0)
+    mcu.machine.freq(80_000_000)
+    assert mcu.board.supply.mv(mcu.mcu.t_us) == pytest.approx(3_000 - 5 * 30, abs=5)
+    mcu.machine.freq(240_000_000)
+    assert mcu.board.supply.mv(mcu.mcu.t_us) == pytest.approx(3_000 - 5 * 54, abs=5)
+
+
+def test_too_much_load_is_a_brown_out_and_rtc_memory_stays():
+    mcu = Mcu(battery_mv=lambda _: 2_950, battery_ohms=5.0, brown_out_mv=2_630)
+    mcu.machine.RTC().memory(b"kept")
+    mcu.machine.freq(240_000_000)
+    mcu.time.sleep_ms(1)  # 54 mA are not too much
+    led = DATA.pins["led"]
+    load = StateLog()
+    mcu.board.supply.feeds([mcu.mcu.log, load], mcu.mcu.brown_out)
+    mcu.mcu.outputs[led] = Output(
+        lambda on, t_us: load.enter(t_us, "on" if on else "off", 20_000.0 * on), idle=False
+    )
+    pin = mcu.machine.Pin(led, mcu.machine.Pin.OUT, value=0)
+    pin(1)
+    with pytest.raises(Reset):
+        mcu.time.sleep_ms(1)
+    mcu.mcu.reset(mcu.machine.PWRON_RESET)
+    mcu.go_to(mcu.mcu.t_us + BOOT_US)
+    assert (len(mcu.boots), mcu.machine.reset_cause()) == (2, mcu.machine.PWRON_RESET)
+    assert mcu.machine.RTC().memory() == b"kept"
+    # The same in light sleep, where no call of the firmware's is there to be ended.
+    resets = []
+    mcu.mcu.on_reset = lambda cause: (resets.append(cause), mcu.mcu.reset(cause))
+    mcu.machine.lightsleep(10_000)
+    t_us = mcu.mcu.t_us + US_PER_S
+    mcu.engine.at(t_us, lambda: load.enter(t_us, "on", 80_000.0))
+    mcu.engine.at(t_us + US_PER_MS, lambda: load.enter(t_us + US_PER_MS, "off", 0.0))
+    mcu.go_to(t_us + BOOT_US)
+    assert (resets, len(mcu.boots)) == ([mcu.machine.PWRON_RESET], 3)
+
+
+def test_a_cell_too_weak_for_a_start_starts_again_until_it_has_recovered():
+    mcu = Mcu(battery_mv=lambda t_us: 2_700 + t_us // US_PER_S * 100, battery_ohms=5.0)
+    assert mcu.boots == []
+    mcu.go_to(10 * BOOT_US)
+    first_us = mcu.boots[0]
+    assert first_us == pytest.approx(3 * US_PER_S, abs=BOOT_US)  # 3 V less 63 mA times 5 ohms
+    assert mcu.boots == [first_us]
 
 
 # ---- the watchdog -------------------------------------------------------------------------------
