@@ -84,8 +84,9 @@ def test_charge():
 # ---- the driver -------------------------------------------------------------------------------
 
 
-def sample(distance, count=5, timeout_ms=1_500, setup=None):
+def sample(distance, count=5, timeout_ms=1_500, setup=None, period_ms=100):
     bench = Bench(distance=distance)
+    bench.hardware.sonar._period_us = period_ms * MS
     if setup:
         setup(bench)
     bench.board.sensor_power(True)
@@ -100,6 +101,23 @@ def test_the_driver_collects_frames():
     assert burst.distances_mm[:5] == [1200, 1201, 1202, 1203, 1204]
     on_us = bench.hardware.sonar.log.us_in("on", bench.mcu.t_us)
     assert 700 * MS < on_us < 1_000 * MS, "powered no longer than it takes"
+
+
+@pytest.mark.parametrize("period_ms", [60, 100, 150, 300])
+def test_the_driver_sleeps_between_frames_once_it_knows_their_period(period_ms):
+    burst, bench = sample(Target(*range(1200, 1210)), period_ms=period_ms, timeout_ms=3_000)
+    assert burst.distances_mm == [1200, 1201, 1202, 1203, 1204], "none is slept through"
+    awake_ms = bench.mcu.log.us_in("awake", bench.mcu.t_us) / MS
+    # Until two frames have come it has to be awake, from then on around each of three.
+    assert awake_ms < 300 + period_ms + 3 * 45
+    if period_ms > 60:
+        assert bench.mcu.log.us_in("light", bench.mcu.t_us) > 3 * (period_ms - 45) * MS
+
+
+def test_the_driver_stays_awake_for_a_frame_that_has_not_come():
+    distances = Target(1200, 1201, 1202, None, None, 1205, 1206)
+    burst, _ = sample(distances, timeout_ms=2_000)
+    assert burst.distances_mm == [1200, 1201, 1202, 1205, 1206]
 
 
 def test_the_driver_without_an_echo():
@@ -138,7 +156,7 @@ def test_unpowered_nobody_talks():
 
 
 def test_light_sleep_loses_what_the_sensor_says():
-    """Why the firmware stays awake: the UART has no clock in light sleep."""
+    """Why the firmware stays awake for a frame: the UART has no clock in light sleep."""
     bench = Bench(distance=Target(1200))
     bench.board.sensor_power(True)
     uart = bench.board.uart(driver.BAUDRATE)

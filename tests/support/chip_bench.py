@@ -1,6 +1,6 @@
 """A chip on a bench: an engine, an air without chance, and a master that speaks in bytes."""
 
-from stoep_firmware.board import build
+from stoep_firmware.board import LIGHT, build
 from stoep_hardware import board_data
 from stoep_hardware.air import Air, Frame, Listen
 from stoep_hardware.chips.sx1262 import Sx1262
@@ -190,14 +190,18 @@ class Bench:
             self.engine.run_until(self.engine.next_us())
 
     def drive(self, program):
-        """Run a driver's generator, each of its waits by the clock."""
+        """Run a driver's generator, each of its waits by the clock and as deep as it asks."""
         while True:
             try:
-                _mode, until_ms = next(program)
+                mode, until_ms = next(program)
             except StopIteration as end:
                 return end.value
-            self.mcu.advance(max(0, until_ms - self.board.clock.now_ms()) * US_PER_MS)
-            self.engine.run_until(self.mcu.t_us)
+            ms = max(0, until_ms - self.board.clock.now_ms())
+            if mode == LIGHT and ms:
+                self.pause(ms)
+            else:
+                self.mcu.advance(ms * US_PER_MS)
+                self.engine.run_until(self.mcu.t_us)
 
 
 def device_config(kind="bin", number=1, **changes):

@@ -1,10 +1,13 @@
 """A02YYUW ultrasonic distance sensor on a serial line.
 
-It sends a frame about ten times a second, unasked, for as long as it has power: 0xFF, the distance
-in mm (high octet, low octet), and the low octet of the sum of the three, at 9600 baud.
+It sends a frame every 100 to 300 ms, unasked, for as long as it has power: 0xFF, the distance in
+mm (high octet, low octet), and the low octet of the sum of the three, at 9600 baud.
+
+A UART hears nothing in light sleep, and waiting awake costs thirty times as much. So the processor
+stays awake until two frames have come, and from then on sleeps until shortly before the next.
 """
 
-from stoep_firmware.board import IDLE
+from stoep_firmware.board import IDLE, LIGHT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
 
 BAUDRATE = 9600
 
-_POLL_MS = 100
+_POLL_MS = 10
+_EARLY_MS = 20  # before a frame is expected: waking up, and a poll's grain twice
 _HEADER = 0xFF
 
 
@@ -21,11 +25,22 @@ def sample(uart: "Uart", clock: "Clock", count: int, timeout_ms: int) -> "Wait[B
     """Collect `count` frames, or what comes within `timeout_ms`."""
     burst = Burst()
     until_ms = clock.now_ms() + timeout_ms
+    last_ms = period_ms = 0
     while len(burst.distances_mm) < count and clock.now_ms() < until_ms:
+        next_ms = last_ms + period_ms - _EARLY_MS
+        if period_ms and clock.now_ms() < next_ms:
+            yield LIGHT, min(next_ms, until_ms)
+        frames = len(burst.distances_mm)
         yield IDLE, clock.now_ms() + _POLL_MS
         waiting = uart.any()
-        if waiting:
-            burst.feed(uart.read(waiting) or b"")
+        if not waiting:
+            continue
+        burst.feed(uart.read(waiting) or b"")
+        if len(burst.distances_mm) > frames:
+            now_ms = clock.now_ms()
+            if last_ms and not 0 < period_ms <= now_ms - last_ms:
+                period_ms = now_ms - last_ms
+            last_ms = now_ms
     return burst
 
 
