@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
-_FORMAT = "<Bq"
+_FORMAT = "<BBBq"
 _FIELDS = 6
 _PATIENCE_MS = 10_000  # for a car that manoeuvres
 _RECHECK_MS = 60_000
@@ -53,10 +53,18 @@ class BayTask:
         self._bay = Bay()
         self._flags = 0
         self._recheck_ms = -1
+        self._unconfirmed = 0  # messages since a confirmed one
         self.store_due = False
+        self.due = False
 
     def sense(self, by_pin: bool) -> "Wait[bool]":
         """Look at the field; True if there is news or, without `by_pin`, in any case."""
+        news = yield from self._look(by_pin)
+        if news:
+            self.due = True
+        return news
+
+    def _look(self, by_pin: bool) -> "Wait[bool]":
         clock = self._board.clock
         changed = False
         before = self._flags
@@ -108,6 +116,23 @@ class BayTask:
         """When the sensor wants to be looked at before its slot."""
         return self._recheck_ms if self._recheck_ms >= 0 else None
 
+    def next_message(self, now_ms: int, room: int) -> "Message | None":
+        """Return what to tell next; changes nothing."""
+        return self.report(now_ms) if self.due else None
+
+    def said(self, message: "Message", acknowledged: bool) -> None:
+        """Note that a message has gone out."""
+        confirmed = self.wants_confirmed(message)
+        self._unconfirmed = 0 if confirmed else min(self._unconfirmed + 1, 255)
+        self.due = False
+
+    def asked(self, payload: bytes) -> None:
+        """Take a request for readings: a bay has none."""
+
+    def wants_confirmed(self, message: "Message") -> bool:
+        """Tell whether a message is to be confirmed."""
+        return 0 < self._settings.confirmed_every() <= self._unconfirmed + 1
+
     def report(self, now_ms: int) -> "Message":
         """Return what there is to say."""
         bay = self._bay
@@ -130,11 +155,14 @@ class BayTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        return struct.pack(_FORMAT, self._flags, self._recheck_ms) + self._bay.pack()
+        head = struct.pack(_FORMAT, self._flags, self.due, self._unconfirmed, self._recheck_ms)
+        return head + self._bay.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        self._flags, self._recheck_ms = struct.unpack_from(_FORMAT, data, 0)
+        head = struct.unpack_from(_FORMAT, data, 0)
+        self._flags, due, self._unconfirmed, self._recheck_ms = head
+        self.due = due != 0
         self._bay.unpack(data[struct.calcsize(_FORMAT) :])
 
     def pack_durable(self) -> bytes:

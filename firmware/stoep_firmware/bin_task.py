@@ -1,6 +1,10 @@
 """What a container's sensor does in a wake: ping, keep the reading, report it."""
 
-from stoep_protocol.schema import CALIBRATION_NONE, ERROR_SENSOR_SILENT
+import struct
+
+from stoep_protocol.errors import DecodeError
+from stoep_protocol.messages import fit
+from stoep_protocol.schema import CALIBRATION_NONE, ERROR_OUTBOX_FULL, ERROR_SENSOR_SILENT
 
 from stoep_firmware.board import LIGHT
 from stoep_firmware.drivers.a02yyuw import BAUDRATE, sample
@@ -11,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stoep_protocol.messages import Message
+    from stoep_protocol.messages import BinReport, Message
 
     from stoep_firmware._types import Wait
     from stoep_firmware.board import Board
@@ -22,6 +26,12 @@ _PINGS = 5
 _START_MS = 300  # from power to the first frame
 _BURST_MS = 1500
 _SILENT_BURSTS = 6  # without a single octet; one is an absent echo, so many are a dead sensor
+
+_DAY_MS = 86_400_000
+_ANSWERS_A_DAY = 8  # to requests for readings
+_ROOM_PER_READING = 16  # so many octets of room for each earlier reading told again
+
+_FORMAT = "<BBBBBq"
 
 
 class BinTask:
@@ -43,7 +53,11 @@ class BinTask:
         self._outbox = Outbox()
         self._flags = 0
         self._silent = 0
+        self._unconfirmed = 0  # messages since a confirmed one
+        self._answered = 0  # requests since `_answered_ms`, for a day
+        self._answered_ms = 0
         self.store_due = False
+        self.due = False
 
     def sense(self, by_pin: bool) -> "Wait[bool]":
         """Take one reading; True because every reading is reported."""
@@ -62,21 +76,69 @@ class BinTask:
         if self._silent == _SILENT_BURSTS:
             self._fault(ERROR_SENSOR_SILENT)
         distance_mm, quality, self._flags = reading(burst.distances_mm, _PINGS)
+        if self._outbox.full():
+            self._fault(ERROR_OUTBOX_FULL)
         if self._outbox.add(clock.now_ms(), distance_mm, quality):
             self.store_due = True
+        self.due = True
         return True
 
     def recheck_ms(self) -> "int | None":
         """When the sensor wants to be looked at before its slot: never."""
         return None
 
+    def next_message(self, now_ms: int, room: int) -> "Message | None":
+        """Return what to tell next in at most `room` octets; changes nothing.
+
+        Where octets are cheap, at a high data rate, more readings are told again.
+        """
+        if not self.due:
+            return None
+        history = max(self._settings.history(), room // _ROOM_PER_READING)
+        message = self._outbox.message(now_ms, history, self._flags)
+        return message and fit(message, room)
+
+    def said(self, message: "BinReport", acknowledged: bool) -> None:
+        """Note that a message has gone out; what did not fit into it stays due."""
+        confirmed = self.wants_confirmed(message)
+        self._unconfirmed = 0 if confirmed else min(self._unconfirmed + 1, 255)
+        self._outbox.told(message.sequence, 1 + len(message.history))
+        now_ms = self._board.clock.now_ms()
+        # A low battery is not spent on what is past.
+        left = self._settings.level == 0 and self._outbox.message(now_ms, 0, 0)
+        self.due = bool(left)
+
+    def asked(self, payload: bytes) -> None:
+        """Take a request for readings. They go with the next report, or right after it."""
+        from stoep_protocol.cbor import decode_array  # noqa: PLC0415 - few wakes see one
+        from stoep_protocol.requests import decode_request  # noqa: PLC0415
+
+        now_ms = self._board.clock.now_ms()
+        if now_ms - self._answered_ms >= _DAY_MS:
+            self._answered_ms = now_ms
+            self._answered = 0
+        if self._settings.level or self._answered == _ANSWERS_A_DAY:
+            return
+        try:
+            request = decode_request(decode_array(payload))
+        except DecodeError:
+            return
+        if self._outbox.told(request.sequence, request.count, told=False):
+            self._answered += 1
+
+    def wants_confirmed(self, message: "BinReport") -> bool:
+        """Tell whether a message is to be confirmed."""
+        return 0 < self._settings.confirmed_every() <= self._unconfirmed + 1
+
     def report(self, now_ms: int) -> "Message":
         """Return what there is to say."""
-        return self._outbox.report(now_ms, self._settings.history(), self._flags)
+        message = self._outbox.message(now_ms, self._settings.history(), self._flags)
+        assert message is not None
+        return message
 
     def sent(self) -> None:
         """Note that the report has gone out."""
-        self._outbox.sent()
+        self._outbox.told(self._outbox.sequence, 1 + self._settings.history())
 
     def calibration(self) -> int:
         """Return the schema's calibration code: there is nothing to calibrate."""
@@ -84,13 +146,24 @@ class BinTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        return bytes((self._flags, self._silent)) + self._outbox.pack()
+        head = struct.pack(
+            _FORMAT,
+            self._flags,
+            self._silent,
+            self.due,
+            self._unconfirmed,
+            self._answered,
+            self._answered_ms,
+        )
+        return head + self._outbox.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        self._flags = data[0]
-        self._silent = data[1]
-        self._outbox.unpack(data[2:])
+        head = struct.unpack_from(_FORMAT, data, 0)
+        self._flags, self._silent, due, self._unconfirmed = head[:4]
+        self._answered, self._answered_ms = head[4:]
+        self.due = due != 0
+        self._outbox.unpack(data[struct.calcsize(_FORMAT) :])
 
     def pack_durable(self) -> bytes:
         """Return what a power loss must not undo."""

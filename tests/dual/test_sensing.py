@@ -1,12 +1,9 @@
-"""Distances and fields to readings and states; frames out of a serial stream; the outbox."""
+"""Distances and fields to readings and states; frames out of a serial stream."""
 
 from stoep_firmware.drivers.a02yyuw import Burst
-from stoep_firmware.outbox import KEPT, Outbox
 from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
 from stoep_firmware.sensing.bin import reading
-from stoep_firmware.session import RESERVE
 from stoep_protocol import schema
-from stoep_protocol.messages import decode, encode, fit
 
 
 def test_burst_becomes_one_reading():
@@ -40,78 +37,6 @@ def test_frames_are_found_in_a_dirty_stream():
     for at in range(len(stream)):
         single.feed(stream[at : at + 1])
     assert single.distances_mm == expected
-
-
-def test_report_repeats_earlier_readings_with_their_ages():
-    outbox = Outbox()
-    for number in range(6):
-        outbox.add(3_600_000 * number + 1000, 500 + 10 * number, 4)
-        outbox.sent()
-    report = outbox.report(3_600_000 * 5 + 1200, 3, schema.ECHO_WEAK)
-    assert (report.sequence, report.distance_mm, report.quality) == (5, 550, 4)
-    assert (report.age_min, report.flags) == (0, schema.ECHO_WEAK)
-    assert report.history == ((60, 540, 4), (120, 530, 4), (180, 520, 4))
-    f_port, data = encode(report)
-    assert (f_port, decode(f_port, data)) == (schema.F_PORT_BIN, report)
-
-
-def test_report_carries_all_that_has_not_been_sent():
-    outbox = Outbox()
-    for number in range(30):
-        outbox.add(3_600_000 * number, None if number == 20 else 500, 4)
-    report = outbox.report(3_600_000 * 29, 3, 0)
-    assert len(report.history) == KEPT - 1
-    assert report.history[8] == (9 * 60, None, 4)
-    assert len(encode(fit(report, 51))[1]) <= 51
-    assert len(fit(report, 11).history) < 3
-    outbox.sent()
-    assert len(outbox.report(3_600_000 * 29, 3, 0).history) == 3
-
-
-def test_reading_that_had_to_wait_says_its_age():
-    outbox = Outbox()
-    outbox.add(0, 510, 4)
-    outbox.add(3_600_000, 500, 4)
-    assert outbox.report(3_600_000 + 200_000, 3, 0).age_min == 0
-    report = outbox.report(3_600_000 * 2, 3, 0)
-    assert report.age_min == 60
-    assert report.history == ((120, 510, 4),)
-    assert encode(report)[0] == schema.F_PORT_BIN_PAST
-
-
-def test_outbox_survives_deep_sleep():
-    outbox = Outbox()
-    for number in range(KEPT + 3):
-        outbox.add((1 << 45) + 60_000 * number, None if number % 5 == 0 else 4500, number % 5)
-    again = Outbox()
-    again.unpack(outbox.pack())
-    now_ms = (1 << 45) + 60_000 * (KEPT + 3)
-    assert again.report(now_ms, 24, 0) == outbox.report(now_ms, 24, 0)
-    assert len(outbox.pack()) < 300
-
-
-def test_no_sequence_number_is_used_twice():
-    used = set()
-    outbox = Outbox()
-    stored = 0
-    for wake in range(300):
-        if outbox.add(wake, 500, 4):
-            stored = outbox.limit
-        sequence = outbox.report(wake, 0, 0).sequence
-        assert sequence not in used
-        used.add(sequence)
-        if wake % 7 == 6:  # a power loss: only what storage has is left
-            outbox = Outbox()
-            outbox.restart(stored)
-    assert max(used) <= 300 // 7 * RESERVE + RESERVE
-
-
-def test_sequence_wraps():
-    outbox = Outbox()
-    outbox.restart(0xFFF0)
-    for number in range(2 * RESERVE):
-        assert outbox.add(number, 500, 4) == (number in (0, RESERVE))
-        assert outbox.sequence == (0xFFF0 + number) & 0xFFFF
 
 
 THRESHOLD = 445  # counts: 6.5 uT
