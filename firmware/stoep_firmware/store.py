@@ -18,13 +18,15 @@ another layout only one thing is known: its first section begins with the next D
 import struct
 from binascii import crc32
 
+from stoep_firmware.session import LAYOUT
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stoep_firmware._types import Storage
 
-LAYOUT = b"SW3"
+
 _ANY_LAYOUT = b"SW"  # what every layout begins with; the third octet tells them apart
 _NAMES = ("session.0", "session.1")
 RTC_SIZE = 2048  # of MicroPython's RTC memory on ESP32
