@@ -56,10 +56,10 @@ def back_off(session: "Session", region: "Region") -> bool:
     return True
 
 
-def obey(mac: "Mac", data: bytes, margin_db: int) -> "tuple[bytes, bytes, int]":
+def obey(mac: "Mac", data: bytes, snr_db: int) -> "tuple[bytes, bytes, int]":
     """Carry out the commands in `data`; return the answers, those to repeat and the GPS time in ms.
 
-    `margin_db` is for DevStatusAns; the time is 0 if nothing was said of it. What one uplink does
+    `snr_db` is for DevStatusAns; the time is 0 if nothing was said of it. What one uplink does
     not hold of the answers is dropped (5): it would only fill RTC memory.
     """
     session = mac.session
@@ -82,7 +82,7 @@ def obey(mac: "Mac", data: bytes, margin_db: int) -> "tuple[bytes, bytes, int]":
             session.max_duty_cycle = command[1] & 15
             answers.append((cid,))
         elif cid == mc.DEV_STATUS:
-            answers.append((cid, mac.battery, min(31, max(-32, margin_db))))
+            answers.append((cid, mac.battery, min(31, max(-32, snr_db))))
         elif cid == mc.NEW_CHANNEL and not region.has_fixed_channels:
             answers.append((cid,) + _new_channel(session, region, command))
         elif cid == mc.RX_PARAM_SETUP:

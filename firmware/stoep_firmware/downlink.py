@@ -27,7 +27,7 @@ def take(mac: "Mac", phy_payload: bytes, snr_db: int, now_ms: int) -> "Actions":
     if frame is None:
         return ()
     session = mac.session
-    margin_db = heard(mac, snr_db)
+    heard(mac, snr_db)
     session.adr_ack_cnt = session.lost = 0
     session.answers = session.sticky = b""
     actions: Actions = ()
@@ -43,7 +43,7 @@ def take(mac: "Mac", phy_payload: bytes, snr_db: int, now_ms: int) -> "Actions":
     if mac_data:
         from stoep_firmware.commands import obey  # noqa: PLC0415
 
-        session.answers, session.sticky, gps_ms = obey(mac, mac_data, margin_db)
+        session.answers, session.sticky, gps_ms = obey(mac, mac_data, snr_db)
         if gps_ms:
             actions += ((m.TIME, mac.sent_ms, gps_ms),)
     if frame.confirmed:
@@ -81,7 +81,7 @@ def _genuine(mac: "Mac", phy_payload: bytes) -> "DataFrame | None":
     return frame
 
 
-def heard(mac: "Mac", snr_db: int) -> int:
+def heard(mac: "Mac", snr_db: int) -> None:
     """Note how far a downlink was above what its data rate needs (SX126x: -7.5 dB at SF7)."""
     region = mac.region
     rx2_dr = region.rx2_dr if mac.joining else mac.session.rx2_dr
@@ -89,4 +89,3 @@ def heard(mac: "Mac", snr_db: int) -> int:
     sf, _ = region.data_rate(dr)
     margin_db = snr_db + 7 + 5 * (sf - 7) // 2
     mac.session.margin_db = min(127, max(-127, margin_db))
-    return margin_db

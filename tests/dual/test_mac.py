@@ -344,7 +344,7 @@ def command_table():
         ((mc.RX_PARAM_SETUP, 1, 3, 869100000), (mc.RX_PARAM_SETUP, 1, 1, 1), ("rx2_dr", 3)),
         ((mc.RX_PARAM_SETUP, 6, 3, 869100000), (mc.RX_PARAM_SETUP, 1, 1, 0), ("rx2_dr", 0)),
         ((mc.RX_PARAM_SETUP, 1, 9, 433000000), (mc.RX_PARAM_SETUP, 0, 0, 1), ("rx2_dr", 0)),
-        ((mc.DEV_STATUS,), (mc.DEV_STATUS, 255, 12), ("dr", 5)),
+        ((mc.DEV_STATUS,), (mc.DEV_STATUS, 255, 5), ("dr", 5)),
         ((mc.NEW_CHANNEL, 8, 868800000, 0, 5), (mc.NEW_CHANNEL, 1, 1), ("ch_mask", 0x1FF)),
         ((mc.NEW_CHANNEL, 4, 0, 0, 5), (mc.NEW_CHANNEL, 1, 1), ("ch_mask", 0xEF)),
         ((mc.NEW_CHANNEL, 1, 868800000, 0, 5), (mc.NEW_CHANNEL, 0, 0), ("ch_mask", 0xFF)),
@@ -389,7 +389,7 @@ def test_some_answers_repeat_until_a_downlink_is_heard():
     answered(mac, network, 100_000, f_opts=requests)
     first_frame, _ = network.open(send(mac, 200_000)[0][5])
     second_frame, _ = network.open(send(mac, 300_000)[0][5])
-    assert first_frame.f_opts == b"\x08\x06\xff\x0c"  # in the order of the requests (5)
+    assert first_frame.f_opts == b"\x08\x06\xff\x05"  # in the order of the requests (5)
     assert second_frame.f_opts == b"\x08"
     answered(mac, network, 400_000)
     assert network.open(send(mac, 500_000)[0][5])[0].f_opts == b""
