@@ -1,6 +1,7 @@
 """npm lora-packet as an oracle: a Node process that answers JSON lines.
 
-See ``tests/oracles/lora_packet_oracle.js`` for its operations.
+See ``tests/oracles/lora_packet_oracle.js`` for its operations, and ``lora_packet_network.js`` for
+those of a network's end.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _ORACLES = pathlib.Path(__file__).parent.parent / "oracles"
 class LoraPacket:
     """One Node process; a call is a line out and a line in."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, program: str) -> None:
         self._node = subprocess.Popen(
-            [node, str(_ORACLES / "lora_packet_oracle.js")],
+            [node, str(_ORACLES / program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -47,14 +48,14 @@ class LoraPacket:
 
 
 @contextlib.contextmanager
-def opened() -> Iterator[LoraPacket]:
+def opened(program: str = "lora_packet_oracle.js") -> Iterator[LoraPacket]:
     """Run the oracle; without it the test fails and says what to install."""
     node = shutil.which("node")
     if node is None or not (_ORACLES / "node_modules" / "lora-packet").is_dir():
         pytest.fail(
             "needs Node and lora-packet: sudo apt install nodejs npm; npm ci --prefix tests/oracles"
         )
-    oracle = LoraPacket(node)
+    oracle = LoraPacket(node, program)
     try:
         yield oracle
     finally:
