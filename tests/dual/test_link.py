@@ -24,9 +24,8 @@ class Device:
         self.radio = Radio(self.board.clock, self._answer)
         self.mac = Mac(regions.EU868, Session(), new_key, lambda n: 0, JOIN_EUI, DEV_EUI, APP_KEY)
         self.meter = Meter({})
-        self.link = Link(
-            self.board, self.mac, self.radio, self._save, self.faults.append, self.meter
-        )
+        self.link = Link(self.board, self.mac, self._save, self.faults.append, self.meter)
+        self.link._radio = self.radio
 
     def _save(self, durable):
         self.saves.append((len(self.radio.sent), durable))

@@ -1,5 +1,6 @@
 """A device's surroundings for tests on both runtimes: keys, a network end, a radio, a board."""
 
+from stoep_firmware import clock
 from stoep_firmware.board import DEEP
 from stoep_firmware.radio import RX_DONE, TIMEOUT, TX_DONE, RadioError
 from stoep_protocol.lorawan import crypto, frames, regions
@@ -169,13 +170,15 @@ class Radio:
         self.state = "warm" if warm else "cold"
 
 
-class Clock:
+class Clock(clock.Clock):
+    """The firmware's clock on an RTC that shows `ms`; `anew` is what each start makes of it."""
+
     def __init__(self):
         self.ms = 1000
-        self.offset_ms = 0
+        self.anew()
 
-    def now_ms(self):
-        return self.ms + self.offset_ms
+    def anew(self):
+        super().__init__(lambda: self.ms * 1_000_000)
 
 
 class Files:
@@ -253,6 +256,9 @@ class Board:
 
     def quiet(self):
         pass
+
+    def up_ms(self):
+        return 418
 
     def feed(self):
         pass

@@ -40,7 +40,7 @@ class Device:
         made = sx126x.Sx126x
         sx126x.Sx126x = lambda *_: self.radio
         try:
-            self.board.clock.offset_ms = 0  # every wake makes the board anew
+            self.board.clock.anew()  # every wake makes the board anew
             program = app.run(self.board)
             if stop_after is not None:
                 for _ in range(stop_after):

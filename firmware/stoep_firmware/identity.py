@@ -1,0 +1,70 @@
+"""Who this device is, by config.json: its MAC, and its session as memory has it."""
+
+from binascii import crc32, unhexlify
+
+from stoep_protocol.lorawan import regions
+from stoep_protocol.lorawan.crypto import Key
+
+from stoep_firmware.mac import Mac
+from stoep_firmware.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stoep_firmware._types import Config
+    from stoep_firmware.board import Board
+    from stoep_firmware.store import Store
+
+# Of config.json: a record that was made under others is another device's.
+_NAMES = ("kind", "region", "dev_eui", "join_eui", "app_key")
+
+
+def mark(config: "Config") -> bytes:
+    """Return the four octets by which a record is known as this device's."""
+    crc: int = crc32(" ".join([config[name] for name in _NAMES]).encode())
+    return crc.to_bytes(4, "little")
+
+
+def new_mac(board: "Board", session: Session) -> Mac:
+    """Return this device's MAC on that session."""
+    config = board.config
+    return Mac(
+        regions.by_name(config["region"]),
+        session,
+        lambda octets: Key(board.new_aes(octets)),
+        board.random,
+        unhexlify(config["join_eui"]),
+        unhexlify(config["dev_eui"]),
+        unhexlify(config["app_key"]),
+        bool(config.get("adr", True)),
+        config.get("lorawan", "1.0.4"),
+    )
+
+
+def recall(store: "Store", ours: bytes) -> "tuple[Session, list[bytes] | None, list[bytes] | None]":
+    """Return the session as memory has it, and what else RTC memory or storage holds of `ours`.
+
+    RTC memory goes before; after a power loss storage has the counters' upper bounds. A record of
+    another device (only the keys may have changed) or layout gives its DevNonce alone.
+    """
+    session = Session()
+    rtc = store.load_rtc()
+    count = 2 + len(session.pack_volatile())
+    if rtc is not None and len(rtc) >= count and rtc[1] == ours:
+        session.unpack(rtc[0])
+        session.unpack_volatile(rtc[2:count])
+        if len(rtc) > count:
+            return session, rtc[count:], None
+        return session, None, stored(store, ours)
+    sections = store.load_storage()
+    if sections is None or sections[1] != ours:
+        session.dev_nonce = store.dev_nonce()
+        return session, None, None
+    session.unpack(sections[0])
+    session.skip_ahead()
+    return session, None, sections[2:] or None
+
+
+def stored(store: "Store", ours: bytes) -> "list[bytes] | None":
+    """Return what storage holds of `ours` beside the session."""
+    sections = store.load_storage()
+    return sections[2:] or None if sections is not None and sections[1] == ours else None

@@ -1,0 +1,250 @@
+"""What the device says in a wake, and what it is told: joining, reports, status, answers."""
+
+import struct
+
+from stoep_protocol.messages import Status, encode, split
+from stoep_protocol.schema import (
+    ERROR_MEMORY,
+    ERROR_PROGRAM,
+    ERROR_RADIO,
+    ERRORS_MAX,
+    F_PORT_CONFIGURATION,
+    F_PORT_READINGS_REQUEST,
+    REFUSED_STORAGE,
+    RESET_NONE,
+)
+
+from stoep_firmware import mac as m
+from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
+from stoep_firmware.session import NO_MARGIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stoep_firmware._types import Any, Wait
+    from stoep_firmware.board import Board
+    from stoep_firmware.mac import Mac
+    from stoep_firmware.meter import Meter
+    from stoep_firmware.settings import Settings
+
+FIRMWARE = (0, 1, 0)
+
+_DAY_MS = 86_400_000
+_MOST_UPLINKS = 8  # in one wake
+
+# What RTC memory keeps of this module, beside two byte strings of error codes.
+_FIELDS = (
+    "retry_at_ms",
+    "status_at_ms",
+    "status_part",
+    "reset_reason",
+    "status_due",
+    "ack_due",
+    "refused",
+)
+_FORMAT = "<qqBBBBB"
+
+_EMPTY = 1
+_REPORT = 2
+_STATUS = 3
+_ACK = 4
+
+
+class Talk:
+    """One wake's conversation; in safe mode without settings.
+
+    `save(durable)` keeps everything and says whether it is kept.
+
+    Nothing is said before `retry_at_ms`. `next_slot_ms`, which the caller sets, is when a message
+    that nobody has answered is said again.
+    """
+
+    def __init__(
+        self,
+        board: "Board",
+        mac: "Mac",
+        settings: "Settings | None",
+        task: "Any",
+        save: "Callable[[bool], bool]",
+        meter: "Meter",
+    ) -> None:
+        self._board = board
+        self._mac = mac
+        self._session = mac.session
+        self._settings = settings
+        self._task = task
+        self._save = save
+        self._meter = meter
+        self.link = Link(board, mac, save, self._radio_fault, meter)
+        self._errors = b""
+        self._told = b""
+        self.next_slot_ms = 0
+        self.retry_at_ms = 0
+        self.status_at_ms = 0
+        self.status_part = 0
+        self.reset_reason = RESET_NONE
+        self.status_due = 0
+        self.ack_due = 0
+        self.refused = 0
+
+    def mishap(self, problem: Exception) -> None:
+        """Note a mistake of this program."""
+        self._board.on_problem(problem)
+        self.fault(ERROR_MEMORY if isinstance(problem, MemoryError) else ERROR_PROGRAM)
+
+    def fault(self, code: int) -> None:
+        """Note an error for a status report, which is sent soon if the code is new today."""
+        if code not in self._errors and len(self._errors) < ERRORS_MAX:
+            self._errors += bytes((code,))
+        if code not in self._told and len(self._told) < ERRORS_MAX:
+            self._told += bytes((code,))
+            self.status_due = 1
+
+    def run(self) -> "Wait[None]":
+        """Join if need be, then say what is due, as far as the duty cycle lets us."""
+        now_ms = self._board.clock.now_ms
+        if self._session.joined and now_ms() >= self.status_at_ms:
+            self.status_due = 1
+            self._told = b""
+            self._mac.ask(m.DEVICE_TIME)
+        if now_ms() < self.retry_at_ms:
+            return
+        self.retry_at_ms = 0
+        if self._mac.state == m.WAIT:
+            result, _ = yield from self.link.perform((m.TIMER,))
+            self._take_downlinks()
+            if result == PENDING:
+                return
+        if not self._session.joined:
+            if not (self._task.due or self.status_due):
+                return
+            if not (yield from self._join()):
+                return
+        for _ in range(_MOST_UPLINKS):
+            kind, message = self._next_message()
+            if not kind:
+                return
+            f_port, payload = None, b""
+            confirmed = False
+            if message is not None:
+                f_port, payload = encode(message)
+                confirmed = kind == _REPORT and self._task.wants_confirmed(message)
+            result, value = yield from self.link.perform((m.SEND, f_port, payload, confirmed))
+            if result == m.BUSY:
+                if value - now_ms() > LONGEST_LIGHT_MS:
+                    self.retry_at_ms = value
+                    return
+                yield from self.link.pause(value)
+                continue
+            if result == m.JOINED:
+                # The session was lost, and this uplink has become a join.
+                self._joined()
+                continue
+            if result in (m.SENT, PENDING):
+                self._said(kind, message, confirmed and result == m.SENT)
+            self._take_downlinks()
+            if result == m.NO_ANSWER:
+                self.retry_at_ms = self.next_slot_ms
+                return
+            if result == PENDING:
+                return
+
+    def next_deadline(self) -> "int | None":
+        """When the MAC or a retry wants a wake before the next slot."""
+        wanted_ms = self._mac.next_deadline()
+        if self.retry_at_ms and (wanted_ms is None or self.retry_at_ms < wanted_ms):
+            return self.retry_at_ms
+        return wanted_ms
+
+    def pack(self) -> "list[bytes]":
+        """Return what RTC memory keeps, as sections."""
+        fields = struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS])
+        return [fields, self._errors, self._told]
+
+    def unpack(self, sections: "list[bytes]") -> None:
+        """Take back what `pack` gave."""
+        fields, self._errors, self._told = sections
+        values = struct.unpack(_FORMAT, fields)
+        for at in range(len(_FIELDS)):
+            setattr(self, _FIELDS[at], values[at])
+
+    def _join(self) -> "Wait[bool]":
+        now_ms = self._board.clock.now_ms
+        while True:
+            result, value = yield from self.link.perform((m.JOIN,))
+            if result == m.JOINED:
+                self._joined()
+                return True
+            if result == m.EXHAUSTED:
+                value = now_ms() + _DAY_MS
+            if value - now_ms() > LONGEST_LIGHT_MS:
+                self.retry_at_ms = value
+                return False
+            yield from self.link.pause(value)
+
+    def _joined(self) -> None:
+        self.status_due = 1
+        self.status_at_ms = self._board.clock.now_ms() + _DAY_MS
+        self._mac.ask(m.DEVICE_TIME)
+
+    def _next_message(self) -> "tuple[int, Any]":
+        """Return (kind, message) of what is to be said next; kind 0 for nothing."""
+        room = self._mac.room()
+        if self.ack_due and self._settings is not None:
+            return _ACK, self._settings.acknowledgement(self.refused)
+        message = self._task.next_message(self._board.clock.now_ms(), room)
+        if message is not None:
+            return _REPORT, message
+        if self.status_due:
+            parts = split(self._status(), room)
+            return _STATUS, parts[min(self.status_part, len(parts) - 1)]
+        if self._session.answer_due:
+            return _EMPTY, None
+        return 0, None
+
+    def _said(self, kind: int, message: "Any", acknowledged: bool) -> None:
+        """Note that the MAC has taken a message; a confirmed one may still be under way."""
+        if kind == _REPORT:
+            self._task.said(message, acknowledged)
+        elif kind == _ACK:
+            self.ack_due = 0
+        elif kind == _STATUS:
+            self.status_part += 1
+            if self.status_part >= len(split(self._status(), self._mac.room())):
+                self.status_part = 0
+                self.status_due = 0
+                self.status_at_ms = self._board.clock.now_ms() + _DAY_MS
+                self.reset_reason = RESET_NONE
+                self._errors = b""
+
+    def _status(self) -> Status:
+        margin_db = self._session.margin_db
+        battery_mv = self._board.battery_mv()
+        return Status(
+            FIRMWARE,
+            self._board.wiring.get("id"),
+            min(0xFFFF, self._meter.used_mah()),
+            None if battery_mv is None else min(0xFFFF, battery_mv),
+            self.reset_reason,
+            tuple(self._errors),
+            None if margin_db == NO_MARGIN else margin_db,
+            self._task.calibration(),
+        )
+
+    def _take_downlinks(self) -> None:
+        for f_port, payload in self.link.inbox:
+            if self._settings is None:
+                continue
+            if f_port == F_PORT_CONFIGURATION:
+                self.refused = self._settings.receive(payload)
+                self.ack_due = 1
+                if not self.refused and not self._save(True):
+                    self.refused = REFUSED_STORAGE
+            elif f_port == F_PORT_READINGS_REQUEST:
+                self._task.asked(payload)
+        self.link.inbox.clear()
+
+    def _radio_fault(self, code: int) -> None:
+        self.fault(ERROR_RADIO)
+        self.fault(code)
