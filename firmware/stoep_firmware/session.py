@@ -18,7 +18,8 @@ RESERVE = 32  # uplinks between two writes to storage
 
 NO_MARGIN = -128
 
-# The session as octets: these attributes in this format, then the channels, then volatile parts.
+# The session as octets: these attributes in this format, then the channels' mask, the answers to
+# repeat, the channels, then volatile parts.
 _FIELDS = (
     "dev_nonce",
     "joined",
@@ -150,6 +151,8 @@ class Session:
         """Return what storage keeps; after a power loss FCntUp goes on at its upper bound."""
         out = struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS])
         out += self.ch_mask.to_bytes(_MASK_BYTES, "little")
+        # Until the network has heard these it goes by what was in force before.
+        out += bytes((len(self.sticky),)) + self.sticky
         for channel in self.channels:
             out += struct.pack(_CHANNEL, *channel)
         return out
@@ -158,8 +161,10 @@ class Session:
         """Take back what `pack` gave."""
         self._take(_FIELDS, _FORMAT, data)
         mask_at = struct.calcsize(_FORMAT)
-        first = mask_at + _MASK_BYTES
-        self.ch_mask = int.from_bytes(data[mask_at:first], "little")
+        sticky_at = mask_at + _MASK_BYTES
+        self.ch_mask = int.from_bytes(data[mask_at:sticky_at], "little")
+        first = sticky_at + 1 + data[sticky_at]
+        self.sticky = data[sticky_at + 1 : first]
         self.channels = []
         for at in range(first, len(data), struct.calcsize(_CHANNEL)):
             freq_hz, down_hz, dr_range = struct.unpack_from(_CHANNEL, data, at)

@@ -17,6 +17,7 @@ def filled_session():
     session.margin_db = -20
     session.band_until_ms = [0, 1 << 45, 3]
     session.answers = b"\x06\xff\x00"
+    session.sticky = b"\x05\x07\x08"
     session.kept = bytes(64)
     return session
 
@@ -47,3 +48,11 @@ def test_power_loss_skips_to_the_stored_bound():
     again.unpack(session.pack())
     again.skip_ahead()
     assert again.f_cnt_up == 32
+
+
+def test_power_loss_does_not_forget_an_answer_that_the_network_has_to_hear():
+    # It sends where the device no longer listens until it has heard RXParamSetupAns.
+    again = s.Session()
+    again.unpack(filled_session().pack())
+    assert again.sticky == b"\x05\x07\x08"
+    assert again.answers == b""
