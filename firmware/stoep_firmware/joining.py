@@ -94,6 +94,8 @@ def accept(mac: "Mac", phy_payload: bytes, snr_db: int, now_ms: int) -> "Actions
     reset_channels(session, region)
     apply_cf_list(session, region, found.cf_list)
     stay_heard(session, region)
+    if mac.joining == m.REJOINING:
+        return (m.SAVE, True), (m.DONE, m.BUSY, now_ms)  # the frame is to be made anew
     return (m.SAVE, True), (m.DONE, m.JOINED, 0)
 
 

@@ -71,7 +71,7 @@ DONE = const(4)  # (DONE, result, value)
 TIME = const(5)  # (TIME, board_ms, gps_ms): the network said that at board_ms it was gps_ms
 
 # Results of JOIN and SEND.
-JOINED = const(0)  # also of a SEND that has become a join: the frame was not sent
+JOINED = const(0)
 SENT = const(1)  # and acknowledged, where that was asked for
 NO_ANSWER = const(2)  # no join-accept, no acknowledgement after the last try, or never sent
 BUSY = const(3)  # not allowed on the air before `value`, in ms; nothing was used up
@@ -95,8 +95,7 @@ _SHORTEST_ROOM = const(11)  # every report has a form of this length (US915 DR0)
 # Unanswered uplinks at the slowest data rate, in ADR_ACK_DELAYs, after which a session counts as
 # lost: ADR_ACK_LIMIT of them, for where only one channel in eight is heard (TR007 1.1, 4.3).
 _LOST = const(2)
-# Where a SEND asks to join first, because the session is lost.
-_REJOINING = const(2)
+REJOINING = const(2)  # Mac.joining where a SEND asks to join first, for its session is lost
 # What the receiver has to be early: a late interrupt, the time from at_ms until it listens.
 _LATENCY_MS = const(5)
 _SETUP_MS = const(12)
@@ -206,7 +205,7 @@ class Mac:
             from stoep_firmware import joining  # noqa: PLC0415
 
             if joining.possible(session):
-                return joining.request(self, now_ms, _REJOINING)
+                return joining.request(self, now_ms, REJOINING)
         room = self._most()
         if len(payload) > room:
             return ((DONE, TOO_LONG, room),)
@@ -372,8 +371,8 @@ class Mac:
             session.f_cnt_limit = min(session.f_cnt_limit, session.f_cnt_up)  # claim anew
         self.state = IDLE
         if self.joining:
-            if self.joining == _REJOINING:
-                return (SAVE, False), (DONE, BUSY, now_ms)  # the frame goes in the old session
+            if self.joining == REJOINING:
+                return (SAVE, False), (DONE, BUSY, now_ms)  # then in the old session
             return (SAVE, False), (DONE, NO_ANSWER, session.join_until_ms)
         confirmed = session.retry_confirmed
         if session.tries > 0:
