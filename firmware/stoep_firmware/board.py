@@ -12,7 +12,7 @@ be simulated:
 - `machine.WDT(timeout=ms)`, `feed()`;
 - `machine.lightsleep(ms)`, `machine.deepsleep(ms)`, `esp32.wake_on_ext1(pins, level)` where an
   empty tuple disarms, `esp32.WAKEUP_ANY_HIGH`;
-- `time.time_ns()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
+- `time.time_ns()`, `time.ticks_ms()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
 """
 
 from stoep_firmware.clock import Clock
@@ -80,6 +80,7 @@ class Board:
         self.rtc_memory = machine.RTC().memory
         self.delay_ms = time.sleep_ms
         self.delay_us = time.sleep_us
+        self.up_ms = time.ticks_ms  # since this start
         self.on_problem: Callable[[BaseException], object] = _ignore
         self._radio_pins: RadioPins | None = None
         self._watchdog: Any = None

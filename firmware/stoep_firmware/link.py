@@ -121,7 +121,7 @@ class Link:
         # What the antenna adds is taken off the EIRP that the MAC asks for.
         power_dbm = eirp_dbm - self._board.wiring["radio"].get("antenna_dbi", 2)
         radio.transmit(freq_hz, sf, bw_hz, power_dbm, phy_payload, airtime_ms + _SLACK_MS)
-        self._meter.add("tx", airtime_ms)
+        self._meter.sent(power_dbm, airtime_ms)
         at_ms = yield from self._interrupt(radio, airtime_ms, airtime_ms + 2 * _SLACK_MS)
         if at_ms is None or radio.outcome() != TX_DONE:
             raise RadioError(SILENT)

@@ -4,37 +4,65 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stoep_firmware._types import Config
 
-# Currents in µA of a Heltec V3, for the states that config.json's `board.currents_ua` leaves out.
-_CURRENTS_UA = {
+# Currents in µA of a Heltec V3, for the states that config.json's `board.currents_ua` leaves out:
+# what stoep_hardware.currents makes of its file.
+CURRENTS_UA = {
+    "boot": 63000,
     "awake": 30000,
     "light": 1000,
     "deep": 15,
-    "watch": 18,  # deep sleep with a magnetometer that measures on
-    "tx": 45000,  # the radio at 14 dBm, on top of the processor
+    "watch": 17,  # deep sleep with a magnetometer that measures on
+    # The radio sending, on top of the processor: up to so many dBm, so much.
+    "tx": (
+        (2, 22436),
+        (6, 28294),
+        (10, 35683),
+        (14, 45000),
+        (17, 58000),
+        (20, 84000),
+        (22, 118000),
+    ),
     "rx": 4600,
     "sensor": 8000,
 }
-_WAKE_UC = 26500  # from deep sleep to main.py
+BOOT_MS = 418  # what `ticks_ms` shows when main.py begins; the start until then is "boot"
 
 
 class Meter:
     """Adds up charge; `used_uc` is the sum, in µC."""
 
     def __init__(self, wiring: "Config", used_uc: int = 0) -> None:
-        self._currents = wiring.get("currents_ua", {})
+        self._currents = wiring.get("currents_ua", CURRENTS_UA)
+        self._boot_ms = wiring.get("boot_ms", BOOT_MS)
+        self._up_ms = 0
         self.used_uc = used_uc
 
     def add(self, state: str, ms: int) -> None:
         """Count a state that lasted so long."""
-        if ms > 0:
-            current_ua: int = self._currents.get(state, _CURRENTS_UA[state])
-            self.used_uc += current_ua * ms // 1000
+        self._count(self._currents.get(state, CURRENTS_UA[state]), ms)
 
-    def woken(self, state: str, slept_ms: int) -> None:
-        """Count a deep sleep, "deep" or "watch", and the start that ended it."""
-        self.add(state, slept_ms)
-        self.used_uc += _WAKE_UC
+    def sent(self, power_dbm: int, ms: int) -> None:
+        """Count a transmission."""
+        current_ua = 0
+        for most_dbm, current_ua in self._currents.get("tx", CURRENTS_UA["tx"]):
+            if power_dbm <= most_dbm:
+                break
+        self._count(current_ua, ms)
+
+    def started(self, up_ms: int) -> None:
+        """Count a start, and what has been awake since: imports, above all."""
+        self._up_ms = up_ms
+        self.add("boot", self._boot_ms)
+        self.add("awake", up_ms - self._boot_ms)
+
+    def ended(self, state: str, ms: int) -> None:
+        """Count what came before the start that is counted already: "deep" or "watch" in general."""
+        self.add(state, ms - self._up_ms)
 
     def used_mah(self) -> int:
         """Return the charge in mAh."""
         return self.used_uc // 3_600_000
+
+    def _count(self, current_ua: int, ms: int) -> None:
+        if ms > 0:
+            self.used_uc += current_ua * ms // 1000

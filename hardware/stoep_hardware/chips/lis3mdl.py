@@ -60,6 +60,7 @@ _LOW_POWER_HZ = 0.625
 # two modes between and other rates in proportion to the time of conversion.
 _POWER_DOWN_UA = 1.0
 _UA_PER_HZ_AND_US = 39 / 20 / 1_000
+WATCHING_UA = _POWER_DOWN_UA + _UA_PER_HZ_AND_US * _LOW_POWER_HZ * _CONVERSION_US[0]
 
 _CONTINUOUS, _SINGLE = 0, 1
 _INT_ENABLED = 0x01
