@@ -20,7 +20,7 @@ from types import TracebackType
 _HERE = resources.files("stoep_hardware")
 _PACKAGES = ("stoep_protocol", "stoep_firmware")
 _MESSAGE_BYTES = 65_536
-# 64-bit words are twice as wide as the board's; see bench/mpy for what a board needs.
+# 64-bit words are twice as wide as the board's; see bench/_size.py for what a board needs.
 HEAP_BYTES = 512 * 1024
 
 

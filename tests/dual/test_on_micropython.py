@@ -12,7 +12,7 @@ import pytest
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent.parent
 # The tests play a network and many lives of a device in one process; a board's heap is measured by
-# bench/mpy.py.
+# bench/_size.py.
 HEAP = ("-X", "heapsize=16M")
 FILES = sorted(p for p in HERE.glob("test_*.py") if p.name != pathlib.Path(__file__).name)
 
