@@ -7,6 +7,7 @@ from stoep_protocol.schema import (
     ERROR_SENSOR_BUS,
     ERROR_SENSOR_SILENT,
     FIELD_SATURATED,
+    MODE_REGULAR,
     UNCERTAIN,
 )
 
@@ -38,8 +39,6 @@ _COUNTS_PER_MT = 68420  # at 4 gauss
 class BayTask:
     """The state of one bay. `store_due` asks for a write to storage."""
 
-    asleep = "watch"  # the meter's name for a deep sleep
-
     def __init__(
         self,
         board: "Board",
@@ -57,8 +56,16 @@ class BayTask:
         self.store_due = False
         self.due = False
 
+    @property
+    def asleep(self) -> str:
+        """The meter's name for a deep sleep."""
+        return "deep" if self._regular() else "watch"
+
     def sense(self, by_pin: bool) -> "Wait[bool]":
-        """Look at the field; True if there is news or, without `by_pin`, in any case."""
+        """Look at the field; True if there is news or, without `by_pin`, in any case.
+
+        In mode regular the sensor rests between the slots, and nothing else is news.
+        """
         news = yield from self._look(by_pin)
         if news:
             self.due = True
@@ -98,6 +105,9 @@ class BayTask:
                 still = fields[-1]
             else:
                 changed = self._bay.update(still, clock.now_ms(), threshold)
+            if self._regular():
+                sensor.rest()
+                return not by_pin
             sensor.watch(still, axis_threshold(threshold))
             yield LIGHT, clock.now_ms() + CONVERSION_MS + _MARGIN_MS
             sensor.settle()
@@ -114,7 +124,10 @@ class BayTask:
 
     def recheck_ms(self) -> "int | None":
         """When the sensor wants to be looked at before its slot."""
-        return self._recheck_ms if self._recheck_ms >= 0 else None
+        return self._recheck_ms if self._recheck_ms >= 0 and not self._regular() else None
+
+    def _regular(self) -> bool:
+        return self._settings.mode() == MODE_REGULAR
 
     def next_message(self, now_ms: int, room: int) -> "Message | None":
         """Return what to tell next; changes nothing."""

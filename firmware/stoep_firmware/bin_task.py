@@ -1,10 +1,15 @@
-"""What a container's sensor does in a wake: ping, keep the reading, report it."""
+"""What a container's sensor does in a wake: ping, keep what is to be told, report it."""
 
 import struct
 
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.messages import fit
-from stoep_protocol.schema import CALIBRATION_NONE, ERROR_OUTBOX_FULL, ERROR_SENSOR_SILENT
+from stoep_protocol.schema import (
+    CALIBRATION_NONE,
+    ERROR_OUTBOX_FULL,
+    ERROR_SENSOR_SILENT,
+    MODE_REGULAR,
+)
 
 from stoep_firmware.board import LIGHT
 from stoep_firmware.drivers.a02yyuw import BAUDRATE, sample
@@ -32,6 +37,7 @@ _ANSWERS_A_DAY = 8  # to requests for readings
 _ROOM_PER_READING = 16  # so many octets of room for each earlier reading told again
 
 _FORMAT = "<BBBBBq"
+_NEWS_OCTETS = 20  # of sensing.news, which begins with the time of the next look
 
 
 class BinTask:
@@ -56,11 +62,13 @@ class BinTask:
         self._unconfirmed = 0  # messages since a confirmed one
         self._answered = 0  # requests since `_answered_ms`, for a day
         self._answered_ms = 0
+        self._news = bytes(_NEWS_OCTETS)
         self.store_due = False
         self.due = False
 
     def sense(self, by_pin: bool) -> "Wait[bool]":
-        """Take one reading; True because every reading is reported."""
+        """Take one reading; True if it is to be reported."""
+        self._news = bytes(8) + self._news[8:]
         board = self._board
         clock = board.clock
         begun_ms = clock.now_ms()
@@ -75,7 +83,16 @@ class BinTask:
         self._silent = 0 if burst.octets else min(self._silent + 1, 255)
         if self._silent == _SILENT_BURSTS:
             self._fault(ERROR_SENSOR_SILENT)
-        distance_mm, quality, self._flags = reading(burst.distances_mm, _PINGS)
+        distance_mm, quality, flags = reading(burst.distances_mm, _PINGS)
+        if self._settings.level > 1 or self._settings.mode() != MODE_REGULAR:
+            from stoep_firmware.sensing.news import weigh  # noqa: PLC0415 - few devices need it
+
+            told, self._news = weigh(
+                self._news, clock.now_ms(), distance_mm, quality, self._settings
+            )
+            if not told:
+                return False
+        self._flags = flags
         if self._outbox.full():
             self._fault(ERROR_OUTBOX_FULL)
         if self._outbox.add(clock.now_ms(), distance_mm, quality):
@@ -84,8 +101,8 @@ class BinTask:
         return True
 
     def recheck_ms(self) -> "int | None":
-        """When the sensor wants to be looked at before its slot: never."""
-        return None
+        """When the sensor wants to be looked at before its slot."""
+        return int.from_bytes(self._news[:8], "little") or None
 
     def next_message(self, now_ms: int, room: int) -> "Message | None":
         """Return what to tell next in at most `room` octets; changes nothing.
@@ -155,7 +172,7 @@ class BinTask:
             self._answered,
             self._answered_ms,
         )
-        return head + self._outbox.pack()
+        return head + self._news + self._outbox.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
@@ -163,7 +180,9 @@ class BinTask:
         self._flags, self._silent, due, self._unconfirmed = head[:4]
         self._answered, self._answered_ms = head[4:]
         self.due = due != 0
-        self._outbox.unpack(data[struct.calcsize(_FORMAT) :])
+        at = struct.calcsize(_FORMAT) + _NEWS_OCTETS
+        self._news = data[at - _NEWS_OCTETS : at]
+        self._outbox.unpack(data[at:])
 
     def pack_durable(self) -> bytes:
         """Return what a power loss must not undo."""

@@ -237,9 +237,11 @@ class Talk:
             if self._settings is None:
                 continue
             if f_port == F_PORT_CONFIGURATION:
+                before = self._settings.pack()
                 self.refused = self._settings.receive(payload)
                 self.ack_due = 1
                 if not self.refused and not self._save(True):
+                    self._settings.unpack(before)
                     self.refused = REFUSED_STORAGE
             elif f_port == F_PORT_READINGS_REQUEST:
                 self._task.asked(payload)

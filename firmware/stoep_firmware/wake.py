@@ -268,7 +268,7 @@ class Wake:
             )
         except OSError:
             self._fault(ERROR_STORAGE)
-            return False
+            return not durable
         self._task.store_due = False
         self._store.save_rtc(rtc)
         return True

@@ -24,6 +24,7 @@ _ADDRESSES = (0x1C, 0x1E)  # by the SDO/SA1 pin
 _OFFSET = const(0x05)
 _WHO_AM_I = const(0x0F)
 _CTRL_REG1 = const(0x20)
+_CTRL_REG3 = const(0x22)
 _STATUS = const(0x27)
 _OUT = const(0x28)
 _INT_CFG = const(0x30)
@@ -94,6 +95,10 @@ class Lis3mdl:
         """Let go of what INT latched, and go on at 0.625 Hz in low power."""
         self._read(_INT_SRC, 1)
         self._setup(True)
+
+    def rest(self) -> None:
+        """Measure nothing until `measure`."""
+        self._write(_CTRL_REG3, b"\x03")
 
     def _setup(self, low_power: bool) -> None:
         # CTRL_REG1..5 (DS 7.2 to 7.6): medium x and y at 10 Hz; 4 gauss; continuous, perhaps low
