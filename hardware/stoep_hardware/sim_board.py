@@ -1,10 +1,12 @@
 """A board with its chips soldered on and its sensor wired, as boards/*.toml and config.json say."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .air import Air
 from .board_data import BoardData
+from .chips import radios
 from .chips.a02yyuw import BAUDRATE, A02yyuw
 from .chips.lis3mdl import Lis3mdl
 from .chips.state_log import StateLog
@@ -58,15 +60,8 @@ class SimBoard:
             battery_mv=self.supply.mv,
             keep_states=keep_states,
         )
-        self.radio = radio = Sx1262(
-            engine,
-            air,
-            position_m,
-            tcxo_mv=data.radio.get("tcxo_mv"),
-            dio2_switch=data.radio.get("dio2_rf_switch", False),
-            antenna_gain_db=data.radio.get("antenna_dbi", 0),
-            keep_states=keep_states,
-        )
+        self.radio = radio = radios.make(engine, air, data, position_m, keep_states=keep_states)
+        self._radio_name: str = data.radio["chip"]
         self.sonar: A02yyuw | None = None
         self._is_sonar_switched = "sensor_power" in data.pins
         self.magnetometer: Lis3mdl | None = None
@@ -75,9 +70,11 @@ class SimBoard:
         esp32.outputs[pins["nss"]] = Output(radio.set_nss, idle=data.nss_pull_up)
         esp32.outputs[pins["reset"]] = Output(radio.set_reset, idle=True)
         self._is_busy_stuck = False
-        esp32.inputs[pins["busy"]] = Input(self._busy, radio.busy_until_us)
-        esp32.inputs[pins["dio1"]] = Input(self._dio1, from_air=True)
-        radio.on_dio1 = lambda level, t_us: esp32.line_changed(pins["dio1"], level, t_us)
+        if isinstance(radio, Sx1262):
+            esp32.inputs[pins["busy"]] = Input(partial(self._busy, radio), radio.busy_until_us)
+        for line in radio.LINES:
+            esp32.inputs[pins[line]] = Input(partial(self._radio_line, line), from_air=True)
+        radio.on_line = lambda line, level, t_us: esp32.line_changed(pins[line], level, t_us)
         if distance is not None:
             self._attach_sonar(data, A02yyuw(distance, keep_states=keep_states))
         if field is not None:
@@ -99,12 +96,12 @@ class SimBoard:
         else:
             self.esp32.buses.hanging.discard(what)
 
-    def _busy(self, t_us: int) -> bool:
-        return self._is_busy_stuck or self.radio.busy(t_us)
+    def _busy(self, radio: Sx1262, t_us: int) -> bool:
+        return self._is_busy_stuck or radio.busy(t_us)
 
-    def _dio1(self, t_us: int) -> bool:
+    def _radio_line(self, line: str, t_us: int) -> bool:
         self.radio.settle(t_us)
-        return self.radio.dio1
+        return self.radio.line(line)
 
     def _attach_sonar(self, data: BoardData, sonar: A02yyuw) -> None:
         self.sonar = sonar
@@ -128,14 +125,14 @@ class SimBoard:
     @property
     def violations(self) -> list[str]:
         """What the chips would not have taken, each with its time."""
-        found = [f"sx1262 {what}" for what in self.radio.violations]
+        found = [f"{self._radio_name} {what}" for what in self.radio.violations]
         if self.magnetometer is not None:
             found += [f"lis3mdl {what}" for what in self.magnetometer.violations]
         return found
 
     def logs(self) -> dict[str, StateLog]:
         """Return what each part was doing, by part."""
-        logs = {"esp32": self.esp32.log, "sx1262": self.radio.log}
+        logs = {"esp32": self.esp32.log, self._radio_name: self.radio.log}
         if self.sonar is not None:
             logs["a02yyuw"] = self.sonar.log
         if self.magnetometer is not None:

@@ -2,6 +2,7 @@
 
 import pytest
 from chip_bench import UPLINK, Ear, SpiMaster
+from stoep_hardware.chips import lora
 from stoep_hardware.chips import sx1262_tables as ds
 from stoep_hardware.chips.sx1262_tables import Mode
 from stoep_protocol.lorawan.airtime import time_on_air_us
@@ -35,7 +36,7 @@ def test_the_version_that_drivers_look_for(spi):
 def test_time_on_air_is_the_protocols(spi, ear, sf, bw):
     """Two implementations of the formula of DS 6.1.4, one for the chip and one for the network."""
     code, bw_hz = bw
-    low_data_rate = int(ds.needs_low_data_rate(sf, bw_hz))
+    low_data_rate = int(lora.needs_low_data_rate(sf, bw_hz))
     spi.set_up(modulation=(0x8B, sf, code, 1, low_data_rate))
     spi.send(0x0D, 0x08, 0x89, 0x01 if bw_hz == 500_000 else 0x05)
     frames = []

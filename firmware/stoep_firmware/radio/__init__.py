@@ -35,6 +35,9 @@ class RadioError(Exception):
 
 def open_radio(board: "Board") -> "Radio":
     """Make the board's radio; only that one's driver is loaded."""
-    from stoep_firmware.radio.sx126x import Sx126x  # noqa: PLC0415 - heap
-
-    return Sx126x(board.spi(), board.radio_pins(), board.delay_us, board.wiring["radio"])
+    config = board.wiring["radio"]
+    if config["chip"] in ("sx1276", "sx1278"):
+        from stoep_firmware.radio.sx127x import Sx127x as Chip  # noqa: PLC0415 - heap
+    else:
+        from stoep_firmware.radio.sx126x import Sx126x as Chip  # type: ignore[assignment]  # noqa: PLC0415
+    return Chip(board.spi(), board.radio_pins(), board.delay_us, config)

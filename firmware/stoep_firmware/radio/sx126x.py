@@ -16,6 +16,7 @@ from stoep_firmware.radio import (
     RX_DONE,
     TIMEOUT,
     TX_DONE,
+    WRONG_BAND,
     RadioError,
 )
 
@@ -98,10 +99,13 @@ class Sx126x:
         self._pins = pins
         self._delay_us = delay_us
         self._config = config
+        self._is_1268 = config["chip"] == "sx1268"
         self._asleep = False
 
     def start(self, freq_hz: int) -> None:
         """Reset and set up for LoRa in the band around `freq_hz`. Raises `RadioError`."""
+        if self._is_1268 and freq_hz > 810000000:
+            raise RadioError(WRONG_BAND)
         pins = self._pins
         pins.reset(0)
         self._delay_us(200)  # at least 100 us (DS 8.1)
@@ -148,15 +152,20 @@ class Sx126x:
         # DS table 13-21: the best PA setting per step of output, always with 22 dBm in TxParams.
         # At 14 dBm that takes about 45 mA, the setting for 22 dBm would take 89.
         power_dbm = min(22, max(-9, power_dbm))
-        duty, hp_max, full = 4, 7, 22
-        if power_dbm <= 14:
+        # Of the SX1268 the two settings for less end at 15.
+        duty, hp_max, full, most = 4, 7, 22, 22
+        if self._is_1268 and power_dbm <= 10:
+            duty, hp_max, full, most = 0, 3, 10, 15
+        elif self._is_1268 and power_dbm <= 14:
+            duty, hp_max, full, most = 4, 6, 14, 15
+        elif power_dbm <= 14:
             duty, hp_max, full = 2, 2, 14
         elif power_dbm <= 17:
             duty, hp_max, full = 2, 3, 17
         elif power_dbm <= 20:
             duty, hp_max, full = 3, 5, 20
         self._command(_SET_PA_CONFIG, duty, hp_max, 0, 1)
-        self._command(_SET_TX_PARAMS, (22 + power_dbm - full) & 0xFF, 2)  # ramp 40 us
+        self._command(_SET_TX_PARAMS, (most + power_dbm - full) & 0xFF, 2)  # ramp 40 us
         self._select()
         self._spi.write(bytes((_WRITE_BUFFER, 0)))
         self._spi.write(data)

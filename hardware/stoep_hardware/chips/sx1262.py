@@ -1,4 +1,4 @@
-"""A model of the SX1262 at the level of its pins: SPI bytes, NSS, NRESET, BUSY, DIO1.
+"""A model of the SX1262 and SX1268 at the level of its pins: SPI bytes, NSS, NRESET, BUSY, DIO1.
 
 What the chip would refuse, the model refuses, and notes why in `violations`. It plays LoRa packets
 on an `Air`; FSK, CAD and duty-cycled reception are not in it. "DS" is the data sheet, see
@@ -8,11 +8,6 @@ sx1262_tables.py.
     SLEEP_* ───────────────► STBY_RC ───────────────► TX ──────────────┐
        ▲                      │  ▲  SetStandby   ▲                     ▼
        └────── SetSleep ──────┘  └── STBY_XOSC, FS, RX ◄── SetRx    fallback mode (STBY_RC)
-
-A device runs a little ahead of the engine while its processor is awake, so every call carries the
-device's own `t_us`. What goes to the air is asked of the engine for that time; what comes from
-the air comes by the engine. A frame that ends after the device has logically left reception is
-lost, as it would have been.
 """
 
 from stoep_hardware.air import Air
@@ -31,7 +26,7 @@ class Sx1262(Modes):
     """One chip, with the crystal oscillator and antenna switch its board gives it.
 
     `tcxo_mv` is what the board's TCXO on DIO3 needs, None for a crystal; `dio2_switch` whether
-    DIO2 drives the antenna switch. `on_dio1(level, t_us)` is called when that line changes.
+    DIO2 drives the antenna switch.
     """
 
     def __init__(
@@ -40,6 +35,7 @@ class Sx1262(Modes):
         air: Air,
         position_m: tuple[float, float] = (0.0, 0.0),
         *,
+        variant: str = "sx1262",
         tcxo_mv: int | None = 1800,
         dio2_switch: bool = True,
         antenna_gain_db: float = 0.0,
@@ -49,6 +45,7 @@ class Sx1262(Modes):
             engine,
             air,
             position_m,
+            variant=variant,
             tcxo_mv=tcxo_mv,
             dio2_switch=dio2_switch,
             antenna_gain_db=antenna_gain_db,
@@ -57,7 +54,6 @@ class Sx1262(Modes):
         self._handlers: dict[int, Handler] = {**self.setting_handlers(), **self.mode_handlers()}
         self._nss = self._reset_line = True
         self._reset_since_us = 0
-        self._is_bus_right = True
         self._mosi = bytearray()  # the transaction under way
         self._is_transaction_lost = False
         self._is_waking = False
@@ -73,7 +69,7 @@ class Sx1262(Modes):
     @property
     def dio1(self) -> bool:
         """The level of DIO1."""
-        return self._dio1
+        return self.line("dio1")
 
     def settle(self, t_us: int) -> None:
         """Let what has ended by `t_us` have ended, before a line is read."""
@@ -97,12 +93,7 @@ class Sx1262(Modes):
 
     def configure_bus(self, baudrate: int, polarity: int, phase: int, t_us: int) -> None:
         """Take notice of how the SPI master is set (DS 8.2: mode 0, at most 16 MHz)."""
-        self._is_bus_right = baudrate <= 16_000_000 and polarity == 0 and phase == 0
-        if not self._is_bus_right:
-            self._violate(
-                t_us,
-                f"SPI at {baudrate} Hz, CPOL {polarity}, CPHA {phase}: mode 0, 16 MHz (DS 8.2)",
-            )
+        self._check_bus(baudrate, polarity, phase, 16_000_000, t_us)
 
     def set_reset(self, level: bool, t_us: int) -> None:
         """Drive NRESET (DS 8.1)."""

@@ -3,15 +3,14 @@
 The part of the model that meets the engine and the air; sx1262.py has the drawing and the pins.
 """
 
-from collections.abc import Callable
-
 from stoep_hardware.air import Air, Frame, Listen
 from stoep_hardware.engine import Engine, Handle
 
+from . import lora
 from . import sx1262_tables as ds
-from .state_log import StateLog
 from .sx1262_settings import Handler, Settings
 from .sx1262_tables import Mode
+from .transceiver import clip, garbled
 
 _SINGLE = 0x000000
 _CONTINUOUS = 0xFFFFFF
@@ -30,35 +29,29 @@ class Modes(Settings):
         air: Air,
         position_m: tuple[float, float],
         *,
+        variant: str,
         tcxo_mv: int | None,
         dio2_switch: bool,
         antenna_gain_db: float,
         keep_states: bool,
     ) -> None:
-        super().__init__(tcxo_mv)
-        self.position_m = position_m
-        self.log = StateLog(keep=keep_states)
-        self.on_dio1: Callable[[bool, int], None] | None = None
-        self.frames_sent = 0
-        self.frames_received = 0
-        self._engine = engine
-        self._air = air
+        super().__init__(
+            engine,
+            air,
+            position_m,
+            variant=variant,
+            tcxo_mv=tcxo_mv,
+            antenna_gain_db=antenna_gain_db,
+            keep_states=keep_states,
+        )
         self._has_dio2_switch = dio2_switch
-        self._antenna_gain_db = antenna_gain_db
-        self._dio1 = False
         self._busy_until_us = 0
         self._sleep_since_us = 0
-        self._tx_end_us = 0
         self._is_tx_cut = False
-        self._tx_start: Handle | None = None
-        self._rx_handles: list[Handle] = []
         self._rx_timer: Handle | None = None
         self._symbol_timer: Handle | None = None
         self._is_continuous = False
-        self._is_listening = False
         self._rx_pointer = 0
-        self._locked: Frame | None = None
-        air.add(self)
 
     def mode_handlers(self) -> dict[int, Handler]:
         """List the commands that change the mode or the interrupts."""
@@ -98,11 +91,7 @@ class Modes(Settings):
 
     def _stop(self, t_us: int) -> None:
         """End what the chip transmits or receives."""
-        start, self._tx_start = self._tx_start, None
-        if start is not None and t_us < start.at_us:
-            start.cancel()
-        elif start is not None and self._mode is Mode.TX and t_us < self._tx_end_us:
-            self._engine.at(max(t_us, self._engine.now_us), lambda: self._air.cut_off(self))
+        self._stop_sending(t_us, sending=self._mode is Mode.TX)
         self._leave_rx(t_us)
 
     def _set_sleep(self, params: bytes, t_us: int) -> int | None:
@@ -171,7 +160,7 @@ class Modes(Settings):
         if not self._is_ready(t_us, "SetTx", tx=True):
             return 0
         delay_us = self._start_xosc(t_us)
-        output = ds.pa_output(self._pa[0], self._pa[1], self._power)
+        output = ds.pa_output(*self._pa, self._power, self._variant)
         if delay_us is None or output is None:
             return 0
         power_dbm, current_ua = output
@@ -185,7 +174,7 @@ class Modes(Settings):
         if self._is_tx_cut:
             self._violate(t_us, "SetTx with a timeout shorter than the frame")
         else:
-            self._tx_start = self._engine.at(start_us, lambda: self._air.transmit(self, frame))
+            self._send(frame)
         self._engine.at(self._tx_end_us, lambda: self._advance(self._engine.now_us))
         self._enter(Mode.TX, t_us, current_ua)
         return busy_us
@@ -193,8 +182,8 @@ class Modes(Settings):
     def _frame(self, start_us: int, power_dbm: float) -> Frame:
         base = self._tx_base
         payload = bytes(self._buffer[(base + n) & 0xFF] for n in range(self._payload_length))
-        if self._is_low_data_rate != ds.needs_low_data_rate(self._sf, self._bw_hz):
-            payload = _garbled(payload)  # nobody decodes it
+        if self._is_low_data_rate != lora.needs_low_data_rate(self._sf, self._bw_hz):
+            payload = garbled(payload)  # nobody decodes it
         power_dbm += self._antenna_gain_db - (0.0 if self._is_switch_right() else _SWITCH_LOSS_DB)
         return Frame(
             freq_hz=self._freq_hz,
@@ -261,27 +250,9 @@ class Modes(Settings):
         self._enter(Mode.RX, t_us)
         return busy_us
 
-    def _in_rx(self, t_us: int, callback: Callable[[], None]) -> Handle:
-        """Ask for a callback that leaving reception takes back."""
-        handle = self._engine.at(t_us, callback)
-        self._rx_handles.append(handle)
-        return handle
-
-    def _start_listening(self, listen: Listen) -> None:
-        self._is_listening = True
-        self._air.listen(self, (listen,))
-
     def _leave_rx(self, t_us: int) -> None:
-        for handle in self._rx_handles:
-            handle.cancel()
-        self._rx_handles.clear()
-        self._rx_timer = self._symbol_timer = self._locked = None
-        if self._is_listening:
-            self._is_listening = False
-            if t_us <= self._engine.now_us:
-                self._air.stop(self)
-            else:
-                self._engine.at(t_us, lambda: self._air.stop(self))
+        super()._leave_rx(t_us)
+        self._rx_timer = self._symbol_timer = None
 
     def _on_rx_timeout(self) -> None:
         t_us = self._engine.now_us
@@ -299,11 +270,7 @@ class Modes(Settings):
             self._symbol_timer.cancel()
         if self._stops_on_preamble and self._rx_timer is not None:
             self._rx_timer.cancel()
-        header_us = frame.start_us + round(
-            ds.preamble_us(frame.preamble + 8, frame.sf, frame.bw_hz)
-        )
-        if t_us < header_us < frame.end_us:
-            self._in_rx(header_us, self._on_header)
+        self._expect_header(frame, t_us, self._on_header)
         self._raise_irq(ds.IRQ_PREAMBLE, t_us)
 
     def _on_header(self) -> None:
@@ -321,12 +288,12 @@ class Modes(Settings):
         payload = frame.payload
         if intact and not self._can_decode(frame):
             intact = False
-            payload = _garbled(payload)
+            payload = garbled(payload)
         rssi_dbm += self._antenna_gain_db
         self._packet_status = (
-            _clip(round(-2 * rssi_dbm), 0, 255),
-            _clip(round(4 * snr_db), -128, 127) & 0xFF,
-            _clip(round(-2 * (rssi_dbm + min(snr_db, 0.0))), 0, 255),
+            clip(round(-2 * rssi_dbm), 0, 255),
+            clip(round(4 * snr_db), -128, 127) & 0xFF,
+            clip(round(-2 * (rssi_dbm + min(snr_db, 0.0))), 0, 255),
         )
         self._rx_status = (len(payload), self._rx_pointer)
         for byte in payload:
@@ -346,7 +313,7 @@ class Modes(Settings):
         self._raise_irq(irq, t_us)
 
     def _can_decode(self, frame: Frame) -> bool:
-        if self._is_low_data_rate != ds.needs_low_data_rate(frame.sf, frame.bw_hz):
+        if self._is_low_data_rate != lora.needs_low_data_rate(frame.sf, frame.bw_hz):
             return False
         has_wrong_bit = bool(self._registers[ds.REGISTER_IQ] & 4) == self._is_iq_inverted
         return not (has_wrong_bit and frame.iq_inverted and len(frame.payload) > _ERRATA_IQ_BYTES)
@@ -371,16 +338,4 @@ class Modes(Settings):
         self._set_dio1(t_us)
 
     def _set_dio1(self, t_us: int) -> None:
-        level = bool(self._irq & self._dio1_mask)
-        if level != self._dio1:
-            self._dio1 = level
-            if self.on_dio1 is not None:
-                self.on_dio1(level, t_us)
-
-
-def _clip(value: int, low: int, high: int) -> int:
-    return min(max(value, low), high)
-
-
-def _garbled(payload: bytes) -> bytes:
-    return bytes(byte ^ 0x55 for byte in payload)
+        self._set_line("dio1", bool(self._irq & self._dio1_mask), t_us)

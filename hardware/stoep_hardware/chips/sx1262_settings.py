@@ -5,8 +5,13 @@ Everything here happens in an instant and touches neither the air nor the clock;
 
 from collections.abc import Callable
 
+from stoep_hardware.air import Air
+from stoep_hardware.engine import Engine
+
+from . import lora
 from . import sx1262_tables as ds
 from .sx1262_tables import Mode
+from .transceiver import Transceiver
 
 _LORA = 1
 _FALLBACKS = {0x20: Mode.STBY_RC, 0x30: Mode.STBY_XOSC, 0x40: Mode.FS}
@@ -14,15 +19,30 @@ _FALLBACKS = {0x20: Mode.STBY_RC, 0x30: Mode.STBY_XOSC, 0x40: Mode.FS}
 Handler = Callable[[bytes, int], int | None]
 
 
-class Settings:
+class Settings(Transceiver):
     """What survives warm sleep and what reset forgets.
 
     A handler takes the bytes after the opcode and returns how long BUSY stays high in
     microseconds, None for the time in the table of commands.
     """
 
-    def __init__(self, tcxo_mv: int | None) -> None:
-        self.violations: list[str] = []
+    LINES = ("dio1",)
+
+    def __init__(
+        self,
+        engine: Engine,
+        air: Air,
+        position_m: tuple[float, float],
+        *,
+        variant: str,
+        tcxo_mv: int | None,
+        antenna_gain_db: float,
+        keep_states: bool,
+    ) -> None:
+        super().__init__(
+            engine, air, position_m, antenna_gain_db=antenna_gain_db, keep_states=keep_states
+        )
+        self._variant = variant
         self._tcxo_mv = tcxo_mv
         self._mode = Mode.OFF
         self.forget()
@@ -120,7 +140,7 @@ class Settings:
             self._device_errors |= ds.ERROR_PLL_LOCK
             self._refuse(t_us, f"{command} before Calibrate, which a TCXO needs anew (DS 13.3.6)")
             return False
-        if tx and ds.pa_output(self._pa[0], self._pa[1], self._power) is None:
+        if tx and ds.pa_output(*self._pa, self._power, self._variant) is None:
             self._refuse(
                 t_us,
                 f"SetPaConfig {self._pa} with power {self._power} is not in table 13-21",
@@ -137,7 +157,7 @@ class Settings:
                 t_us,
                 f"{command} at {self._freq_hz} Hz, image calibrated for {low} to {high} (DS 9.2.1)",
             )
-        if self._is_low_data_rate != ds.needs_low_data_rate(self._sf, self._bw_hz):
+        if self._is_low_data_rate != lora.needs_low_data_rate(self._sf, self._bw_hz):
             self._violate(
                 t_us, f"{command} at SF{self._sf} with low-data-rate {self._is_low_data_rate}"
             )
@@ -160,16 +180,16 @@ class Settings:
 
     def _time_on_air_us(self, length: int) -> int:
         """Return the duration of a packet with these settings (DS 6.1.4)."""
-        symbols = ds.payload_symbols(
+        return lora.packet_us(
             length,
             self._sf,
+            self._bw_hz,
             self._coding_rate,
+            self._preamble,
             crc=self._is_crc_on,
             implicit=self._is_implicit,
             low_data_rate=self._is_low_data_rate,
         )
-        preamble_us = ds.preamble_us(self._preamble, self._sf, self._bw_hz)
-        return round(preamble_us + symbols * (1 << self._sf) * 1e6 / self._bw_hz)
 
     def _refuse(self, t_us: int, why: str) -> None:
         """Note a command that was understood and is not carried out."""
@@ -180,9 +200,6 @@ class Settings:
         """Note a command whose parameters make no sense."""
         self._command_status = ds.STATUS_NOT_UNDERSTOOD
         self._violate(t_us, why)
-
-    def _violate(self, t_us: int, what: str) -> None:
-        self.violations.append(f"{t_us} us: {what}")
 
     # ---- the commands ---------------------------------------------------------------------------
 
@@ -200,8 +217,12 @@ class Settings:
         """SetRfFrequency (DS 13.4.1)."""
         steps = int.from_bytes(params, "big")
         self._freq_hz = round(steps * 32_000_000 / (1 << 25))
-        if not 150_000_000 <= self._freq_hz <= 960_000_000:
-            self._reject(t_us, f"SetRfFrequency {self._freq_hz} Hz: 150 to 960 MHz (DS 3.5)")
+        low_mhz, high_mhz = ds.RANGE_MHZ[self._variant]
+        if not low_mhz * 1_000_000 <= self._freq_hz <= high_mhz * 1_000_000:
+            self._reject(
+                t_us,
+                f"SetRfFrequency {self._freq_hz} Hz: {low_mhz} to {high_mhz} MHz (DS 3.5)",
+            )
             return None
         self._missing["SetRfFrequency"] = False
         return None

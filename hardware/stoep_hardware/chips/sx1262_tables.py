@@ -1,6 +1,6 @@
 """What the SX1262 data sheet says in tables: commands, times, currents, registers.
 
-"DS" is Semtech DS.SX1261-2.W.APP, revisions 1.2 to 2.2, by section.
+"DS" is Semtech DS.SX1261-2.W.APP, revisions 1.2 to 2.2, by section; the SX1268's is numbered alike.
 """
 
 import enum
@@ -146,6 +146,7 @@ BANDWIDTH_HZ = {
     0x05: 250_000,
     0x06: 500_000,
 }
+RANGE_MHZ = {"sx1262": (150, 960), "sx1268": (410, 810)}  # DS 3.5
 TCXO_MV = (1600, 1700, 1800, 2200, 2400, 2700, 3000, 3300)  # DS 13.3.6
 # What calibrating the image with two bytes covers, and what power-on leaves (DS 9.2.1).
 IMAGE_STEP_HZ = 4_000_000
@@ -198,6 +199,13 @@ PA_SETTINGS = {
     (2, 3): (17, 58_000.0),
     (2, 2): (14, 45_000.0),
 }
+# The SX1268's table 13-21 differs below 17 dBm, where SetTxParams goes up to 15; its currents
+# there are estimates.
+PA_SETTINGS_SX1268 = {
+    **{setting: PA_SETTINGS[setting] for setting in ((4, 7), (3, 5), (2, 3))},
+    (4, 6): (14, 45_000.0),
+    (0, 3): (10, 36_000.0),
+}
 # With the full setting, what lower powers take (DS table 3-6, 868/915 MHz).
 FULL_PA_UA = ((22, 118_000.0), (20, 102_000.0), (17, 95_000.0), (14, 90_000.0), (-9, 40_000.0))
 
@@ -211,13 +219,17 @@ def current_ua(mode: Mode, *, is_dcdc: bool, is_boosted: bool) -> float:
     return _MODE_UA.get(mode, 0.0)
 
 
-def pa_output(duty_cycle: int, hp_max: int, power: int) -> tuple[float, float] | None:
+def pa_output(
+    duty_cycle: int, hp_max: int, power: int, variant: str = "sx1262"
+) -> tuple[float, float] | None:
     """Return `(radiated dBm, current uA)` for SetPaConfig and SetTxParams, None when undefined.
 
     SetTxParams' 22 means "all that the PA setting gives" (DS 13.1.14.1); each step less is 1 dB.
     """
-    setting = PA_SETTINGS.get((duty_cycle, hp_max))
-    if setting is None or not -9 <= power <= 22:
+    pa = (duty_cycle, hp_max)
+    setting = (PA_SETTINGS_SX1268 if variant == "sx1268" else PA_SETTINGS).get(pa)
+    most = 15 if pa in ((4, 6), (0, 3)) else 22
+    if setting is None or not -9 <= power <= most:
         return None
     greatest_dbm, current_ua = setting
     if greatest_dbm == 22:
@@ -225,26 +237,5 @@ def pa_output(duty_cycle: int, hp_max: int, power: int) -> tuple[float, float] |
             if low <= power <= high:
                 return power, low_ua + (high_ua - low_ua) * (power - low) / (high - low)
     # Below an optimal setting's own power the data sheet is silent: half the current at -12 dB.
-    backed_off_db = 22 - power
+    backed_off_db = most - power
     return greatest_dbm - backed_off_db, current_ua * math.exp(-0.058 * backed_off_db)
-
-
-def needs_low_data_rate(sf: int, bw_hz: int) -> bool:
-    """Tell whether a symbol lasts 16.38 ms or longer, where LoRaWAN demands the optimisation."""
-    return (1 << sf) * 1_000 / bw_hz >= 16.38
-
-
-def payload_symbols(
-    length: int, sf: int, coding_rate: int, *, crc: bool, implicit: bool, low_data_rate: bool
-) -> int:
-    """Return the symbols after preamble and sync (DS 6.1.4); coding_rate 5 to 8 for 4/5 to 4/8."""
-    bits = 8 * length + (16 if crc else 0) - 4 * sf + (0 if implicit else 20)
-    if sf >= 7:
-        bits += 8
-    per_block = 4 * (sf - 2 if low_data_rate else sf)
-    return 8 + math.ceil(max(bits, 0) / per_block) * coding_rate
-
-
-def preamble_us(preamble: int, sf: int, bw_hz: int) -> float:
-    """Return the time of preamble and sync word: 4.25 symbols more, 6.25 at SF5 and SF6."""
-    return (preamble + (4.25 if sf >= 7 else 6.25)) * (1 << sf) * 1e6 / bw_hz
