@@ -19,6 +19,7 @@ _UNKNOWN_PPM = 3000
 # The network's time is right to 100 ms (LoRaWAN 1.0.3, 5.10), at both ends of a measurement.
 _SYNC_ERROR_MS = 200
 _SHORTEST_MS = 6 * 3_600_000  # a measurement: 9 ppm of that error
+_LEAST_PPM = 100  # half a millisecond in the longest wait for RX1 that is usual
 _MOST_PPM = 50_000  # no RTC is worse: it has begun anew in between
 
 
@@ -47,11 +48,11 @@ class Clock:
             if abs(drift_ppm) <= _MOST_PPM:
                 # It changes with the temperature: expect twice the last change, and forget slowly.
                 change_ppm = 2 * abs(drift_ppm - self.drift_ppm)
-                before_ppm = self._spread_ppm * 3 // 4 if self._spread_ppm else _UNKNOWN_PPM // 4
+                before_ppm = self._spread_ppm * 3 // 4
                 if not self._spread_ppm:
-                    change_ppm = 0
-                error_ppm = _SYNC_ERROR_MS * 1_000_000 // span_ms + 1
-                self._spread_ppm = max(change_ppm, before_ppm, error_ppm)
+                    change_ppm, before_ppm = 0, _UNKNOWN_PPM // 4
+                error_ppm = _SYNC_ERROR_MS * 1_000_000 // span_ms
+                self._spread_ppm = max(change_ppm, before_ppm, error_ppm, _LEAST_PPM)
                 self.drift_ppm = drift_ppm
         self._board_ms = board_ms
         self._gps_ms = gps_ms
@@ -64,8 +65,7 @@ class Clock:
 
     def elapsed_ms(self, since_ms: int, now_ms: int) -> int:
         """Return how much time has really passed between two times of this clock."""
-        elapsed_ms = now_ms - since_ms
-        return elapsed_ms - elapsed_ms * self.drift_ppm // 1_000_000
+        return (now_ms - since_ms) * 1_000_000 // (1_000_000 + self.drift_ppm)
 
     def pack(self) -> bytes:
         """Return what RTC memory keeps of the drift."""
