@@ -127,13 +127,10 @@ class Wake:
             return
         if first:
             yield from self._talk.link.pause(board.clock.now_ms() + board.random(_FIRST_SPREAD_MS))
-        interval_ms = self._settings.interval_ms()
         self._talk.next_slot_ms = self.next_slot_ms
         store.mark(_RADIO)
         yield from self._talk.run()
         self._worked(_RADIO)
-        if self._settings.interval_ms() != interval_ms:
-            self.next_slot_ms = board.clock.now_ms() + self._settings.interval_ms()
 
     def sleep_until_ms(self) -> int:
         """Return when the next wake is due."""
@@ -142,8 +139,10 @@ class Wake:
             self.next_slot_ms = now_ms + _DAY_MS
             self._board.sensor_wakes = False
             return self.next_slot_ms
+        # A configuration may have come down, in a wake that did not get as far as this.
+        self.next_slot_ms = min(self.next_slot_ms, now_ms + self._settings.interval_ms())
         until_ms = self.next_slot_ms
-        wanted = [self._task.recheck_ms()]
+        wanted = [] if self._skips(_SENSOR, now_ms) else [self._task.recheck_ms()]
         if not self._skips(_RADIO, now_ms):
             wanted.append(self._talk.next_deadline())
         for wanted_ms in wanted:
