@@ -27,7 +27,7 @@ def mark(config: "Config") -> bytes:
 def new_mac(board: "Board", session: Session) -> Mac:
     """Return this device's MAC on that session."""
     config = board.config
-    return Mac(
+    mac = Mac(
         regions.by_name(config["region"]),
         session,
         lambda octets: Key(board.new_aes(octets)),
@@ -38,6 +38,8 @@ def new_mac(board: "Board", session: Session) -> Mac:
         bool(config.get("adr", True)),
         config.get("lorawan", "1.0.4"),
     )
+    mac.error_ppm = board.clock.error_ppm()
+    return mac
 
 
 def recall(store: "Store", ours: bytes) -> "tuple[Session, list[bytes] | None, list[bytes] | None]":

@@ -48,7 +48,6 @@ class Safe:
         mac = identity.new_mac(board, self._session)
         self._talk = Talk(board, mac, None, Silent(), self._save, meter)
         self._talk.fault(ERROR_SAFE_MODE)
-        self._talk.fault(store.marked)
         self._talk.reset_reason = RESET_CRASH
 
     @property

@@ -137,10 +137,6 @@ class Talk:
                     return
                 yield from self.link.pause(value)
                 continue
-            if result == m.JOINED:
-                # The session was lost, and this uplink has become a join.
-                self._joined()
-                continue
             if result in (m.SENT, PENDING):
                 self._said(kind, message, confirmed and result == m.SENT)
             self._take_downlinks()
@@ -174,7 +170,9 @@ class Talk:
         while True:
             result, value = yield from self.link.perform((m.JOIN,))
             if result == m.JOINED:
-                self._joined()
+                self.status_due = 1
+                self.status_at_ms = self._board.clock.now_ms() + _DAY_MS
+                self._mac.ask(m.DEVICE_TIME)
                 return True
             if result == m.EXHAUSTED:
                 value = now_ms() + _DAY_MS
@@ -182,11 +180,6 @@ class Talk:
                 self.retry_at_ms = value
                 return False
             yield from self.link.pause(value)
-
-    def _joined(self) -> None:
-        self.status_due = 1
-        self.status_at_ms = self._board.clock.now_ms() + _DAY_MS
-        self._mac.ask(m.DEVICE_TIME)
 
     def _next_message(self) -> "tuple[int, Any]":
         """Return (kind, message) of what is to be said next; kind 0 for nothing."""
