@@ -36,6 +36,18 @@ _OPTIONS_OF_A_DEVICE = (  # key, metavar, help
     ("name", "TEXT", ""),
     ("asset", "ASSET", "container/ID or bay/ID"),
 )
+_FIELDS = (  # of a configuration: option, key, metavar, help
+    ("interval", "interval_min", "MIN", "minutes between reports"),
+    ("mode", "mode", "MODE", "regular, on-change or both"),
+    ("confirmed-every", "confirmed_every", "N", "each N-th report is confirmed; 0: none"),
+    ("history", "history", "N", "earlier readings in each report"),
+    ("change", "change_cm", "CM", "a container's change that is reported"),
+    ("alarm-distance", "alarm_distance_cm", "CM", "this near a container is in alarm; 0: never"),
+    ("alarm-temperature", "alarm_temperature_c", "C", "this warm a container is in alarm"),
+    ("bay-threshold", "bay_threshold_nt", "NT", "the change of field that is a car"),
+    ("settle", "settle_s", "S", "how long a changing field is left alone"),
+)
+_FACTORY = "factory"
 _DONE = {
     "enable": "enabled",
     "disable": "disabled: neither heard nor answered",
@@ -123,8 +135,30 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("--confirmed", action="store_true", help="repeat it until it is acknowledged")
     it.add_argument("--priority", type=int, default=0, help="the larger goes first; default: 0")
     it.add_argument("--expires", type=int, default=0, metavar="S", help="give up after S seconds")
+    it = action(
+        "configure",
+        _configure,
+        "Tell devices how to behave until they say that they do. What no option names stays as it"
+        f' was last configured; "{_FACTORY}" as a value leaves it to what the device was flashed'
+        " with. Without options it is told once more.",
+        one=False,
+    )
+    it.set_defaults(refuse=it.error)
+    it.add_argument("dev_euis", metavar="DEV_EUI", type=_eui, nargs="*")
+    which = it.add_mutually_exclusive_group()
+    which.add_argument("--containers", action="store_true", help="all devices of containers")
+    which.add_argument("--bays", action="store_true", help="all devices of bays")
+    for option, key, metavar, explanation in _FIELDS:
+        it.add_argument(f"--{option}", dest=key, metavar=metavar, type=_value, help=explanation)
+    it.add_argument(
+        "--anew", action="store_true", help="forget what was configured before these options"
+    )
     action("flush", _flush, "Forget the downlinks that wait for a device.")
     return parser
+
+
+def _value(text: str) -> int | str:
+    return int(text) if text.removeprefix("-").isdecimal() else text.replace("-", "_")
 
 
 def _eui(text: str) -> str:
@@ -233,6 +267,46 @@ def _send(options: argparse.Namespace) -> None:
     _say(options, answer, f"{options.dev_eui}: downlink {answer['downlink_id']} is queued")
 
 
+def _configure(options: argparse.Namespace) -> None:
+    fields = {
+        key: None if value == _FACTORY else value
+        for _, key, _, _ in _FIELDS
+        if (value := getattr(options, key)) is not None
+    }
+    if bool(options.dev_euis) == (options.containers or options.bays):
+        options.refuse("name devices, or --containers, or --bays")
+    dev_euis: list[str] = options.dev_euis
+    if not dev_euis:
+        options.file, options.show_keys = None, False
+        kind = "container/" if options.containers else "bay/"
+        dev_euis = [
+            it["dev_eui"] for it in _devices(options) if (it.get("asset") or "").startswith(kind)
+        ]
+    answers = []
+    refused = []
+    with control_client.connect(options) as client:
+        for dev_eui in dev_euis:
+            try:
+                answer = _asked(
+                    client, "configure", dev_eui=dev_eui, fields=fields, anew=options.anew
+                )
+            except FatalError as error:
+                refused.append(f"{dev_eui}: {error}")
+            else:
+                answers.append(answer)
+                if not options.json:
+                    print(f"{dev_eui}: will be told: {_wanted(answer['configuration'])}")
+    if options.json:
+        print(json.dumps(answers))
+    if refused:
+        raise FatalError("\n".join(refused))
+
+
+def _wanted(configured: Mapping[str, Any]) -> str:
+    said = ", ".join(f"{key} {value}" for key, value in configured["wanted"].items())
+    return said or "what it was flashed with"
+
+
 def _flush(options: argparse.Namespace) -> None:
     answer = _ask(options, "flush", dev_eui=options.dev_eui)
     _say(options, answer, f"{options.dev_eui}: downlinks forgotten: {answer['flushed']}")
@@ -281,7 +355,15 @@ def _show(options: argparse.Namespace) -> None:
         print(json.dumps(device, indent=1, ensure_ascii=False))
         return
     session = device.pop("session", None) or {}
-    for key, value in {**device, **{f"session {key}": it for key, it in session.items()}}.items():
+    configured = device.pop("configuration", None) or {}
+    if configured:
+        configured["wanted"] = _wanted(configured)
+    said = {
+        **device,
+        **{f"session {key}": it for key, it in session.items()},
+        **{f"configuration {key}": it for key, it in configured.items()},
+    }
+    for key, value in said.items():
         print(f"{key.replace('_', ' '):20}  {_printable(value) or '-'}")
     if device.get("managed") == "file":
         print("It is in the gateway's configuration, and is changed there.")

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stoep_gateway.assets import device_rows, device_specs
+from stoep_gateway.assets import configuration, device_rows, device_specs
 from stoep_gateway.assets.device_specs import Checked, Fault
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.control import CommandRefused, ControlServer
@@ -20,6 +20,7 @@ from stoep_gateway.device_network import Changes, DeviceNetwork
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.publish.messages import utc
+from stoep_gateway.store.records import ConfigurationRow
 
 __all__ = ["DeviceCommands"]
 
@@ -54,6 +55,7 @@ class DeviceCommands:
             ("rotate-key", self._rotate_key),
             ("forgive-nonce", self._forgive_nonce),
             ("send", self._send),
+            ("configure", self._configure),
             ("flush", self._flush),
         ):
             control.register(f"device.{name}", handler, changes=True)
@@ -94,6 +96,7 @@ class DeviceCommands:
             "last_heard_utc": _utc(activity.last_heard_utc_ms),
             "dev_nonces": activity.dev_nonces,
             "queued": activity.queued,
+            "configuration": _configured(activity.configuration),
         }
 
     # Changing.
@@ -249,6 +252,27 @@ class DeviceCommands:
             raise CommandRefused(f"refused: {queued.reason}")
         return {"downlink_id": queued}
 
+    async def _configure(self, request: Request) -> dict[str, Any]:
+        device = self._device(request)
+        fields = request.get("fields", {})
+        if not isinstance(fields, dict):
+            raise CommandRefused('"fields" is an object')
+        before = self._network.activity(device.dev_eui).configuration
+        merged: dict[str, Any] = {}
+        if before is not None and request.get("anew") is not True:
+            merged |= configuration.fields_of(before.payload)
+        merged |= fields
+        wanted = {name: value for name, value in merged.items() if value is not None}
+        try:
+            payload = configuration.compose(wanted, device.asset)
+        except ValueError as error:
+            raise CommandRefused(str(error)) from None
+        await self._network.configure(device.dev_eui, payload)
+        return {
+            "dev_eui": device.dev_eui_hex,
+            "configuration": _configured(self._network.activity(device.dev_eui).configuration),
+        }
+
     async def _flush(self, request: Request) -> dict[str, Any]:
         return {"flushed": await self._network.flush(self._device(request).dev_eui)}
 
@@ -294,6 +318,25 @@ def _accepted(mac: MacState | None) -> dict[str, object]:
             "status_utc": _utc(mac.status_ms),
         }
     return said
+
+
+def _configured(row: ConfigurationRow | None) -> dict[str, object] | None:
+    if row is None:
+        return None
+    refused = None
+    if row.refused:
+        refused = configuration.REFUSALS.get(row.refused, f"code_{row.refused}")
+    return {
+        "state": configuration.standing(row),
+        "since_utc": utc(row.since_utc_ms),
+        "refused": refused,
+        "wanted": configuration.fields_of(row.payload),
+        "wanted_utc": utc(row.wanted_utc_ms),
+        "wanted_hash": f"{configuration.hash_of(row.payload):04x}",
+        "told_hash": None if row.told_hash is None else f"{row.told_hash:04x}",
+        "told_utc": _utc(row.told_utc_ms),
+        "downlinks": row.tries,
+    }
 
 
 def _utc(utc_ms: int | None) -> str | None:

@@ -9,7 +9,7 @@ from stoep_gateway.assets.registry import Registry
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.mac_state import MacState
-from stoep_gateway.store.records import DeviceRow
+from stoep_gateway.store.records import ConfigurationRow, DeviceRow
 from stoep_gateway.store.sealing import Sealer
 
 __all__ = ["Activity", "Changes", "DeviceNetwork"]
@@ -22,7 +22,7 @@ class Activity:
     ``dev_addr`` and the counters are those of the newest session on which it was heard, or else of
     the newest: ``f_cnt_up`` the last accepted, ``f_cnt_down`` the next. ``dev_nonces`` are those
     used and not forgiven, ``queued`` the downlinks that wait, ``mac`` what it has accepted by MAC
-    command.
+    command, ``configuration`` the one that is wanted of it.
     """
 
     dev_addr: int | None = None
@@ -33,6 +33,7 @@ class Activity:
     dev_nonces: int = 0
     queued: int = 0
     mac: MacState | None = None
+    configuration: ConfigurationRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,9 @@ class DeviceNetwork(Protocol):
         expires_utc_ms: int | None,
     ) -> int | Rejected:
         """Queue a downlink durably; return its id. Rejected: such as ``queue_full``."""
+
+    async def configure(self, dev_eui: bytes, payload: bytes) -> None:
+        """Want the configuration with this payload of a device, durably, and send it."""
 
     async def flush(self, dev_eui: bytes) -> int:
         """Forget what waits for a device, durably; return how many."""

@@ -202,6 +202,12 @@ class Downlinks:
         self._record(self._ended_record(ended), then)
         return len(ended)
 
+    def withdraw(self, dev_eui: bytes, f_port: int) -> None:
+        """Forget what waits to be sent to a device's port."""
+        ended = self._queue.withdraw(dev_eui, f_port)
+        if ended:
+            self._record(self._ended_record(ended))
+
     def source_event(self, dev_eui: bytes, event: SourceEvent, then: Callable[[], None]) -> None:
         """Take what another network server says of a downlink; call ``then`` once it is durable."""
         ended = None

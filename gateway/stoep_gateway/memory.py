@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan.regions import Region
 
-from stoep_gateway.assets import states
+from stoep_gateway.assets import configuration, states
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.integrations import ledger
 from stoep_gateway.integrations.ledger import Ledger
@@ -15,7 +16,7 @@ from stoep_gateway.lns.join import DevNonces
 from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.lns.queue import DownlinkQueue, Queued
 from stoep_gateway.lns.sessions import Session, Sessions
-from stoep_gateway.store.records import State
+from stoep_gateway.store.records import ConfigurationRow, State
 
 __all__ = ["Memory", "of"]
 
@@ -34,6 +35,7 @@ class Memory:
     last_outbox_id: int = 0
     last_session_id: int = 0
     last_downlink_id: int = 0
+    configurations: dict[bytes, ConfigurationRow] = field(default_factory=dict)
 
 
 def of(state: State, region: Region) -> Memory:
@@ -63,6 +65,14 @@ def of(state: State, region: Region) -> Memory:
             _log.warning("where %s stands is unreadable: %s", source.dev_eui.hex(), error)
         else:
             standings.append((source.source, source.dev_eui, standing))
+    configurations: dict[bytes, ConfigurationRow] = {}
+    for wanted in state.configurations:
+        try:
+            configuration.hash_of(wanted.payload)
+        except DecodeError as error:
+            _log.warning("what %s shall do is unreadable: %s", wanted.dev_eui.hex(), error)
+        else:
+            configurations[wanted.dev_eui] = wanted
     sessions = [
         Session(
             row.session_id,
@@ -103,4 +113,5 @@ def of(state: State, region: Region) -> Memory:
         state.last_outbox_id,
         state.last_session_id,
         state.last_downlink_id,
+        configurations,
     )

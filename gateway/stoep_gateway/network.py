@@ -43,9 +43,10 @@ class NetworkServer:
         memory = self._memory
         used = memory.nonces.count(dev_eui)
         queued = len(memory.queue.of_device(dev_eui))
+        wanted = memory.configurations.get(dev_eui)
         session = memory.sessions.current(dev_eui)
         if session is None:
-            return Activity(dev_nonces=used, queued=queued)
+            return Activity(dev_nonces=used, queued=queued, configuration=wanted)
         return Activity(
             session.dev_addr,
             None if session.is_personalised else session.created_utc_ms,
@@ -55,6 +56,7 @@ class NetworkServer:
             used,
             queued,
             session.mac,
+            wanted,
         )
 
     async def record(self, changes: Changes) -> None:
@@ -66,8 +68,10 @@ class NetworkServer:
                 memory.sessions.remove(session)
                 ended.append(session.session_id)
             self._pipeline.downlinks.flush(dev_eui, _nothing)
+            self._pipeline.configurations.restarted(dev_eui)
         for dev_eui in changes.removed:  # last: the ends of what waited name the device
             self.registry.remove(dev_eui)
+            self._pipeline.configurations.forget(dev_eui)
         for dev_eui in changes.forgiven:
             memory.nonces.forgive(dev_eui)
         await self._durable(
@@ -121,6 +125,10 @@ class NetworkServer:
         flushed = self._pipeline.downlinks.flush(dev_eui, partial(_settle, durable))
         await durable
         return flushed
+
+    async def configure(self, dev_eui: bytes, payload: bytes) -> None:
+        """Want a configuration of a device, durably."""
+        await self._durable(partial(self._pipeline.configurations.want, dev_eui, payload))
 
     def personalise_all(self, known: Iterable[SessionRow]) -> None:
         """Begin a session for every ABP device that has none with its address and keys.

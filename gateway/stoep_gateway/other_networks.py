@@ -87,6 +87,7 @@ class OtherNetworks:
         )
         outputs = self._pipeline.outputs(device, message, meta)
         state = self._pipeline.remember(device, message, outputs)
+        self._pipeline.configurations.heard(device.dev_eui, message)
         rows = self._pipeline.outbox_rows(outputs.messages)
         self._pipeline.record(recording.source_record(heard, claim, message, state, rows), done)
         self._metrics.count("source_uplinks_accepted")
@@ -104,5 +105,6 @@ class OtherNetworks:
         claim = ledger.joined(event)
         if isinstance(claim, Rejected):
             return claim
+        self._pipeline.configurations.restarted(dev_eui)
         self._pipeline.record(recording.source_state(claim), done)
         return None

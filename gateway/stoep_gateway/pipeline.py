@@ -27,6 +27,7 @@ from stoep_gateway import recording
 from stoep_gateway.assets.registry import Device, Registry
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
+from stoep_gateway.configurations import Configurations
 from stoep_gateway.decode import Uplink
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
@@ -115,6 +116,7 @@ class Pipeline:
             send_to_source=send_to_source,
             is_station=monitor.is_station,
         )
+        self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
@@ -252,6 +254,7 @@ class Pipeline:
         acknowledged = downlinks.heard(session.dev_eui, ack=frame.ack)
         if acknowledged is not None:
             self.record(acknowledged)
+        self.configurations.heard(session.dev_eui, message)
         reply = downlinks.reply(session, frame, frame_set, turn, utc_ms)
         claim = memory.sessions.claim(match, downlink=reply is not None)
         session.mac = turn.state if reply is None else reply.mac
@@ -372,6 +375,7 @@ class Pipeline:
             recording.join_record(activation, session, ended, rows, utc_ms),
             self.downlinks.join_accept(activation.dev_eui, activation.join_accept, frame_set),
         )
+        self.configurations.restarted(activation.dev_eui)
         self._metrics.count("joins")
         _log.info(
             "%s joined as %08x with DevNonce %d at SF%d",

@@ -146,6 +146,7 @@ async def test_what_is_shown(ask: Commands) -> None:
         "last_heard_utc": "2023-11-14T22:14:20.000Z",
         "dev_nonces": 2,
         "queued": 1,
+        "configuration": None,
     }
 
 

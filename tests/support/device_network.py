@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stoep_gateway import config
-from stoep_gateway.assets import device_rows, registry
+from stoep_gateway.assets import configuration, device_rows, registry
 from stoep_gateway.control import ControlServer
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.device_network import Activity, Changes
@@ -116,6 +116,12 @@ class MemoryNetwork:
             return Rejected("queue_full", dev_eui.hex())
         self.queued.append((dev_eui, f_port, frm_payload, confirmed, priority, expires_utc_ms))
         return len(self.queued)
+
+    async def configure(self, dev_eui: bytes, payload: bytes) -> None:
+        before = self.activity(dev_eui).configuration
+        row = configuration.want(before, dev_eui, payload, self.now_utc_ms)
+        self._change(dev_eui, configuration=row)
+        await self.durable.wait()
 
     async def flush(self, dev_eui: bytes) -> int:
         kept = [it for it in self.queued if it[0] != dev_eui]

@@ -161,6 +161,15 @@ class DownlinkQueue:
             return None
         return self._again_or_end(way.queued, "unacknowledged", "")
 
+    def withdraw(self, dev_eui: bytes, f_port: int) -> list[Ended]:
+        """Forget the downlinks of a device that wait to be sent to a port."""
+        waiting = self._waiting.get(dev_eui, [])
+        withdrawn = [queued for queued in waiting if queued.f_port == f_port]
+        waiting[:] = [queued for queued in waiting if queued.f_port != f_port]
+        if not waiting:
+            self._waiting.pop(dev_eui, None)
+        return [Ended(queued, "flushed") for queued in withdrawn]
+
     def flush(self, dev_eui: bytes) -> list[Ended]:
         """Forget all downlinks of a device; one that is with a gateway may still be sent."""
         flushed = self.of_device(dev_eui)

@@ -7,6 +7,7 @@ from typing import TypeVar
 from stoep_protocol import schema
 from stoep_protocol.messages import ConfigurationAck, Status
 
+from stoep_gateway.assets.configuration import REFUSALS
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.lns.queue import Ended
@@ -41,12 +42,6 @@ _ERRORS = {
     schema.ERROR_SAFE_MODE: "safe_mode",
     schema.ERROR_OUTBOX_FULL: "outbox_full",
     schema.ERROR_PROGRAM: "program",
-}
-_REFUSALS = {
-    schema.REFUSED_MALFORMED: "malformed",
-    schema.REFUSED_RANGE: "range",
-    schema.REFUSED_UNSUPPORTED: "unsupported",
-    schema.REFUSED_STORAGE: "storage",
 }
 
 _Value = TypeVar("_Value")
@@ -101,7 +96,7 @@ def configuration_outputs(device: Device, ack: ConfigurationAck, meta: UplinkMet
             "time_utc": utc(meta.received_utc_ms),
             "event": "configuration_refused" if ack.refused else "configuration_accepted",
             "config_hash": f"{ack.config_hash:04x}",
-            "refused": _named(_REFUSALS, ack.refused or None),
+            "refused": _named(REFUSALS, ack.refused or None),
         },
         device.fixed_json,
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 __all__ = [
     "AirtimeRow",
+    "ConfigurationRow",
     "DeviceRow",
     "DownlinkRow",
     "GatewayRow",
@@ -140,6 +141,25 @@ class AirtimeRow(NamedTuple):
     airtime_us: int
 
 
+class ConfigurationRow(NamedTuple):
+    """The configuration that a device shall have: table ``device_configuration``.
+
+    ``payload`` is what is wanted since ``wanted_utc_ms``, as it is sent; ``told_hash`` of what the
+    device last said is in force; ``refused`` why it did not take the wanted one, or 0; ``tries``
+    the downlinks since that was last another; ``since_utc_ms`` when that came to be so.
+    """
+
+    dev_eui: bytes
+    payload: bytes
+    wanted_utc_ms: int
+    since_utc_ms: int
+    told_hash: int | None
+    told_utc_ms: int | None
+    refused: int
+    tries: int
+    next_utc_ms: int
+
+
 class GatewayRow(NamedTuple):
     """When a gateway was last heard of, and what it said: table ``gateway``."""
 
@@ -173,6 +193,7 @@ class Record(NamedTuple):
     ended_downlinks: tuple[int, ...] = ()
     sources: tuple[SourceRow, ...] = ()
     airtimes: tuple[AirtimeRow, ...] = ()
+    configurations: tuple[ConfigurationRow, ...] = ()
     forget_before_utc_ms: int = 0  # uplinks, the oldest first and not all at once
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
 
@@ -189,6 +210,7 @@ class State:
     downlinks: tuple[DownlinkRow, ...]
     sources: tuple[SourceRow, ...]
     airtimes: tuple[AirtimeRow, ...]
+    configurations: tuple[ConfigurationRow, ...]
     outbox: tuple[OutboxRow, ...]  # the oldest, at most ``OUTBOX_PAGE``
     last_outbox_id: int
     last_session_id: int

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from stoep_gateway.errors import LocalProtocolError
 from stoep_gateway.store.records import (
     AirtimeRow,
+    ConfigurationRow,
     DeviceRow,
     DownlinkRow,
     LatestRow,
@@ -41,7 +42,15 @@ ROWS_PER_STATEMENT = 32
 
 _T = TypeVar("_T")
 _Row = TypeVar(
-    "_Row", NonceRow, LatestRow, DeviceRow, MacStateRow, DownlinkRow, SourceRow, AirtimeRow
+    "_Row",
+    NonceRow,
+    LatestRow,
+    DeviceRow,
+    MacStateRow,
+    DownlinkRow,
+    SourceRow,
+    AirtimeRow,
+    ConfigurationRow,
 )
 _AIRTIME_KEPT_MS = 2 * 3_600_000
 # Both ways: UTC may have been set back since.
@@ -61,6 +70,7 @@ _SESSION_COLUMNS = (
 
 _DEVICE_COLUMNS = ", ".join(DeviceRow._fields)
 _DOWNLINK_COLUMNS = ", ".join(DownlinkRow._fields)
+_CONFIGURATION_COLUMNS = ", ".join(ConfigurationRow._fields)
 
 
 def _statements(insert: str, columns: int, conflict: str = "") -> list[str]:
@@ -86,6 +96,11 @@ _MAC_STATES = _statements(
 _DOWNLINKS = _statements(f"downlink ({_DOWNLINK_COLUMNS})", 9)
 _AIRTIMES = _statements(
     "airtime (ends_utc_ms, gateway_eui, freq_hz, airtime_us)", 4, " ON CONFLICT DO NOTHING"
+)
+_CONFIGURATIONS = _statements(
+    f"device_configuration ({_CONFIGURATION_COLUMNS})",
+    9,
+    _replacing("dev_eui", _CONFIGURATION_COLUMNS),
 )
 _SOURCES = _statements(
     "source_device (source, dev_eui, state)", 3, _replacing("source, dev_eui", "state")
@@ -129,6 +144,7 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         downlinks=_all(connection, DownlinkRow, "downlink"),
         sources=_all(connection, SourceRow, "source_device"),
         airtimes=_all(connection, AirtimeRow, "airtime"),
+        configurations=_all(connection, ConfigurationRow, "device_configuration"),
         outbox=tuple(read_outbox(connection, 0)),
         last_outbox_id=_one(connection, "SELECT ifnull(max(outbox_id), 0) FROM outbox"),
         last_session_id=_one(connection, _LAST_NUMBER, "device_session"),
@@ -201,7 +217,9 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
                 _insert(connection, _DEVICES, record.devices)
             for dev_eui in record.removed_devices:
                 execute("DELETE FROM device WHERE dev_eui = ?", (dev_eui,))
+                execute("DELETE FROM device_configuration WHERE dev_eui = ?", (dev_eui,))
         _insert(connection, _SOURCES, _rows(columns.sources))
+        _insert(connection, _CONFIGURATIONS, _rows(columns.configurations))
         _insert(connection, _DOWNLINKS, _rows(columns.downlinks))
         for tried in _rows(columns.tried_downlinks):
             execute("UPDATE downlink SET attempts = ? WHERE downlink_id = ?", tried)
