@@ -45,18 +45,13 @@ def run(board: "Board") -> "Iterator[tuple[int, int]]":
 
             wake = Wake(board, store, meter)
         # Between two yields the processor is awake; what follows a yield is the sleep it asked for.
-        meter.started(board.up_ms())
-        before_ms = now_ms()
+        meter.started(board.up_ms(), now_ms())
         for mode, light_until_ms in wake.run():
-            meter.add("awake", now_ms() - before_ms)
-            before_ms = now_ms()
+            meter.until(now_ms())
             board.feed()
             yield mode, light_until_ms
             board.feed()
-            after_ms = now_ms()
-            meter.add("light" if mode == LIGHT else "awake", after_ms - before_ms)
-            before_ms = after_ms
-        meter.add("awake", now_ms() - before_ms)
+            meter.until(now_ms(), "light" if mode == LIGHT else "awake")
         until_ms = wake.sleep_until_ms()
         ended_well = True
     except Exception as problem:  # noqa: BLE001 - the root: a device in the field has nobody to tell

@@ -121,8 +121,9 @@ class Link:
         # What the antenna adds is taken off the EIRP that the MAC asks for.
         power_dbm = eirp_dbm - self._board.wiring["radio"].get("antenna_dbi", 2)
         radio.transmit(freq_hz, sf, bw_hz, power_dbm, phy_payload, airtime_ms + _SLACK_MS)
-        self._meter.sent(power_dbm, airtime_ms)
+        begun_ms = self._board.clock.now_ms()
         at_ms = yield from self._interrupt(radio, airtime_ms, airtime_ms + 2 * _SLACK_MS)
+        self._meter.sent(power_dbm, self._board.clock.now_ms() - begun_ms)
         if at_ms is None or radio.outcome() != TX_DONE:
             raise RadioError(SILENT)
         radio.sleep(True)

@@ -35,28 +35,39 @@ class Meter:
         self._currents = wiring.get("currents_ua", CURRENTS_UA)
         self._boot_ms = wiring.get("boot_ms", BOOT_MS)
         self._up_ms = 0
+        self._at_ms = 0  # until when the processor's states are counted
         self.used_uc = used_uc
 
     def add(self, state: str, ms: int) -> None:
         """Count a state that lasted so long."""
+        if state == "light" and ms > 0:
+            # Going to sleep and waking up again.
+            self.add("awake", 1)
+            ms -= 1
         self._count(self._currents.get(state, CURRENTS_UA[state]), ms)
 
     def sent(self, power_dbm: int, ms: int) -> None:
         """Count a transmission."""
-        current_ua = 0
-        for most_dbm, current_ua in self._currents.get("tx", CURRENTS_UA["tx"]):
-            if power_dbm <= most_dbm:
-                break
-        self._count(current_ua, ms)
+        steps = self._currents.get("tx", CURRENTS_UA["tx"])
+        at = 0
+        while at + 1 < len(steps) and power_dbm > steps[at][0]:
+            at += 1
+        self._count(steps[at][1], ms)
 
-    def started(self, up_ms: int) -> None:
+    def started(self, up_ms: int, now_ms: int) -> None:
         """Count a start, and what has been awake since: imports, above all."""
         self._up_ms = up_ms
+        self._at_ms = now_ms
         self.add("boot", self._boot_ms)
         self.add("awake", up_ms - self._boot_ms)
 
+    def until(self, now_ms: int, state: str = "awake") -> None:
+        """Count what the processor has been doing since this was last told."""
+        self.add(state, now_ms - self._at_ms)
+        self._at_ms = now_ms
+
     def ended(self, state: str, ms: int) -> None:
-        """Count what came before the start that is counted already: "deep" or "watch" in general."""
+        """Count what came before the start that is counted: a deep sleep, or what hung."""
         self.add(state, ms - self._up_ms)
 
     def used_mah(self) -> int:

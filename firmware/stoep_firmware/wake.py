@@ -247,6 +247,7 @@ class Wake:
         """
         clock = self._board.clock
         self.saved_ms = clock.now_ms()
+        self._meter.until(self.saved_ms)
         self.clock_offset_ms = clock.offset_ms
         self.used_uc = self._meter.used_uc
         session = self._session.pack()

@@ -71,16 +71,19 @@ class Far(Ear):
 class Place:
     """One device, its world and its network."""
 
-    def __init__(self, runtime, *, kind="bin", seed=1, field=True, rtc_ppm=0.0, **config):
+    def __init__(
+        self, runtime, *, kind="bin", seed=1, field=True, rtc_ppm=0.0, board=BOARD, **config
+    ):
         self.engine = Engine(seed)
         self.air = quiet_air(self.engine)
-        self.config = device_config(kind=kind, **config)
+        data = board_data.load(board)
+        self.config = device_config(kind=kind, **{"board": data.wiring()} | config)
         self.distance = 800
         self.bay = Bay(self.engine, "1", Weather(0)) if kind == "bay" else None
         self.board = SimBoard(
             self.engine,
             self.air,
-            board_data.load(BOARD),
+            data,
             self.config,
             distance=self if kind == "bin" else None,
             field=self.bay if field else None,
