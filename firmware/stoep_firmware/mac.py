@@ -218,6 +218,8 @@ class Mac:
         session.adr_ack_cnt = min(session.adr_ack_cnt + 1, 0xFFFF)
         f_opts = session.answers or session.sticky
         limit = min(MAX_F_OPTS, room - len(payload))
+        # At once in an uplink without payload, for what the payload leaves no room.
+        session.answer_due = int(len(f_opts) > limit and len(payload) > 0)
         if len(f_opts) > limit:
             from stoep_firmware.commands import whole  # noqa: PLC0415
 
@@ -241,7 +243,7 @@ class Mac:
             payload=payload,
         )
         session.ack_due = 0
-        session.answer_due = int(len(session.answers) > 0)
+        session.answer_due |= int(len(session.answers) > 0)
         session.retry_confirmed = int(confirmed)
         session.tries = session.nb_trans
         return self._uplink(channel, now_ms)

@@ -202,6 +202,23 @@ def test_the_duty_cycle_that_the_network_asks_for_is_kept(network):
     assert min(b - a for a, b in itertools.pairwise(times)) > 450_000
 
 
+def test_a_repeated_answer_finds_room_though_reports_fill_the_slowest_data_rate(network):
+    life = Life(network, US915, 7)
+    life.run_wakes(5)
+    assert (life.frames[-1]["sf"], len(life.frames[-1]["payload"]) // 2) == (10, 11)
+
+    def answers_are_lost(expected):
+        life.loss_up = 1.0
+
+    life.commands = [
+        Command(octets("0803"), (("08", True),), answers_are_lost, listens={"rx_delay_s": 3})
+    ]
+    life.run_wakes(2)
+    assert life.loss_up == 1.0
+    life.loss_up = 0.0
+    life.run_until_obeyed(3)
+
+
 @pytest.mark.parametrize("plan", [EU868, US915], ids=["EU868", "US915"])
 def test_both_counters_pass_65535_and_a_power_loss_ends_no_session(network, plan):
     """FCntUp comes there by 2000 power losses, each of which skips what may have been used."""

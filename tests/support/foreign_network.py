@@ -146,6 +146,8 @@ class Life(Device):
         self.expected = Expected(plan, dict(plan.channels))
         self._current: Command | None = None  # asked for, its answer not heard yet
         self._awaited: list[str] = []
+        self._told: Command | None = None  # what the device has heard last
+        self._stale = False  # the network does not know yet where the device listens
         self._said: dict[str, Any] | None = None  # the last downlink; None for a join-accept
         self._wants_ack = False  # the network's, of its last downlink
         self._last: dict[str, Any] | None = None
@@ -210,7 +212,7 @@ class Life(Device):
         octets: bytes,
     ) -> Any:
         """Take one transmission; return what is sent back, None if nothing or if that is lost."""
-        assert not self.radio.missed(), "it did not hear a downlink that was on the air"
+        assert self._stale or not self.radio.missed(), "it has not heard what was on the air"
         assert now_ms >= self._silent_until_ms
         self._silent_until_ms = now_ms + airtime_ms * (2**self.expected.duty_exponent - 1)
         self.sent_ms.append((now_ms, freq_hz, airtime_ms))
@@ -230,7 +232,7 @@ class Life(Device):
         heard |= place | {"power_dbm": power_dbm, "ms": now_ms, "lost": lost}
         if octets == self._last_octets:
             self._repeats += 1
-            heard |= {"asked": [], "left": self._last["left"]}
+            heard["asked"] = []
             assert self._repeats < max(self.expected.nb_trans, 8 if heard["confirmed"] else 1)
         else:
             self._checks(heard, octets)
@@ -250,6 +252,7 @@ class Life(Device):
         if lost or self.dice.random() < self.loss_down:
             return None
         self._said = None
+        self._stale = False
         window = heard["windows"][self.dice.random() < 0.3]
         return tuple(window), bytes.fromhex(heard["phy_payload"]), self.snr_db
 
@@ -268,6 +271,7 @@ class Life(Device):
         if command is not None:
             expected.answers = list(command.answers)
             command.obeyed(expected)
+            self._told = command
 
     # What the device has to have sent.
 
@@ -286,10 +290,7 @@ class Life(Device):
         expected.acks = False
         dr = self.plan.rates[frame["sf"], frame["bw_hz"]]
         room = min(15, self.plan.most[dr] - len(frame["payload"]) // 2)
-        frame["left"] = room - len(frame["f_opts"]) // 2
-        if lost_power:
-            expected.answers = []
-        frame["asked"] = self._checks_answers(bytes.fromhex(frame["f_opts"]), room)
+        frame["asked"] = self._checks_answers(bytes.fromhex(frame["f_opts"]), room, lost_power)
         assert expected.dr in (None, dr)
         assert frame["freq_hz"] in expected.channels.values(), (frame, expected.channels)
         if expected.eirp_dbm is not None:
@@ -306,8 +307,11 @@ class Life(Device):
         names = [c.cid for c in pamoja.lorawan_mac_parse("Uplink", theirs.fopts)]
         assert len(names) == len(_split(theirs.fopts))
 
-    def _checks_answers(self, f_opts: bytes, room: int) -> list[int]:
-        """Every answer that is due and fits has to be there, in order; return what is asked."""
+    def _checks_answers(self, f_opts: bytes, room: int, lost_power: bool) -> list[int]:
+        """Every answer that is due and fits has to be there, in order; return what is asked.
+
+        A power loss may undo those that are given once: the network asks again.
+        """
         answers, asked = _answers_in(f_opts)
         due = self.expected.answers
         self.expected.answers = []
@@ -316,6 +320,8 @@ class Life(Device):
             there = bool(answers) and _matches(answers[0], answer)
             if there:
                 del answers[0]
+            if lost_power and not there and not sticky:
+                continue
             assert there or len(answer) // 2 > left, (f_opts, due)
             if sticky or not there:
                 self.expected.answers.append((answer, sticky))
@@ -336,8 +342,6 @@ class Life(Device):
             wanted = self._awaited
             if answers and all(_matches(*pair) for pair in zip(answers, wanted, strict=False)):
                 del wanted[: len(answers)]
-            elif wanted and 2 * frame["left"] < len(wanted[0]):
-                return None  # full as it was, it says nothing of where the device listens now
             if not wanted:
                 if current.listens:
                     self.lora_packet("listens", **current.listens)
@@ -365,6 +369,8 @@ class Life(Device):
         if self.dice.random() < self.loss_down:
             return None
         self._said = say
+        current = self._current
+        self._stale = current is not None and current is self._told and bool(current.listens)
         window = self._windows(frame)[self.dice.random() < 0.3]
         return tuple(window), bytes.fromhex(said["phy_payload"]), self.snr_db
 
