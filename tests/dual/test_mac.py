@@ -330,69 +330,11 @@ def test_payload_longer_than_the_data_rate_carries_is_refused():
     assert frame.f_opts == b"\x06\xff\x05"
 
 
-def command_table():
-    return (
-        # request, answer, what it changes
-        ((mc.LINK_ADR, 3, 2, 0x00FF, 0, 2), (mc.LINK_ADR, 1, 1, 1), ("dr", 3)),
-        ((mc.LINK_ADR, 3, 2, 0x00FF, 0, 2), (mc.LINK_ADR, 1, 1, 1), ("nb_trans", 2)),
-        ((mc.LINK_ADR, 15, 15, 0x0007, 0, 1), (mc.LINK_ADR, 1, 1, 1), ("ch_mask", 7)),
-        ((mc.LINK_ADR, 15, 15, 0x0000, 6, 1), (mc.LINK_ADR, 1, 1, 1), ("ch_mask", 0xFF)),
-        ((mc.LINK_ADR, 5, 0, 0x0100, 0, 1), (mc.LINK_ADR, 0, 1, 1), ("ch_mask", 0xFF)),
-        ((mc.LINK_ADR, 6, 0, 0x00FF, 0, 1), (mc.LINK_ADR, 1, 0, 1), ("dr", 5)),
-        ((mc.LINK_ADR, 3, 9, 0x00FF, 0, 1), (mc.LINK_ADR, 1, 1, 0), ("dr", 5)),
-        ((mc.DUTY_CYCLE, 7), (mc.DUTY_CYCLE,), ("max_duty_cycle", 7)),
-        ((mc.RX_PARAM_SETUP, 1, 3, 869100000), (mc.RX_PARAM_SETUP, 1, 1, 1), ("rx2_dr", 3)),
-        ((mc.RX_PARAM_SETUP, 6, 3, 869100000), (mc.RX_PARAM_SETUP, 1, 1, 0), ("rx2_dr", 0)),
-        ((mc.RX_PARAM_SETUP, 1, 9, 433000000), (mc.RX_PARAM_SETUP, 0, 0, 1), ("rx2_dr", 0)),
-        ((mc.DEV_STATUS,), (mc.DEV_STATUS, 255, 5), ("dr", 5)),
-        ((mc.NEW_CHANNEL, 8, 868800000, 0, 5), (mc.NEW_CHANNEL, 1, 1), ("ch_mask", 0x1FF)),
-        ((mc.NEW_CHANNEL, 4, 0, 0, 5), (mc.NEW_CHANNEL, 1, 1), ("ch_mask", 0xEF)),
-        ((mc.NEW_CHANNEL, 1, 868800000, 0, 5), (mc.NEW_CHANNEL, 0, 0), ("ch_mask", 0xFF)),
-        ((mc.NEW_CHANNEL, 8, 915000000, 5, 0), (mc.NEW_CHANNEL, 0, 0), ("ch_mask", 0xFF)),
-        ((mc.RX_TIMING, 5), (mc.RX_TIMING,), ("rx_delay_s", 5)),
-        ((mc.RX_TIMING, 0), (mc.RX_TIMING,), ("rx_delay_s", 1)),
-        ((mc.DL_CHANNEL, 0, 869100000), (mc.DL_CHANNEL, 1, 1), ("dr", 5)),
-        ((mc.DL_CHANNEL, 12, 869100000), (mc.DL_CHANNEL, 1, 0), ("dr", 5)),
-    )
-
-
-def test_mac_commands_are_obeyed_or_refused_whole():
-    for request, answer, change in command_table():
-        mac, network = joined()
-        answered(mac, network, 100_000, f_opts=mc.encode(1, (request,)))
-        assert getattr(mac.session, change[0]) == change[1], (request, change)
-        frame, _ = network.open(send(mac, 10_000_000)[0][5])
-        commands, rest = mc.decode(0, frame.f_opts)
-        assert tuple([int(field) for field in commands[0]]) == answer, request
-        assert (len(commands), rest) == (1, b"")
-
-
 def test_mac_commands_on_port_0_are_obeyed_too():
     mac, network = joined()
     _, actions = answered(mac, network, 100_000, f_port=0, data=mc.encode(1, ((mc.RX_TIMING, 3),)))
     assert kinds(actions) == [m.SAVE, m.DONE]
     assert mac.session.rx_delay_s == 3
-
-
-def test_link_adr_block_is_answered_once_per_command():
-    mac, network = joined()
-    block = ((mc.LINK_ADR, 0, 0, 0x0001, 0, 1), (mc.LINK_ADR, 4, 1, 0x00F0, 0, 1))
-    answered(mac, network, 100_000, f_opts=mc.encode(1, block))
-    session = mac.session
-    assert (session.dr, session.tx_power, session.ch_mask) == (4, 1, 0xF0)
-    assert len(mc.decode(0, session.answers)[0]) == 2
-
-
-def test_some_answers_repeat_until_a_downlink_is_heard():
-    mac, network = joined()
-    requests = mc.encode(1, ((mc.RX_TIMING, 1), (mc.DEV_STATUS,)))
-    answered(mac, network, 100_000, f_opts=requests)
-    first_frame, _ = network.open(send(mac, 200_000)[0][5])
-    second_frame, _ = network.open(send(mac, 300_000)[0][5])
-    assert first_frame.f_opts == b"\x08\x06\xff\x05"  # in the order of the requests (5)
-    assert second_frame.f_opts == b"\x08"
-    answered(mac, network, 400_000)
-    assert network.open(send(mac, 500_000)[0][5])[0].f_opts == b""
 
 
 def test_max_duty_cycle_limits_all_bands_together():
@@ -407,26 +349,6 @@ def test_tx_power_lowers_the_eirp():
     mac, network = joined()
     answered(mac, network, 100_000, f_opts=mc.encode(1, ((mc.LINK_ADR, 5, 5, 0xFF, 0, 1),)))
     assert send(mac, 200_000)[0][4] == 6
-
-
-def test_adr_asks_for_a_sign_of_life_and_slows_down_without_one():
-    mac, network = joined(adr=True)
-    rates = []
-    asked = []
-    for number in range(64 + 32 * 3):
-        transmit, _ = send(mac, 1_000_000 * (number + 1), payload=b"x")
-        frame, _ = network.open(transmit[5])
-        assert frame.adr
-        rates.append(transmit[2])
-        asked.append(frame.adr_ack_req)
-    assert asked.index(True) == 64  # ADR_ACK_LIMIT uplinks without a downlink
-    assert all(asked[64:])
-    # One data rate down ADR_ACK_DELAY later, and with every further ADR_ACK_DELAY.
-    assert rates[:96] == [7] * 96
-    assert rates[96:128] == [8] * 32
-    assert rates[128:] == [9] * 32
-    answered(mac, network, 500_000_000)
-    assert not network.open(send(mac, 600_000_000)[0][5])[0].adr_ack_req
 
 
 def test_fault_before_the_air_is_no_uplink_and_claims_the_counter_anew():
