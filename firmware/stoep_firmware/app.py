@@ -40,6 +40,10 @@ def run(board: "Board") -> "Iterator[tuple[int, int]]":
             from stoep_firmware.safe import Safe  # noqa: PLC0415
 
             wake = Safe(board, store, meter)
+        elif board.config.get("certification"):
+            from stoep_firmware.certify import Certify  # noqa: PLC0415
+
+            wake = Certify(board, store, meter)
         else:
             from stoep_firmware.wake import Wake  # noqa: PLC0415
 
