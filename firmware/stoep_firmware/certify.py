@@ -36,7 +36,7 @@ class Certify:
         self._stored = stored or []
         mac = self._mac = identity.new_mac(board, self._session)
         mac.certification = Certification(mac, FIRMWARE)
-        self._link = Link(board, mac, self._save, board.on_problem, meter)
+        self._link = Link(board, mac, self._save, self._radio_fault, meter)
         self._count = 0
 
     def run(self) -> "Wait[None]":
@@ -82,6 +82,9 @@ class Certify:
             if result == PENDING:
                 event = (m.TIMER,)
             yield from self._link.pause(value)
+
+    def _radio_fault(self, code: int) -> None:
+        self._board.on_problem(RuntimeError("radio error %d" % code))
 
     def _save(self, durable: bool) -> bool:
         session = self._session.pack()
