@@ -29,6 +29,7 @@ from stoep_gateway.config_model import (
     MqttConfig,
     PlaceConfig,
     PlanningConfig,
+    ReadingsConfig,
     SourceConfig,
     StoreConfig,
     TableModel,
@@ -56,6 +57,7 @@ class Config(TableModel):
     lorawan: LorawanConfig
     control: ControlConfig
     adr: AdrConfig
+    readings: ReadingsConfig
     basics_station: BasicsStationConfig | None
     planning: PlanningConfig
     gateways: tuple[GatewayConfig, ...]
@@ -75,6 +77,7 @@ _SECTIONS: dict[str, type[TableModel]] = {
     "basics_station": BasicsStationConfig,
     "lorawan": LorawanConfig,
     "adr": AdrConfig,
+    "readings": ReadingsConfig,
     "control": ControlConfig,
     "planning": PlanningConfig,
 }

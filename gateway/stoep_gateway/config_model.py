@@ -38,6 +38,7 @@ __all__ = [
     "MqttConfig",
     "PlaceConfig",
     "PlanningConfig",
+    "ReadingsConfig",
     "SourceConfig",
     "StoreConfig",
     "TableModel",
@@ -233,6 +234,12 @@ class AdrConfig(TableModel):
     margin_db: float = Field(default=10, ge=0, le=30)
     min_dr: int = Field(default=0, ge=0, le=15)
     max_dr: int = Field(default=5, ge=0, le=15)
+
+
+class ReadingsConfig(TableModel):
+    """``[readings]``: whether devices are asked for readings that never arrived."""
+
+    request_missing: bool = True
 
 
 class PlanningConfig(TableModel):
