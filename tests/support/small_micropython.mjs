@@ -18,7 +18,7 @@ import path from "node:path";
 const [micropython, modules, heapBytes, notes, wire, ...names] = process.argv.slice(2);
 const BLOCK = 16; // octets
 const [FREE, HEAD, TAIL] = [0, 1, 2]; // py/gc.c: what the two bits of a block say
-const OFTEN = 1024; // octets allocated between two collections, at least
+const OFTEN = 2048; // octets allocated between two collections, at least
 
 process.on("uncaughtException", (problem) => {
   print(String(problem.message).slice(0, 4000)); // Node would add MicroPython's one long line
@@ -38,6 +38,7 @@ const mp = await loadMicroPython({ heapsize: Number(heapBytes), stdout: print, s
 const memory = Object.values(wasm).find((value) => value instanceof WebAssembly.Memory);
 const heap = findHeap();
 const figures = { live: 0 };
+let functionType; // the address that every function of Python begins with
 let left = 0; // in use after the last collection
 
 // mp_state_mem_area_t: the next area, the table and its size, finalisers, the blocks and their end,
@@ -76,12 +77,27 @@ function collect() {
     while (block < heap.blocks && kind(block) === TAIL);
     return block;
   };
+  const follow = () => {
+    while (found.length) {
+      const block = found.pop();
+      look(heap.first + block * BLOCK, heap.first + endOf(block) * BLOCK);
+    }
+  };
   look(wasm.emscripten_stack_get_current(), heap.table);
   look(heap.end, memory.buffer.byteLength);
-  while (found.length) {
-    const block = found.pop();
-    look(heap.first + block * BLOCK, heap.first + endOf(block) * BLOCK);
+  follow();
+  // While __init__ runs, its arguments are also in an array that only WebAssembly's stack knows, and
+  // that is freed when it returns (py/objtype.c). It begins with the function.
+  for (let block = 0; block < heap.blocks; block++) {
+    if (kind(block) !== HEAD || seen[block]) continue;
+    const offset = words[(heap.first >> 2) + block * (BLOCK >> 2)] - heap.first;
+    if (offset < 0 || offset % BLOCK || !seen[offset / BLOCK]) continue;
+    if (words[(heap.first + offset) >> 2] === functionType) {
+      seen[block] = 1;
+      found.push(block);
+    }
   }
+  follow();
   let used = 0;
   for (let block = 0; block < heap.blocks; ) {
     if (kind(block) === FREE) {
@@ -109,6 +125,9 @@ function put(at, data) {
 }
 
 mp.registerJsModule("_host", {
+  know(aFunction) {
+    functionType = new Uint32Array(memory.buffer)[aFunction >> 2];
+  },
   sample(allocated) {
     if (allocated >= left + OFTEN) collect();
   },

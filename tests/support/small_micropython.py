@@ -51,6 +51,7 @@ def _import(*arguments):
 
 _real_open = open
 _real_import = __import__
+_host.know(id(_open))
 builtins.open = _open
 builtins.__import__ = _import
 sys.modules["cryptolib"] = _Cryptolib
