@@ -30,6 +30,7 @@ from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
+from stoep_gateway.doctor.facts import of_configurations
 from stoep_gateway.doctor.rules import port_taken
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders import links
@@ -133,6 +134,7 @@ class _Gateway:
                 AdrSettings(config.adr.margin_db, config.adr.min_dr, config.adr.max_dr)
                 if config.adr.enabled
                 else None,
+                request_missing=config.readings.request_missing,
             ),
             self._registry,
             memory,
@@ -173,6 +175,9 @@ class _Gateway:
             accounts=scheduler.accounts,
             broker=lambda: (self._publisher.connected, len(self._outbox)),
             sources=lambda: {name: source.connected for name, source in self._sources.items()},
+            configurations=lambda: of_configurations(
+                registry.devices, memory.configurations.values(), clock.utc_ms()
+            ),
         )
         self._control.register(COMMAND, doctor.answer)
         self._handing_over: set[asyncio.Task[None]] = set()

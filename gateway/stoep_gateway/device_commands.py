@@ -323,13 +323,10 @@ def _accepted(mac: MacState | None) -> dict[str, object]:
 def _configured(row: ConfigurationRow | None) -> dict[str, object] | None:
     if row is None:
         return None
-    refused = None
-    if row.refused:
-        refused = configuration.REFUSALS.get(row.refused, f"code_{row.refused}")
     return {
         "state": configuration.standing(row),
         "since_utc": utc(row.since_utc_ms),
-        "refused": refused,
+        "refused": configuration.refusal(row),
         "wanted": configuration.fields_of(row.payload),
         "wanted_utc": utc(row.wanted_utc_ms),
         "wanted_hash": f"{configuration.hash_of(row.payload):04x}",

@@ -159,7 +159,7 @@ class Status(Message):
 
 
 class Configuration(Message):
-    """How a device shall behave; None: as it is.
+    """How a device shall behave; None: as it was flashed.
 
     `interval_min` between reports (a bay: heartbeats; a value of `history.gap_min`), `mode`
     MODE_REGULAR, MODE_ON_CHANGE or MODE_BOTH, `confirmed_every` n-th uplink (0: none), `history`

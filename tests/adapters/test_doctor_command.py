@@ -62,6 +62,7 @@ class Site:
             accounts=lambda _: {GATEWAY: Account((use,), 0, {}, None)},
             broker=lambda: self.broker,
             sources=lambda: {"city": self.broker[0]},
+            configurations=tuple,
         )
 
     def hear(self, kind: int) -> None:

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 from lns_values import reception
+from stoep_gateway.assets import configuration
 from stoep_gateway.assets.registry import Gateway
 from stoep_gateway.doctor.facts import (
+    ConfigurationFacts,
     Facts,
     GatewayFacts,
     StrangerFacts,
+    of_configurations,
     of_gateways,
     of_strangers,
 )
 from stoep_gateway.doctor.gateway_rules import duration
-from stoep_gateway.doctor.rules import diagnose, port_taken
+from stoep_gateway.doctor.rules import PENDING_S, diagnose, port_taken
 from stoep_gateway.forwarders.gwmp import DatagramReceived, GatewayStat, GwmpServer
 from stoep_gateway.forwarders.links import Link, Links
 from stoep_gateway.gateways import GatewayMonitor
@@ -24,6 +27,8 @@ from stoep_gateway.lns.airtime import SubBandUse
 from stoep_gateway.lns.channel_plan import for_region
 from stoep_gateway.lns.frames import Transmitted
 from stoep_protocol.lorawan.regions import by_name
+from stoep_protocol.messages import ConfigurationAck
+from street import street
 
 EUI = "0016c001ff10a235"
 EU868 = for_region(by_name("EU868"))
@@ -75,6 +80,44 @@ def found(site: Facts = SITE, **changes: object) -> list[tuple[str, str]]:
 
 def site(**changes: object) -> Facts:
     return dataclasses.replace(SITE, **changes)
+
+
+def test_configurations_that_are_refused_or_pending_for_days():
+    refused = [ConfigurationFacts(f"{n:016x}", "unsupported", 60.0) for n in range(7)]
+    stuck = ConfigurationFacts("ff" * 8, "storage", 60.0)
+    young = ConfigurationFacts("aa" * 8, "", PENDING_S - 1.0)
+    old = ConfigurationFacts("bb" * 8, "", PENDING_S + 1.0)
+    assert diagnose(site(configurations=(young,))) == []
+    found = diagnose(site(configurations=(*refused, stuck, young, old)))
+    assert [(it.level, it.code) for it in found] == [
+        ("warning", "configuration-pending"),
+        ("warning", "configuration-refused"),
+        ("warning", "configuration-refused"),
+    ]
+    pending, storage, unsupported = found
+    assert "bb" * 8 in pending.what
+    assert "aa" * 8 not in pending.what
+    assert "flash" in storage.remedy
+    assert "(unsupported)" in unsupported.what
+    assert unsupported.what.endswith(", … (7 in all)")
+
+
+def test_which_devices_do_not_have_their_configuration():
+    devices = street().devices
+    one, other, disabled = list(devices)[:3]
+    payload = configuration.compose({"history": 2}, None)
+    devices = {**devices, disabled: dataclasses.replace(devices[disabled], enabled=False)}
+    rows = [
+        configuration.want(None, eui, payload, 1000) for eui in (one, other, disabled, bytes(8))
+    ]
+    ack = ConfigurationAck(configuration.hash_of(payload))
+    rows[1] = configuration.acknowledged(rows[1], ack, 2000, sent=True)
+    assert of_configurations(devices, rows, 61_000) == (ConfigurationFacts(one.hex(), "", 60.0),)
+    refusal = ConfigurationAck(1, 77)
+    rows[1] = configuration.acknowledged(rows[1], refusal, 3000, sent=True)
+    assert of_configurations(devices, rows[1:2], 61_000) == (
+        ConfigurationFacts(other.hex(), "code_77", 58.0),
+    )
 
 
 def test_health_is_no_finding():

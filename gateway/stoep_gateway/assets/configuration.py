@@ -32,6 +32,7 @@ __all__ = [
     "fields_of",
     "hash_of",
     "is_due",
+    "refusal",
     "restarted",
     "standing",
     "tried",
@@ -127,6 +128,11 @@ def standing(row: ConfigurationRow) -> Standing:
     if row.told_hash == hash_of(row.payload):
         return "in_force"
     return "refused" if row.refused not in (0, schema.REFUSED_STORAGE) else "pending"
+
+
+def refusal(row: ConfigurationRow) -> str | None:
+    """Return why a device did not take what is wanted, None unless it said so."""
+    return REFUSALS.get(row.refused, f"code_{row.refused}") if row.refused else None
 
 
 def acknowledged(

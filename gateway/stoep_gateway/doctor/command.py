@@ -24,7 +24,14 @@ from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BasicsStationConfig
 from stoep_gateway.control_client import GatewayAway
-from stoep_gateway.doctor.facts import Facts, Finding, GatewayFacts, of_gateways, of_strangers
+from stoep_gateway.doctor.facts import (
+    ConfigurationFacts,
+    Facts,
+    Finding,
+    GatewayFacts,
+    of_gateways,
+    of_strangers,
+)
 from stoep_gateway.doctor.gateway_rules import duration
 from stoep_gateway.doctor.rules import diagnose, port_taken
 from stoep_gateway.errors import FatalError
@@ -48,7 +55,8 @@ class Doctor:
     """Knows where the running gateway keeps what a diagnosis needs; `answer` is for the socket.
 
     ``accounts`` is the scheduler's; ``broker`` returns whether it is connected and how many
-    messages wait, ``sources`` for each source whether it is connected.
+    messages wait, ``sources`` for each source whether it is connected, ``configurations`` the
+    devices that do not have theirs.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Doctor:
         accounts: Callable[[int], Mapping[bytes, Account]],
         broker: Callable[[], tuple[bool, int]],
         sources: Callable[[], Mapping[str, bool]],
+        configurations: Callable[[], tuple[ConfigurationFacts, ...]],
     ) -> None:
         self._config = config
         self._plan = plan
@@ -75,6 +84,7 @@ class Doctor:
         self._accounts = accounts
         self._broker = broker
         self._sources = sources
+        self._configurations = configurations
         self._started_ms = clock.now_ms()
 
     def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +115,7 @@ class Doctor:
             broker_queue=mosquitto_queue() if _is_here(mqtt.host) else None,
             ports_sent_to=ports_sent_to(),
             sources=self._sources(),
+            configurations=self._configurations(),
         )
 
 

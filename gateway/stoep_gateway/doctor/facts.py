@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stoep_gateway.assets.registry import Gateway
+from stoep_gateway.assets import configuration
+from stoep_gateway.assets.registry import Device, Gateway
 from stoep_gateway.forwarders.links import Links, host_and_port
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.lns.airtime import SubBandUse
 from stoep_gateway.lns.channel_plan import Plan
+from stoep_gateway.store.records import ConfigurationRow
 
 __all__ = [
     "STALE_S",
+    "ConfigurationFacts",
     "Facts",
     "Finding",
     "GatewayFacts",
     "StrangerFacts",
+    "of_configurations",
     "of_gateways",
     "of_strangers",
 ]
@@ -91,6 +95,15 @@ class StrangerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigurationFacts:
+    """A device that has not taken its configuration; ``refused`` is why, empty while pending."""
+
+    device: str
+    refused: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """A running gateway process and all that it knows of its forwarders.
 
@@ -115,6 +128,7 @@ class Facts:
     broker_queue: int | None = None
     ports_sent_to: tuple[int, ...] = ()
     sources: Mapping[str, bool] = field(default_factory=dict)
+    configurations: tuple[ConfigurationFacts, ...] = ()
 
 
 def of_gateways(
@@ -128,6 +142,23 @@ def of_gateways(
     return tuple(
         _of_gateway(gateway, links, monitor, airtime.get(eui, ()), now)
         for eui, gateway in gateways.items()
+    )
+
+
+def of_configurations(
+    devices: Mapping[bytes, Device], rows: Iterable[ConfigurationRow], utc_ms: int
+) -> tuple[ConfigurationFacts, ...]:
+    """Return what is known of the devices that do not have what is wanted of them."""
+    return tuple(
+        ConfigurationFacts(
+            devices[row.dev_eui].dev_eui_hex,
+            configuration.refusal(row) or "",
+            max(0, utc_ms - row.since_utc_ms) / 1000,
+        )
+        for row in rows
+        if row.dev_eui in devices
+        and devices[row.dev_eui].enabled
+        and configuration.standing(row) != "in_force"
     )
 
 

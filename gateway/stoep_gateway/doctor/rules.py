@@ -9,12 +9,14 @@ from stoep_gateway.doctor.gateway_rules import CLOCK_S, duration, of_gateway, ti
 
 __all__ = ["diagnose", "port_taken"]
 
+PENDING_S = 3 * 86_400  # a device may be out of reach for a while
+_NAMED = 5  # devices of a finding
 SAFE_QUEUE = 100_000  # messages that a broker has to keep for a client that is away
 
 
 def diagnose(facts: Facts) -> list[Finding]:
     """Return all findings, errors first."""
-    found = [*_site(facts), *_strangers(facts)]
+    found = [*_site(facts), *_strangers(facts), *_configurations(facts)]
     for gateway in facts.gateways:
         found += of_gateway(gateway, facts)
     order = ("error", "warning", "note")
@@ -121,6 +123,37 @@ def _strangers(facts: Facts) -> Iterator[Finding]:
             if alike
             else f'if it is yours, add: [[gateway]] id = "…" eui = "{stranger.eui}"',
         )
+
+
+def _configurations(facts: Facts) -> Iterator[Finding]:
+    by_refusal: dict[str, list[str]] = {}
+    for it in facts.configurations:
+        if it.refused or it.since_s > PENDING_S:
+            by_refusal.setdefault(it.refused, []).append(it.device)
+    for refused, devices in sorted(by_refusal.items()):
+        which = ", ".join(devices[:_NAMED])
+        if len(devices) > _NAMED:
+            which += f", … ({len(devices)} in all)"
+        if refused:
+            yield Finding(
+                "warning",
+                "configuration-refused",
+                "",
+                f"configuration refused ({refused}) by {which}",
+                "it goes on as before",
+                "its flash cannot be written: replace the board"
+                if refused == "storage"
+                else "stoep device show tells what is wanted; configure what the board can do",
+            )
+        else:
+            yield Finding(
+                "warning",
+                "configuration-pending",
+                "",
+                f"configuration not taken for {PENDING_S // 86_400} days by {which}",
+                "not heard, or does not hear us: it is sent again and again after an uplink",
+                "stoep device show tells when each was last heard; look at its gateway's downlinks",
+            )
 
 
 def _registered_like(eui: str, gateways: Iterable[GatewayFacts]) -> str:
