@@ -8,15 +8,11 @@ has the MAC tell it of every downlink. Whoever drives the MAC asks after each up
   confirmed, None for its own choice;
 - `reset`: the device is to start anew as after power-on; `rejoin`: it is to JOIN.
 
-`pack` and `unpack` carry it over a sleep.
-
 SwitchClass is for B and C: this device is Class A, and stays. PingSlotInfo and the Beacon commands
 belong to Class B. TxCw, an unmodulated carrier on a frequency of the tester's choice, is left out:
 it would be on the air outside every duty cycle and dwell time that the MAC keeps, and no driver of
 ours can send one.
 """
-
-import struct
 
 from stoep_protocol.lorawan.frames import F_PORT_TEST
 
@@ -30,7 +26,6 @@ _PACKAGE = (6, 1)  # identifier, version
 # Major, minor, patch, revision: of the link layer, and of the Regional Parameters in regions.py.
 _LORAWAN = (1, 0, 4, 0)
 _REGIONAL_PARAMETERS = (1, 0, 3, 0)
-_FORMAT = "<HIBBBB"
 
 _PACKAGE_VERSION = 0x00
 _DUT_RESET = 0x01
@@ -82,29 +77,6 @@ class Certification:
         if len(answer) > room:
             answer = answer[:room] if answer[0] == _ECHO_INC_PAYLOAD else b""
         return (F_PORT_TEST, answer, bool(self.frames)) if answer else None
-
-    def pack(self) -> bytes:
-        """Return what RTC memory keeps."""
-        return struct.pack(
-            _FORMAT,
-            self._received,
-            self.interval_ms,
-            0 if self.frames is None else 1 + int(self.frames),
-            int(self._duty_cycle),
-            int(self._mac.adr),
-            int(self._mac.certification is self),
-        )
-
-    def unpack(self, data: bytes) -> None:
-        """Take back what `pack` gave; nothing in `b""`."""
-        if data:
-            self._received, self.interval_ms, frames, duty_cycle, adr, on = struct.unpack(
-                _FORMAT, data
-            )
-            self.frames = frames == 2 if frames else None
-            self._duty_cycle = duty_cycle != 0
-            self._mac.adr = adr != 0
-            self._mac.certification = self if on else None
 
     def _obey(self, cid: int, body: bytes) -> bytes:
         """Do what a command says; return the answer. An unknown or short one does nothing."""

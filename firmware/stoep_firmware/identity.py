@@ -39,6 +39,10 @@ def new_mac(board: "Board", session: Session) -> Mac:
         config.get("lorawan", "1.0.4"),
     )
     mac.error_ppm = board.clock.error_ppm()
+    if "dev_addr" in config:
+        mac.personalise(config)
+    elif session.joined > 1:
+        session.joined = 0  # it was, on the bench
     return mac
 
 

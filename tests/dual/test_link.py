@@ -94,6 +94,7 @@ def test_downlink_lands_in_the_inbox():
 
 def test_lost_acknowledgement_brings_the_same_frame_again():
     device = joined()
+    device.mac.session.nb_trans = 2
     device.down = [None, device.network.down(ack=True)]
     result, _ = device.perform(m.SEND, 10, b"hello", True)
     assert result == (m.SENT, 0)
@@ -107,6 +108,7 @@ def test_long_wait_is_left_to_deep_sleep():
     # All at SF12: the duty cycle makes the repetition wait for minutes.
     for _ in range(2):
         device.perform(m.SEND, 10, bytes(40), False)
+    device.mac.session.nb_trans = 3
     (result, until_ms), _ = device.perform(m.SEND, 10, bytes(40), True)
     if result == m.BUSY:
         device.board.clock.ms = until_ms

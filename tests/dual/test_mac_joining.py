@@ -2,6 +2,7 @@
 
 from dual_device import APP_KEY, DEV_EUI, JOIN_EUI, Network, new_key
 from dual_mac import answered, first, joined, kinds, new_mac, send
+from dual_wakes import Device
 from stoep_firmware import mac as m
 from stoep_firmware.session import Session
 from stoep_protocol.lorawan import frames, regions
@@ -275,3 +276,24 @@ def test_session_of_the_bench_needs_no_join_and_is_never_given_up():
         other["app_s_key"] = "33" * 16
         mac.personalise(other)
         assert mac.session.f_cnt_up == 0
+
+
+def test_device_with_a_session_in_its_configuration_never_joins():
+    config = {"dev_addr": "26012345", "nwk_s_key": "11" * 16, "app_s_key": "22" * 16}
+    device = Device(**config)
+    device.network.nwk_s_key = new_key(b"\x11" * 16)
+    device.network.app_s_key = new_key(b"\x22" * 16)
+    for lose in (device.sleep, device.lose_power, device.sleep):
+        device.wake()
+        heard = device.take()
+        assert heard
+        assert "join" not in heard
+        lose()
+    # Each power loss skips ahead: no counter twice.
+    counters = [frame.f_cnt for frame, _ in device.network.heard]
+    assert len(set(counters)) == len(counters)
+    # Taken off the bench, it joins.
+    for name in config:
+        del device.board.config[name]
+    device.wake()
+    assert "join" in device.take()
