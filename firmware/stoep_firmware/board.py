@@ -85,7 +85,8 @@ class Board:
         self._radio_pins: RadioPins | None = None
         self._watchdog: Any = None
         self.sensor_wakes = True  # whether the sensor's pin may end a deep sleep
-        number = self.wiring.get("sensor_int")
+        # A container's sensor has no such line; its data line may be on that pin.
+        number = self.wiring.get("sensor_int") if config.get("kind") == "bay" else None
         self._sensor_int: Pin | None = None
         if number is not None:
             self._sensor_int = machine.Pin(number, machine.Pin.IN)

@@ -20,10 +20,12 @@ class BoardData:
     uart: dict[str, int]
     i2c: dict[str, int]
     pins: dict[str, int]
+    display: dict[str, int] | None
     nss_pull_up: bool
     currents_ua: dict[str, int]
     boot_us: int
     light_wake_us: int
+    bench_only: bool  # takes too much asleep for a battery
 
     def wiring(self) -> dict[str, Any]:
         """Return what config.json says under `board`."""
@@ -41,6 +43,7 @@ class BoardData:
             "radio": dict(self.radio),
             "uart": dict(self.uart),
             "i2c": dict(self.i2c),
+            **({} if self.display is None else {"display": dict(self.display)}),
             **{name: self.pins[name] for name in pins if name in self.pins},
         }
 
@@ -70,8 +73,10 @@ def load(name: str) -> BoardData:
         uart=data["uart"],
         i2c=data["i2c"],
         pins=data["pins"],
+        display=data.get("display"),
         nss_pull_up=data["electric"]["nss_pull_up"],
         currents_ua=data["currents_ua"],
         boot_us=data["boot"]["ms"] * 1000,
         light_wake_us=data["boot"]["light_wake_us"],
+        bench_only=data.get("bench_only", False),
     )

@@ -34,7 +34,12 @@ PIN_IN, PIN_OUT, PIN_OPEN_DRAIN = 1, 3, 7
 PULL_DOWN, PULL_UP = 1, 2
 
 RTC_MEMORY_BYTES = 2048
-RTC_PINS = range(22)  # ESP32-S3: GPIO 0 to 21 can wake it
+# The pins that can end a deep sleep, and a light one by ext0 and ext1 (Espressif's ESP-IDF,
+# esp_sleep_enable_ext1_wakeup).
+RTC_PINS = {
+    "esp32s3": frozenset(range(22)),
+    "esp32": frozenset((0, 2, 4, *range(12, 16), *range(25, 28), *range(32, 40))),
+}
 # A stable level that only a write of the firmware's own can change.
 STABLE = 0xFFFF_FFFF
 
@@ -106,6 +111,7 @@ class Esp32:
         keep_states: bool = False,
     ) -> None:
         self.unique_id = unique_id
+        self.rtc_pins = RTC_PINS[data.chip]
         self.log = StateLog(keep=keep_states)
         self.inputs: dict[int, Input] = {}
         self.outputs: dict[int, Output] = {}
@@ -468,9 +474,8 @@ class Esp32:
         self.advance(CALL_US)
         self._armed = (self._wake_pins(numbers), level)
 
-    @staticmethod
-    def _wake_pins(numbers: tuple[int, ...]) -> frozenset[int]:
+    def _wake_pins(self, numbers: tuple[int, ...]) -> frozenset[int]:
         for number in numbers:
-            if number not in RTC_PINS:
+            if number not in self.rtc_pins:
                 raise ValueError("invalid pin")
         return frozenset(numbers)

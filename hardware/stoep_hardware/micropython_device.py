@@ -104,11 +104,11 @@ class MicroPythonDevice(Device):
         mcu = self.board.esp32
         self._send(
             struct.pack(
-                "<6sBBBIIIII",
+                "<6sBBQIIIII",
                 mcu.unique_id,
                 mcu.reset_cause,
                 mcu.wake_reason,
-                len(soc.RTC_PINS),
+                sum(1 << number for number in mcu.rtc_pins),
                 mcu.freq_hz,
                 soc.PIN_US,
                 CALL_US,

@@ -514,7 +514,6 @@ def test_states_and_charge(mcu):
 
 
 def test_the_boards_data():
-    assert board_data.names() == [BOARD]
     assert DATA.flash == {
         "size": 0x800000,
         "firmware_offset": 0,

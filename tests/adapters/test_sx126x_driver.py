@@ -27,7 +27,7 @@ def test_power_asked_for_is_power_sent(power_dbm):
     radio = radio_on(bench)
     radio.start(FREQ_HZ)
     radio.transmit(FREQ_HZ, 7, 125_000, power_dbm, b"abc", 200)
-    assert bench.sleep_until_dio1()
+    assert bench.sleep_until_radio()
     assert radio.outcome() == radios.TX_DONE
     ((frame, intact),) = ear.heard
     assert intact
@@ -48,7 +48,7 @@ def test_downlink_is_heard_after_a_warm_sleep(sf, bw_hz):
     start_us = bench.mcu.t_us + 30_000
     ear.say_at(start_us, payload, sf=sf, bw_hz=bw_hz, length_us=3_000_000)
     radio.receive(FREQ_HZ, sf, bw_hz, 60, 4_000)
-    assert bench.sleep_until_dio1()
+    assert bench.sleep_until_radio()
     assert radio.outcome() == radios.RX_DONE
     data, rssi_dbm, snr_db = radio.frame()
     assert data == payload
@@ -66,7 +66,7 @@ def test_silence_ends_after_the_symbols_asked_for(symbols):
     radio.start(FREQ_HZ)
     begin_us = bench.mcu.t_us
     radio.receive(FREQ_HZ, 9, 125_000, symbols, 10_000)
-    assert bench.sleep_until_dio1()
+    assert bench.sleep_until_radio()
     assert radio.outcome() == radios.TIMEOUT
     took_ms = (bench.mcu.t_us - begin_us) / 1000
     # Mantissa and exponent round up, by at most seven symbols; setting up takes some ms.

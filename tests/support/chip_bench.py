@@ -138,13 +138,25 @@ class SpiMaster:
 class Bench:
     """A board with chips, and the firmware's own board and drivers on it, without its program."""
 
-    def __init__(self, *, kind="bin", distance=None, field=None, seed=0, without=(), **options):
+    def __init__(
+        self,
+        *,
+        kind="bin",
+        board=BOARD,
+        distance=None,
+        field=None,
+        seed=0,
+        without=(),
+        radio=None,
+        **options,
+    ):
         self.engine = Engine(seed)
         self.air = quiet_air(self.engine)
-        data = board_data.load(BOARD)
+        data = board_data.load(board)
+        data.radio.update(radio or {})
         for pin in without:
             del data.pins[pin]
-        self.config = device_config(kind=kind)
+        self.config = device_config(kind=kind, board=data.wiring())
         self.hardware = SimBoard(
             self.engine,
             self.air,
@@ -170,15 +182,15 @@ class Bench:
             self.config,
         )
 
-    def sleep_until_dio1(self, longest_ms=20_000):
-        """Light sleep as the firmware does it; returns whether DIO1 ended it."""
+    def sleep_until_radio(self, longest_ms=20_000):
+        """Light sleep as the firmware does it; returns whether the radio ended it."""
         self.board.arm(0)
         ended = []
         self.mcu.on_resume = lambda: ended.append(True)
         self.mcu.begin_light(longest_ms)
         while not ended:
             self.engine.run_until(self.engine.next_us())
-        return self.chip.dio1
+        return any(self.chip.line(name) for name in self.chip.LINES)
 
     def pause(self, ms):
         """Light sleep without a wake pin."""
@@ -205,7 +217,7 @@ class Bench:
 
 
 def device_config(kind="bin", number=1, **changes):
-    """config.json of a device on the bench's board."""
+    """config.json of a device."""
     return {
         "kind": kind,
         "dev_eui": f"70b3d57ed00000{number:02x}",

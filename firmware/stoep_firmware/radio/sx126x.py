@@ -88,7 +88,8 @@ _BUSY_POLLS = const(2000)  # 100 ms; calibration takes 3.5 ms, a cold start abou
 class Sx126x:
     """One transceiver.
 
-    `config` is the board's `radio` table: `tcxo_mv` (0 or absent: a crystal), `dio2_rf_switch`.
+    `config` is the board's `radio` table: `tcxo_mv` (0 or absent: a crystal), `dio2_rf_switch`,
+    `dcdc` (absent: true).
     `reset` follows a power-up or a deep sleep of the processor: nothing is assumed of the chip.
     """
 
@@ -126,7 +127,8 @@ class Sx126x:
         self._command(_CALIBRATE, 0x7F)
         low, high = _image_band(freq_hz)
         self._command(_CALIBRATE_IMAGE, low, high)
-        self._command(_SET_REGULATOR_MODE, 1)  # DC-DC: receive 4.6 mA in place of 8.9
+        if self._config.get("dcdc", True):  # receive 4.6 mA in place of 8.9; it needs a coil
+            self._command(_SET_REGULATOR_MODE, 1)
         if self._config.get("dio2_rf_switch", False):
             self._command(_SET_DIO2_AS_RF_SWITCH, 1)
         self._command(_SET_FALLBACK_MODE, 0x20)  # STDBY_RC after TX and RX

@@ -137,7 +137,7 @@ def begin():
         CALL_US,
         SLEEP_CALL_US,
         IDLE_FROM_US,
-    ) = unpack("<6sBBBIIIII", receive(29))
+    ) = unpack("<6sBBQIIIII", receive(36))
 
 
 class Line:

@@ -17,6 +17,6 @@ def wake_on_ext1(pins, level):
 def _arm(operation, pins, level):
     numbers = bytes([pin.number for pin in pins])
     for number in numbers:
-        if number >= link.WAKE_PINS:
+        if not link.WAKE_PINS >> number & 1:
             raise ValueError("invalid pin")
     link.tell(operation, bytes((1 if level else 0,)) + numbers)
