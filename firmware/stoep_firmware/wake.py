@@ -168,7 +168,8 @@ class Wake:
             self._meter.ended(self._task.asleep, now_ms - self.saved_ms)
             return
         self._board.quiet()
-        self._talk.link.radio_awake = True
+        # After any reset the radio has to be put to sleep, unless a call to it would not return.
+        self._talk.link.radio_awake = reason != "watchdog" or self._store.marked != _RADIO
         self._talk.reset_reason = _RESET_REASONS.get(reason, RESET_EXTERNAL)
         if reason != "watchdog":
             return
