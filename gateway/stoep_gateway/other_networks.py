@@ -86,6 +86,8 @@ class OtherNetworks:
             len(heard.receptions),
         )
         outputs = self._pipeline.outputs(device, message, meta)
+        if self._pipeline.requests is not None:
+            self._pipeline.requests.heard(device, message, outputs.state)
         state = self._pipeline.remember(device, message, outputs)
         self._pipeline.configurations.heard(device.dev_eui, message)
         rows = self._pipeline.outbox_rows(outputs.messages)

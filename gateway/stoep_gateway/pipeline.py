@@ -54,6 +54,7 @@ from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
+from stoep_gateway.requests import Requests
 from stoep_gateway.store.records import AirtimeRow, OutboxRow, Record
 
 __all__ = ["Network", "Pipeline"]
@@ -72,6 +73,7 @@ class Network:
     dedup_window_ms: int
     target: Target
     adr: AdrSettings | None = None
+    request_missing: bool = True
 
 
 class Pipeline:
@@ -117,6 +119,9 @@ class Pipeline:
             is_station=monitor.is_station,
         )
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
+        self.requests = (
+            Requests(memory, self.downlinks, clock, metrics) if network.request_missing else None
+        )
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
@@ -255,6 +260,8 @@ class Pipeline:
         if acknowledged is not None:
             self.record(acknowledged)
         self.configurations.heard(session.dev_eui, message)
+        if self.requests is not None:
+            self.requests.heard(device, message, outputs.state)
         reply = downlinks.reply(session, frame, frame_set, turn, utc_ms)
         claim = memory.sessions.claim(match, downlink=reply is not None)
         session.mac = turn.state if reply is None else reply.mac

@@ -73,7 +73,8 @@ class NetworkInHand:
         """Forget everything but the rows; what was not committed is lost."""
         self.clock.forget_all()
         self.submitted: list[tuple[Record, Callable[[], None]]] = []
-        self.registry = registry.build(config.load(self.path / "stoep.toml"))
+        loaded = config.load(self.path / "stoep.toml")
+        self.registry = registry.build(loaded)
         state = read_state(self.connection, self.sealer)
         device_rows.load(self.registry, state.devices, self.sealer)
         machine = GwmpServer(self.registry.gateways)
@@ -82,7 +83,13 @@ class NetworkInHand:
         self.memory = memory.of(state, self.target.plan.region)
         self.scheduler = Scheduler(self.target.plan.region)
         self.pipeline = Pipeline(
-            Network(NET_ID, 200, self.target, AdrSettings()),
+            Network(
+                NET_ID,
+                200,
+                self.target,
+                AdrSettings(),
+                request_missing=loaded.readings.request_missing,
+            ),
             self.registry,
             self.memory,
             GatewayMonitor(self.registry.gateways, machine.links),
