@@ -7,7 +7,7 @@ from binascii import unhexlify
 
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan.crypto import derive_session_keys
-from stoep_protocol.lorawan.frames import decode_join_accept, encode_join_request
+from stoep_protocol.lorawan.join_frames import decode_join_accept, encode_join_request
 
 from stoep_firmware import mac as m
 from stoep_firmware.channels import dr_range_of, stay_heard

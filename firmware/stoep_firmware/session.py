@@ -9,7 +9,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stoep_protocol.lorawan.frames import JoinAccept
+    from stoep_protocol.lorawan.join_frames import JoinAccept
 
 
 LAYOUT = b"SW3"  # of pack and pack_volatile; store.py marks its records with it

@@ -14,7 +14,6 @@ import struct
 from stoep_protocol.errors import (
     F_PORT,
     LENGTH,
-    MIC,
     RESERVED,
     TRUNCATED,
     VERSION,
@@ -22,6 +21,16 @@ from stoep_protocol.errors import (
     EncodeError,
 )
 from stoep_protocol.lorawan.crypto import Key, crypt, data_mic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stoep_protocol.lorawan import network_frames
+    from stoep_protocol.lorawan.network_frames import *  # noqa: F403
+
+try:
+    from micropython import const
+except ImportError:
+    const = int  # type: ignore[assignment]
 
 JOIN_REQUEST = 0
 JOIN_ACCEPT = 1
@@ -35,31 +44,18 @@ MAX_F_OPTS = 15
 F_PORT_MAC = 0
 F_PORT_TEST = 224  # the last port that is not reserved
 
-_ADR = 0x80
-_ADR_ACK_REQ = 0x40
-_ACK = 0x20
-_F_PENDING = 0x10
+_ADR = const(0x80)
+_ADR_ACK_REQ = const(0x40)
+_ACK = const(0x20)
+_F_PENDING = const(0x10)
 
 _HEADER = "<BIBH"
-_HEADER_BYTES = 8
-_MIC_BYTES = 4
-_SHORTEST_DATA = _HEADER_BYTES + _MIC_BYTES
-_JOIN_REQUEST_BYTES = 23
+_HEADER_BYTES = const(8)
+_MIC_BYTES = const(4)
+_SHORTEST_DATA = const(12)
 _JOIN_ACCEPT_BYTES = (17, 33)
 
 _unpack_header = struct.unpack_from
-
-
-class JoinRequest:
-    """A join-request as received. `mic` is not verified yet: see `verify_join_request`."""
-
-    __slots__ = ("dev_eui", "dev_nonce", "join_eui", "mic")
-
-    def __init__(self, join_eui: bytes, dev_eui: bytes, dev_nonce: int, mic: bytes) -> None:
-        self.join_eui = join_eui
-        self.dev_eui = dev_eui
-        self.dev_nonce = dev_nonce
-        self.mic = mic
 
 
 class EncryptedJoinAccept:
@@ -69,42 +65,6 @@ class EncryptedJoinAccept:
 
     def __init__(self, phy_payload: bytes) -> None:
         self.phy_payload = phy_payload
-
-
-class JoinAccept:
-    """What the network server tells a device that joins (LoRaWAN 1.0.3, 6.2.5).
-
-    `rx_delay_s` is the delay in seconds, 1..15 (a wire value of 0 means 1). `cf_list` is empty or
-    16 octets: see `regions.Region.decode_cf_list`.
-    """
-
-    __slots__ = (
-        "app_nonce",
-        "cf_list",
-        "dev_addr",
-        "net_id",
-        "rx1_dr_offset",
-        "rx2_dr",
-        "rx_delay_s",
-    )
-
-    def __init__(
-        self,
-        app_nonce: int,
-        net_id: int,
-        dev_addr: int,
-        rx1_dr_offset: int,
-        rx2_dr: int,
-        rx_delay_s: int,
-        cf_list: bytes,
-    ) -> None:
-        self.app_nonce = app_nonce
-        self.net_id = net_id
-        self.dev_addr = dev_addr
-        self.rx1_dr_offset = rx1_dr_offset
-        self.rx2_dr = rx2_dr
-        self.rx_delay_s = rx_delay_s
-        self.cf_list = cf_list
 
 
 class DataFrame:
@@ -179,7 +139,7 @@ class DataFrame:
         return self.f_ctrl & _F_PENDING != 0 and self.m_type & 1 != 0
 
 
-def parse(phy_payload: bytes) -> "JoinRequest | EncryptedJoinAccept | DataFrame":
+def parse(phy_payload: bytes) -> "network_frames.JoinRequest | EncryptedJoinAccept | DataFrame":
     """Take a PHYPayload apart without any key.
 
     Raises `DecodeError`: `truncated`, `length` (no length of its type, or over 255), `version`
@@ -220,14 +180,9 @@ def parse(phy_payload: bytes) -> "JoinRequest | EncryptedJoinAccept | DataFrame"
             phy_payload[:end],
         )
     if m_type == JOIN_REQUEST:
-        if length != _JOIN_REQUEST_BYTES:
-            raise DecodeError(LENGTH, "join-request of %d octets" % length)
-        return JoinRequest(
-            _reverse(phy_payload[1:9]),
-            _reverse(phy_payload[9:17]),
-            phy_payload[17] | phy_payload[18] << 8,
-            phy_payload[19:],
-        )
+        from stoep_protocol.lorawan.network_frames import parse_join_request  # noqa: PLC0415
+
+        return parse_join_request(phy_payload)
     if m_type == JOIN_ACCEPT:
         if length not in _JOIN_ACCEPT_BYTES:
             raise DecodeError(LENGTH, "join-accept of %d octets" % length)
@@ -314,77 +269,12 @@ def full_f_cnt(next_expected: int, f_cnt_16: int) -> int:
     return (next_expected + ((f_cnt_16 - next_expected) & 0xFFFF)) & 0xFFFFFFFF
 
 
-def encode_join_request(app_key: Key, join_eui: bytes, dev_eui: bytes, dev_nonce: int) -> bytes:
-    """Return a join-request; EUIs are 8 octets big-endian, `dev_nonce` 0..65535."""
-    if len(join_eui) != 8 or len(dev_eui) != 8 or not 0 <= dev_nonce <= 0xFFFF:
-        raise EncodeError("a join-request takes two EUIs of 8 octets and a 16-bit DevNonce")
-    message = b"\x00" + _reverse(join_eui) + _reverse(dev_eui) + struct.pack("<H", dev_nonce)
-    return message + app_key.cmac(message)[:_MIC_BYTES]
+if not TYPE_CHECKING:
 
+    def __getattr__(name: str) -> object:
+        """Find what only a network server needs, and joining; a device does not load it here."""
+        if name[:2] == "__":
+            raise AttributeError(name)
+        from stoep_protocol.lorawan import network_frames  # noqa: PLC0415
 
-def verify_join_request(phy_payload: bytes, app_key: Key) -> bool:
-    """Whether the MIC of a join-request fits under this key."""
-    return app_key.cmac(phy_payload[:-_MIC_BYTES])[:_MIC_BYTES] == phy_payload[-_MIC_BYTES:]
-
-
-def encode_join_accept(
-    app_key: Key,
-    app_nonce: int,
-    net_id: int,
-    dev_addr: int,
-    rx1_dr_offset: int,
-    rx2_dr: int,
-    rx_delay_s: int,
-    cf_list: bytes = b"",
-) -> bytes:
-    """Return a join-accept, "encrypted" with AES decrypt so that devices need only AES encrypt.
-
-    `app_key` must have been made from an AES that can decrypt. Raises `EncodeError`.
-    """
-    if not 0 <= app_nonce <= 0xFFFFFF or not 0 <= net_id <= 0xFFFFFF:
-        raise EncodeError("AppNonce and NetID are unsigned 24-bit numbers")
-    if not 0 <= dev_addr <= 0xFFFFFFFF:
-        raise EncodeError("DevAddr is an unsigned 32-bit number")
-    if not 0 <= rx1_dr_offset <= 7 or not 0 <= rx2_dr <= 15 or not 0 <= rx_delay_s <= 15:
-        raise EncodeError("RX1DROffset is 0..7, the RX2 data rate 0..15, RxDelay 0..15 s")
-    if len(cf_list) not in (0, 16):
-        raise EncodeError("CFList is absent or 16 octets, not %d" % len(cf_list))
-    if app_key.decrypt is None:
-        raise EncodeError("this key cannot decrypt, which a join-accept needs")
-    message = (
-        b"\x20"
-        + struct.pack("<I", app_nonce)[:3]
-        + struct.pack("<I", net_id)[:3]
-        + struct.pack("<IBB", dev_addr, rx1_dr_offset << 4 | rx2_dr, rx_delay_s)
-        + cf_list
-    )
-    mic = app_key.cmac(message)[:_MIC_BYTES]
-    return b"\x20" + bytes(app_key.decrypt(message[1:] + mic))
-
-
-def decode_join_accept(phy_payload: bytes, app_key: Key) -> JoinAccept:
-    """Decrypt and verify a join-accept, on the device.
-
-    Raises `DecodeError`: `length`, `reserved` (another message type), `version`, `mic`.
-    """
-    if not isinstance(parse(phy_payload), EncryptedJoinAccept):
-        raise DecodeError(RESERVED, "not a join-accept")
-    plain = app_key.encrypt(phy_payload[1:])
-    message = plain[:-_MIC_BYTES]
-    if app_key.cmac(phy_payload[:1] + message)[:_MIC_BYTES] != plain[-_MIC_BYTES:]:
-        raise DecodeError(MIC, "join-accept for another device or damaged")
-    dev_addr, dl_settings, rx_delay = struct.unpack_from("<IBB", message, 6)
-    return JoinAccept(
-        message[0] | message[1] << 8 | message[2] << 16,
-        message[3] | message[4] << 8 | message[5] << 16,
-        dev_addr,
-        dl_settings >> 4 & 7,
-        dl_settings & 15,
-        (rx_delay & 15) or 1,
-        message[12:],
-    )
-
-
-def _reverse(data: bytes) -> bytes:
-    # MicroPython has no extended slices of bytes.
-    return bytes(reversed(data))
+        return getattr(network_frames, name)
