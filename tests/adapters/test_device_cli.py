@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -355,3 +356,49 @@ def test_no_value_of_a_request_is_kept_in_the_list_of_processes() -> None:
                 check=True,
             ).stdout
         )
+
+
+def test_configure(site: Site, run: Run) -> None:
+    run("import", "-", stdin=DEVICES)
+    bay = IN_FILE
+    assert run("configure", EUI, "--interval", "60", "--mode", "on-change", "--change", "4") == (
+        0,
+        f"{EUI}: will be told: interval_min 60, mode on_change, change_cm 4\n",
+        "",
+    )
+    assert run("configure", EUI, "--change", "factory", "--history", "6") == (
+        0,
+        f"{EUI}: will be told: interval_min 60, mode on_change, history 6\n",
+        "",
+    )
+    code, out, _ = run("configure", EUI, OTHER, "--confirmed-every", "9", "--json")
+    assert code == 0
+    wanted = [answer["configuration"]["wanted"] for answer in json.loads(out)]
+    assert wanted == [
+        {"interval_min": 60, "mode": "on_change", "history": 6, "confirmed_every": 9},
+        {"confirmed_every": 9},
+    ]
+    factory = f"{EUI}: will be told: what it was flashed with\n"
+    assert run("configure", EUI, "--anew") == (0, factory, "")
+    shown = run("show", EUI)[1]
+    assert re.search("configuration state +pending\n", shown)
+    assert re.search("configuration wanted +what it was flashed with\n", shown)
+
+    # One cannot; the others are told all the same.
+    code, out, error = run("configure", bay, OTHER, "--history", "2")
+    assert (code, out) == (1, f"{OTHER}: will be told: confirmed_every 9, history 2\n")
+    assert error == f"{bay}: history says nothing to a device of bay/c\n"
+    assert run("configure", "--containers", "--interval", "20")[1].startswith(f"{EUI}: will")
+    assert run("configure", "--bays", "--settle", "5") == (
+        0,
+        f"{bay}: will be told: settle_s 5\n",
+        "",
+    )
+    assert run("configure", EUI, "--interval", "31")[2] == (
+        f"{EUI}: interval_min cannot be 31; the nearest are 30 and 35\n"
+    )
+    assert run("configure", EUI, "--mode", "often")[0] == 1
+    for wrong in ((), (EUI, "--bays"), ("--bays", "--containers")):
+        with pytest.raises(SystemExit) as raised:
+            run("configure", *wrong)
+        assert raised.value.code == 2
