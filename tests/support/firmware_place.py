@@ -77,7 +77,8 @@ class Place:
         self.engine = Engine(seed)
         self.air = quiet_air(self.engine)
         data = board_data.load(board)
-        self.config = device_config(kind=kind, **{"board": data.wiring()} | config)
+        self.config = device_config(kind=kind, **config)
+        self.config["board"] = data.wiring()
         self.distance = 800
         self.bay = Bay(self.engine, "1", Weather(0)) if kind == "bay" else None
         self.board = SimBoard(
