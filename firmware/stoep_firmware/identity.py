@@ -40,7 +40,9 @@ def new_mac(board: "Board", session: Session) -> Mac:
     )
     mac.error_ppm = board.clock.error_ppm()
     if "dev_addr" in config:
-        mac.personalise(config)
+        from stoep_firmware.joining import personalise  # noqa: PLC0415
+
+        personalise(mac, config)
     elif session.joined > 1:
         session.joined = 0  # it was, on the bench
     return mac

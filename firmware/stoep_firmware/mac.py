@@ -169,12 +169,6 @@ class Mac:
         """Ask the network for LINK_CHECK or DEVICE_TIME with the next uplinks, until it answers."""
         self.session.asked |= what
 
-    def personalise(self, config: "Any") -> None:
-        """Take a session without joining, on the bench: see joining.personalise."""
-        from stoep_firmware import joining  # noqa: PLC0415
-
-        joining.personalise(self, config)
-
     def session_keys(self) -> "tuple[Key, Key]":
         """Return NwkSKey and AppSKey."""
         if self.keys is None:

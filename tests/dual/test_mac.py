@@ -38,6 +38,24 @@ def test_join_windows_count_from_tx_done():
     assert 8 <= symbols <= 12
 
 
+def test_windows_are_as_wide_as_the_clock_is_wrong():
+    lengths_ms = []
+    for error_ppm in (0, 100, 3000, 20_000):
+        mac, _ = joined()
+        mac.session.rx_delay_s = 15
+        mac.error_ppm = error_ppm
+        mac.handle((m.SEND, 10, b"x", False), 100_000)
+        _, _, sf, bw_hz, at_ms, symbols = mac.handle((m.TX_DONE,), 200_000)[0]
+        error_ms = 15_000 * error_ppm // 1_000_000
+        # The preamble of eight symbols, early or late by that much, is heard for five at least.
+        length_ms = (symbols << sf) * 1000 // bw_hz
+        assert at_ms + 12 <= 215_000 - error_ms
+        assert at_ms + 12 + length_ms >= 215_000 + error_ms + 5
+        assert length_ms <= 2 * error_ms + 50
+        lengths_ms.append(length_ms)
+    assert lengths_ms == sorted(lengths_ms)
+
+
 def test_join_accept_gives_keys_channels_and_delays():
     network = Network()
     mac = new_mac()

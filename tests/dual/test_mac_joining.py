@@ -4,6 +4,7 @@ from dual_device import APP_KEY, DEV_EUI, JOIN_EUI, Network, new_key
 from dual_mac import answered, first, joined, kinds, new_mac, send
 from dual_wakes import Device
 from stoep_firmware import mac as m
+from stoep_firmware.joining import personalise
 from stoep_firmware.session import Session
 from stoep_protocol.lorawan import frames, regions
 from stoep_protocol.lorawan import mac_commands as mc
@@ -256,7 +257,7 @@ def test_session_of_the_bench_needs_no_join_and_is_never_given_up():
     config = {"dev_addr": "26012345", "nwk_s_key": "11" * 16, "app_s_key": "22" * 16}
     for region, dr in ((regions.EU868, 0), (US915, 0), (regions.by_name("AS923"), 2)):
         mac = m.Mac(region, Session(), new_key, lambda n: 0, JOIN_EUI, DEV_EUI, APP_KEY)
-        mac.personalise(config)
+        personalise(mac, config)
         session = mac.session
         assert (session.dev_addr, session.dr, session.rx2_hz) == (0x26012345, dr, region.rx2_hz)
         actions = mac.handle((m.SEND, 10, b"bench", False), 100_000)
@@ -265,7 +266,7 @@ def test_session_of_the_bench_needs_no_join_and_is_never_given_up():
         network.nwk_s_key, network.app_s_key = new_key(b"\x11" * 16), new_key(b"\x22" * 16)
         assert network.open(first(actions, m.TRANSMIT)[5])[1] == b"bench"
         mac = rested(mac)
-        mac.personalise(config)
+        personalise(mac, config)
         assert mac.session.f_cnt_up == 1
         mac.session.lost = 2
         mac.state = m.IDLE
@@ -274,7 +275,7 @@ def test_session_of_the_bench_needs_no_join_and_is_never_given_up():
         mac.state = m.IDLE
         other = dict(config)
         other["app_s_key"] = "33" * 16
-        mac.personalise(other)
+        personalise(mac, other)
         assert mac.session.f_cnt_up == 0
 
 
