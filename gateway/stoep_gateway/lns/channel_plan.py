@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stoep_protocol.lorawan.regions import MAX_CF_LIST_CHANNELS, Region
+from stoep_protocol.lorawan.network_encoding import MAX_CF_LIST_CHANNELS
+from stoep_protocol.lorawan.regions import Region
 
 __all__ = ["Channel", "Plan", "for_region", "link_adr_masks"]
 

@@ -25,7 +25,12 @@ Requests and answers share one number, so a tuple means something only with its 
 import struct
 
 from stoep_protocol.errors import EncodeError
-from stoep_protocol.lorawan.regions import decode_frequency, encode_frequency
+from stoep_protocol.lorawan.regions import decode_frequency
+
+try:
+    from micropython import const
+except ImportError:
+    const = int  # type: ignore[assignment]
 
 LINK_CHECK = 0x02
 LINK_ADR = 0x03
@@ -38,37 +43,15 @@ TX_PARAM = 0x09
 DL_CHANNEL = 0x0A
 DEVICE_TIME = 0x0D
 
-_MAX_HZ = 0xFFFFFF * 100
-_FLAG = (0, 1)
-
-# Per CID: octets after the CID, and the (lowest, highest) value of each field.
-_UP_SHAPES = {
-    LINK_CHECK: (0, ()),
-    LINK_ADR: (1, (_FLAG, _FLAG, _FLAG)),
-    DUTY_CYCLE: (0, ()),
-    RX_PARAM_SETUP: (1, (_FLAG, _FLAG, _FLAG)),
-    DEV_STATUS: (2, ((0, 255), (-32, 31))),
-    NEW_CHANNEL: (1, (_FLAG, _FLAG)),
-    RX_TIMING: (0, ()),
-    TX_PARAM: (0, ()),
-    DL_CHANNEL: (1, (_FLAG, _FLAG)),
-    DEVICE_TIME: (0, ()),
-}  # type: dict[int, tuple[int, tuple[tuple[int, int], ...]]]
-_DOWN_SHAPES = {
-    LINK_CHECK: (2, ((0, 255), (0, 255))),
-    LINK_ADR: (4, ((0, 15), (0, 15), (0, 0xFFFF), (0, 7), (0, 15))),
-    DUTY_CYCLE: (1, ((0, 15),)),
-    RX_PARAM_SETUP: (4, ((0, 7), (0, 15), (0, _MAX_HZ))),
-    DEV_STATUS: (0, ()),
-    NEW_CHANNEL: (5, ((0, 255), (0, _MAX_HZ), (0, 15), (0, 15))),
-    RX_TIMING: (1, ((0, 15),)),
-    TX_PARAM: (1, (_FLAG, _FLAG, (8, 36))),
-    DL_CHANNEL: (4, ((0, 255), (0, _MAX_HZ))),
-    DEVICE_TIME: (5, ((0, 0xFFFFFFFF), (0, 255))),
-}  # type: dict[int, tuple[int, tuple[tuple[int, int], ...]]]
+_CIDS = const(14)
+_NONE = const(255)
+# Per CID: the octets after it, and how many fields an answer has.
+_UP_BYTES = b"\xff\xff\0\1\0\1\2\1\0\0\1\xff\xff\0"
+_UP_FIELDS = b"\0\0\0\3\0\3\2\2\0\0\2\0\0\0"
+_DOWN_BYTES = b"\xff\xff\2\4\1\4\0\5\1\1\4\xff\xff\5"
 
 # TxParamSetupReq codes the EIRP in dBm by its place in this table (1.0.3, 5.8).
-_EIRP_DBM = (8, 10, 12, 13, 14, 16, 18, 20, 21, 24, 26, 27, 29, 30, 33, 36)
+EIRP_DBM = bytes((8, 10, 12, 13, 14, 16, 18, 20, 21, 24, 26, 27, 29, 30, 33, 36))
 
 
 def decode(direction: int, data: bytes) -> "tuple[tuple[tuple[int, ...], ...], bytes]":
@@ -79,17 +62,15 @@ def decode(direction: int, data: bytes) -> "tuple[tuple[tuple[int, ...], ...], b
     unknown or incomplete command on, empty if there is none. So nothing is raised, and reserved
     bits are ignored.
     """
-    shapes = _DOWN_SHAPES if direction else _UP_SHAPES
+    lengths = _DOWN_BYTES if direction else _UP_BYTES
     decode_body = _decode_down if direction else _decode_up
     commands = []
     at = 0
     while at < len(data):
         cid = data[at]
-        shape = shapes.get(cid)
-        if shape is None:
-            break
-        end = at + 1 + shape[0]
-        if end > len(data):
+        length = lengths[cid] if cid < _CIDS else _NONE
+        end = at + 1 + length
+        if length == _NONE or end > len(data):
             break
         commands.append((cid,) + decode_body(cid, data[at + 1 : end]))
         at = end
@@ -102,20 +83,25 @@ def encode(direction: int, commands: "tuple[tuple[int, ...], ...]") -> bytes:
     Raises `EncodeError` for a command that does not exist in this direction, a wrong number of
     fields, a field outside its range.
     """
-    shapes = _DOWN_SHAPES if direction else _UP_SHAPES
-    encode_body = _encode_down if direction else _encode_up
+    if direction:
+        from stoep_protocol.lorawan.network_encoding import encode_requests  # noqa: PLC0415
+
+        return encode_requests(commands)
     out = b""
     for command in commands:
-        shape = shapes.get(command[0]) if command else None
-        if shape is None:
-            raise EncodeError("no such MAC command: %r" % (command,))
-        if len(command) - 1 != len(shape[1]):
-            raise EncodeError("MAC command %r takes %d fields" % (command, len(shape[1])))
-        for i, (lowest, highest) in enumerate(shape[1]):
-            if not lowest <= command[i + 1] <= highest:
-                raise EncodeError("field %d of MAC command %r is out of range" % (i + 1, command))
-        out += bytes((command[0],)) + encode_body(command)
+        if not _fits(command):
+            raise EncodeError("no MAC command of a device: %r" % (command,))
+        out += bytes(command[:1]) + _encode_up(command)
     return out
+
+
+def _fits(command: "tuple[int, ...]") -> bool:
+    cid = command[0] if command else 0
+    if not 0 <= cid < _CIDS or _UP_BYTES[cid] == _NONE or len(command) - 1 != _UP_FIELDS[cid]:
+        return False
+    if cid == DEV_STATUS:
+        return 0 <= command[1] <= 255 and -32 <= command[2] <= 31
+    return not [1 for flag in command[1:] if flag not in (0, 1)]
 
 
 def _flags(body: bytes, count: int) -> "tuple[int, ...]":
@@ -137,29 +123,7 @@ def _decode_up(cid: int, body: bytes) -> "tuple[int, ...]":
     if cid == DEV_STATUS:
         margin = body[1] & 0x3F
         return body[0], margin - 64 if margin & 0x20 else margin
-    return _flags(body, len(_UP_SHAPES[cid][1])) if body else ()
-
-
-def _encode_down(command: "tuple[int, ...]") -> bytes:
-    cid = command[0]
-    if cid == LINK_ADR:
-        _, dr, tx_power, ch_mask, ch_mask_cntl, nb_trans = command
-        return struct.pack("<BHB", dr << 4 | tx_power, ch_mask, ch_mask_cntl << 4 | nb_trans)
-    if cid == RX_PARAM_SETUP:
-        return bytes((command[1] << 4 | command[2],)) + encode_frequency(command[3])
-    if cid == NEW_CHANNEL:
-        _, index, freq_hz, min_dr, max_dr = command
-        return bytes((index,)) + encode_frequency(freq_hz) + bytes((max_dr << 4 | min_dr,))
-    if cid == TX_PARAM:
-        if command[3] not in _EIRP_DBM:
-            raise EncodeError("TxParamSetupReq has no code for %d dBm" % command[3])
-        eirp = _EIRP_DBM.index(command[3])
-        return bytes(((0x20 if command[1] else 0) | (0x10 if command[2] else 0) | eirp,))
-    if cid == DL_CHANNEL:
-        return bytes((command[1],)) + encode_frequency(command[2])
-    if cid == DEVICE_TIME:
-        return struct.pack("<IB", command[1], command[2])
-    return bytes(command[1:])  # LinkCheckAns, DutyCycleReq, RXTimingSetupReq: octets as they are
+    return _flags(body, _UP_FIELDS[cid]) if body else ()
 
 
 def _decode_down(cid: int, body: bytes) -> "tuple[int, ...]":
@@ -171,7 +135,7 @@ def _decode_down(cid: int, body: bytes) -> "tuple[int, ...]":
     if cid == NEW_CHANNEL:
         return body[0], decode_frequency(body[1:4]), body[4] & 15, body[4] >> 4
     if cid == TX_PARAM:
-        return body[0] & 0x20 != 0, body[0] & 0x10 != 0, _EIRP_DBM[body[0] & 15]
+        return body[0] & 0x20 != 0, body[0] & 0x10 != 0, EIRP_DBM[body[0] & 15]
     if cid == DL_CHANNEL:
         return body[0], decode_frequency(body[1:])
     if cid == DEVICE_TIME:

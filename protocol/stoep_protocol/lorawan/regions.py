@@ -9,11 +9,16 @@ annex 1 (ERP + 2.15 dB = EIRP, rounded down to whole dBm).
 
 import struct
 
-from stoep_protocol.errors import LENGTH, RANGE, RESERVED, DecodeError, EncodeError
+from stoep_protocol.errors import LENGTH, RANGE, RESERVED, DecodeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+try:
+    from micropython import const
+except ImportError:
+    const = int  # type: ignore[assignment]
 
 # Defaults common to these regions (2.2.9, 2.3.8).
 JOIN_ACCEPT_DELAY1_S = 5
@@ -22,12 +27,12 @@ ADR_ACK_LIMIT = 64
 ADR_ACK_DELAY = 32
 ACK_TIMEOUT_MIN_MS = 1000
 ACK_TIMEOUT_MAX_MS = 3000
-MAX_CF_LIST_CHANNELS = 5
 
-_CF_LIST_BYTES = 16
 CF_LIST_FREQUENCIES = 0
 CF_LIST_MASKS = 1
-_FREQUENCY_STEP_HZ = 100  # of every 24-bit frequency in CFList and MAC commands
+
+_CF_LIST_BYTES = const(16)
+_FREQUENCY_STEP_HZ = const(100)  # of every 24-bit frequency in CFList and MAC commands
 
 
 class SubBand:
@@ -200,17 +205,9 @@ class Region:
         Up to five frequencies, 0 for one left free; or up to five 16-bit masks. Raises
         `EncodeError`.
         """
-        if len(values) > MAX_CF_LIST_CHANNELS:
-            raise EncodeError("a CFList holds at most five entries, not %d" % len(values))
-        out = b""
-        for value in values:
-            if self.cf_list_type == CF_LIST_FREQUENCIES:
-                out += encode_frequency(value)
-            elif 0 <= value <= 0xFFFF:
-                out += struct.pack("<H", value)
-            else:
-                raise EncodeError("a channel mask has 16 bits")
-        return out + bytes(_CF_LIST_BYTES - 1 - len(out)) + bytes((self.cf_list_type,))
+        from stoep_protocol.lorawan.network_encoding import encode_cf_list  # noqa: PLC0415
+
+        return encode_cf_list(self.cf_list_type, values)
 
     def decode_cf_list(self, data: bytes) -> "tuple[int, ...]":
         """Return the five entries of a CFList, or none if it is absent.
@@ -251,17 +248,6 @@ class Region:
     def _check_offset(self, rx1_dr_offset: int) -> None:
         if not 0 <= rx1_dr_offset <= self.max_rx1_dr_offset:
             raise DecodeError(RANGE, "RX1DROffset %d" % rx1_dr_offset)
-
-
-def encode_frequency(freq_hz: int) -> bytes:
-    """Return the three octets of a frequency in units of 100 Hz; 0 means none.
-
-    Raises `EncodeError` for one that has no such form.
-    """
-    steps, rest = divmod(freq_hz, _FREQUENCY_STEP_HZ)
-    if rest or not 0 <= steps <= 0xFFFFFF:
-        raise EncodeError("%d Hz is no multiple of 100 Hz up to 1677.7215 MHz" % freq_hz)
-    return struct.pack("<I", steps)[:3]
 
 
 def decode_frequency(data: bytes) -> int:
