@@ -361,3 +361,29 @@ def test_lora_packet_reads_every_frame_that_the_server_emits(tmp_path, region_na
         carried = reads_the_data(oracle, world)
     assert min(carried[what] for what in ("payload", "ack", "pending", mc.LINK_ADR)) > 10
     assert carried[mc.DEV_STATUS] > 5
+
+
+@pytest.mark.parametrize(("region_name", "adr", "seed"), [("EU868", True, 8), ("US915", False, 9)])
+def test_session_that_the_server_has_lost_is_begun_anew(tmp_path, region_name, adr, seed):
+    world = World(tmp_path, CONFIG, wanted(region_name), seed)
+    lost, other = (Node(world, eui, APP_KEY, every_ms=15 * MINUTE_MS) for eui in JOINING[:2])
+    lost.mac.adr = other.mac.adr = adr
+    world.air = Air(loss=0.1)
+    world.run(12 * HOUR_MS)
+    before = lost.session.dev_addr, other.session.dev_addr
+    joins = lost.joins, other.joins
+    world.network.connection.execute(
+        "DELETE FROM device_session WHERE dev_eui = ?", (lost.dev_eui,)
+    )
+    world.cut()
+    heard = len(recorded(world))
+    world.run(7 * 24 * HOUR_MS)
+    assert lost.session.dev_addr != before[0]
+    (known,) = world.network.memory.sessions.of_device(lost.dev_eui)
+    assert known.dev_addr == lost.session.dev_addr
+    after = [row for row in recorded(world)[heard:] if row.dev_eui == lost.dev_eui]
+    # Well before the week is over it is heard again, and goes on being heard.
+    assert len(after) > 100
+    assert {row.frm_payload for row in after} <= set(lost.sent)
+    assert joins == (lost.joins, other.joins)  # none was a JOIN of the application's
+    assert other.session.dev_addr == before[1]  # whoever is answered keeps its session
