@@ -176,6 +176,8 @@ def test_every_command_is_obeyed_and_answered_over_air_that_loses_a_quarter(
     assert len(life.frames) > 200
     assert life.downlinks > 2 * len(commands)
     assert life.lost > 40
+    assert life.times_told > 0
+    assert (life.repeated > 5) == (plan is EU868)  # where three transmissions were asked for
     assert_shares(life)
 
 
@@ -307,4 +309,69 @@ def test_silence_is_answered_as_adr_says(network):
     assert set(place[97:128]) == {(16, 7)}
     assert set(place[129:160]) == {(16, 8)}
     assert all(frame["adr_ack_req"] for frame in frames[64:])
+    assert life.joins == 1
+
+
+def test_a_device_without_adr_asks_for_a_link_check_when_it_hears_nothing(network):
+    life = Life(network, EU868, 8, adr=False)
+    life.run_wakes(3)
+    life.says = [{"f_port": 10, "payload": "00"}]
+    life.run_wakes(2)
+    last = life.last_heard
+    life.loss_down = 1.0
+    life.run_wakes(66)
+    frames = life.frames[last + 1 :]
+    asking = [0x02 in frame["asked"] for frame in frames]
+    assert asking[:64] == [False] * 64
+    assert all(asking[64:])
+    assert len(asking) > 66
+    life.loss_down = 0.0
+    life.run_wakes(1)
+    answered = len(life.frames)
+    assert life.links_told > 0
+    life.run_wakes(30)
+    assert not any(0x02 in frame["asked"] for frame in life.frames[answered:])
+    assert not any(frame["adr_ack_req"] for frame in life.frames)
+
+
+def test_a_device_that_is_told_of_more_to_come_sends_at_once(network):
+    life = Life(network, EU868, 9)
+    life.run_wakes(4)
+    before = len(life.frames)
+    life.says = [
+        {"f_port": 10, "payload": "00", "f_pending": True},
+        {"f_port": 10, "payload": "00", "f_pending": True},
+        {"f_port": 10, "payload": "00"},
+    ]
+    life.run_wakes(1)
+    assert life.says == []
+    times = [frame["ms"] for frame in life.frames[before:]]
+    assert len(times) == 3
+    assert times[-1] - times[0] < 60_000
+
+
+@pytest.mark.parametrize("plan", [EU868, US915], ids=["EU868", "US915"])
+def test_what_was_said_once_is_not_heard_again(network, plan):
+    """Every earlier downlink is sent again, also after a power loss; none is obeyed."""
+    life = Life(network, plan, 10)
+    life.run_wakes(2)
+    f_port, payload = messages.encode(messages.Configuration(interval_min=20))
+    life.says = [{"f_port": f_port, "payload": payload.hex(), "confirmed": True}]
+    life.commands = [Command(octets("06"), (("06..05", False),))]
+    life.run_until_obeyed()
+    life.run_wakes(2)
+    f_port, payload = messages.encode(messages.Configuration(interval_min=60))
+    life.says = [{"f_port": f_port, "payload": payload.hex()}]
+    life.run_wakes(4)
+    assert life.says == []
+    for lose_power in (False, True):
+        if lose_power:
+            life.lose_power()
+        before = len(life.frames)
+        life.replays = list(life.said)
+        assert len(life.replays) >= 3
+        life.run_wakes(6)  # every frame is held against what is expected: no answer, no ACK
+        assert life.replays == []
+        times = [frame["ms"] for frame in life.frames[before:] if frame["f_port"] == 10]
+        assert min(b - a for a, b in itertools.pairwise(times)) > 40 * 60_000
     assert life.joins == 1
