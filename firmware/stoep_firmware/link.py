@@ -20,6 +20,7 @@ PENDING = 10  # a result beside those of mac.py: the MAC goes on by itself at `v
 LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from deep sleep costs too
 _SLACK_MS = 100  # how long after its due time an interrupt is still awaited
 _HEADER_SYMBOLS = 25  # preamble and header: so long after a window's end a frame is known to come
+_TCXO_MS = 5  # before the radio begins, see sx126x.py
 _LOOK_MS = 2  # where the radio's line cannot end a sleep: between two looks
 
 
@@ -159,7 +160,10 @@ class Link:
         now_ms = self._board.clock.now_ms
         begun_ms = now_ms()
         until_ms = begun_ms + within_ms
-        wakes = self._board.wiring["radio"].get("dio_wakes", True)
+        wiring = self._board.wiring["radio"]
+        wakes = wiring.get("dio_wakes", True)
+        if wiring.get("tcxo_mv"):
+            due_ms += _TCXO_MS
         while not radio.interrupted():
             if now_ms() >= until_ms:
                 return None

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from . import currents
+
 
 @dataclass(frozen=True, slots=True)
 class BoardData:
@@ -45,6 +47,7 @@ class BoardData:
             "i2c": dict(self.i2c),
             **({} if self.display is None else {"display": dict(self.display)}),
             **{name: self.pins[name] for name in pins if name in self.pins},
+            **currents.wiring(self),
         }
 
 

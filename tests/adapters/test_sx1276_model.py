@@ -297,8 +297,8 @@ def test_states_and_currents(spi, lna, ua):
     spi.go(spi.t_us + 200_000)
     spi.write(0x01, 0x80)
     currents = {state: current for _, state, current in spi.chip.log.entries}
-    assert currents == {"standby": 1_600.0, "rx_single": ua, "sleep": 0.2}
-    rx_us = spi.chip.log.us_in("rx_single", spi.t_us)
+    assert currents == {"standby": 1_600.0, "rx": ua, "sleep": 0.2}
+    rx_us = spi.chip.log.us_in("rx", spi.t_us)
     assert rx_us == pytest.approx(100 * 1_024, abs=200)
 
 
@@ -340,14 +340,14 @@ def test_registers_are_not_written_while_receiving(spi, register):
     spi.write(0x01, 0x86)
     spi.write(register, before ^ 1)
     assert spi.read(register) == before
-    assert said(spi, "is written in rx_single")
+    assert said(spi, "is written in rx")
 
 
 def test_the_fifo_is_not_filled_while_receiving(spi):
     spi.set_up(rx=True)
     spi.write(0x01, 0x86)
     spi.write(0x00, 1)
-    assert said(spi, "filled in rx_single")
+    assert said(spi, "filled in rx")
 
 
 @pytest.mark.parametrize("register", [0x42, 0x10, 0x13, 0x02, 0x60])

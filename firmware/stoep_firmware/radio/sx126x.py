@@ -4,6 +4,10 @@ DS is Semtech's data sheet DS.SX1261-2.W.APP rev. 2.1; section 15 is its list of
 The driver never waits for the air: `transmit` and `receive` start, DIO1 rises at the end, `outcome`
 says which end it was. It does wait for BUSY, a few milliseconds at most, and gives up on it.
 
+Between the frames of a wake the chip sleeps warm, between wakes cold: `start` keeps the processor
+awake for 20 ms (0.6 mC), what warm sleep takes more (0.44 uA) is as much after 23 minutes. A warm
+chip is also trusted across a sleep of the processor, after which join-accepts have been lost.
+
 Warm sleep keeps packet type, sync word, PA and regulator settings, but the registers behind the
 work-arounds (15.1, 15.2, 15.4) and the data buffer are not on the retention list (DS 9.3), so
 each operation writes its complete set, whether or not the radio slept.
@@ -264,8 +268,11 @@ class Sx126x:
         self._command(_SET_DIO_IRQ_PARAMS, high, low, high, low, 0, 0, 0, 0)
 
     def _start(self, opcode: int, timeout_ms: int) -> None:
+        # No _command: the processor need not be awake while the TCXO starts.
         steps = min(timeout_ms * 64, 0xFFFFFE)  # 15.625 us each
-        self._command(opcode, steps >> 16, steps >> 8 & 0xFF, steps & 0xFF)
+        self._select()
+        self._spi.write(bytes((opcode, steps >> 16, steps >> 8 & 0xFF, steps & 0xFF)))
+        self._deselect()
 
     def _set_bits(self, register: int, bits: int, value: bool) -> None:
         now = self._read((_READ_REGISTER, register >> 8, register & 0xFF, 0), 1)[0]

@@ -219,17 +219,27 @@ def current_ua(mode: Mode, *, is_dcdc: bool, is_boosted: bool) -> float:
     return _MODE_UA.get(mode, 0.0)
 
 
+def _pa(variant: str) -> dict[tuple[int, int], tuple[int, float]]:
+    return PA_SETTINGS_SX1268 if variant == "sx1268" else PA_SETTINGS
+
+
+def _full_power(pa: tuple[int, int]) -> int:
+    """Return what SetTxParams calls all that a PA setting gives (DS 13.1.14.1)."""
+    return 15 if pa in ((4, 6), (0, 3)) else 22
+
+
+def pa_offset(pa: tuple[int, int], variant: str = "sx1262") -> int:
+    """Return how much SetTxParams' power is above that radiated with a PA setting."""
+    return _full_power(pa) - _pa(variant)[pa][0]
+
+
 def pa_output(
     duty_cycle: int, hp_max: int, power: int, variant: str = "sx1262"
 ) -> tuple[float, float] | None:
-    """Return `(radiated dBm, current uA)` for SetPaConfig and SetTxParams, None when undefined.
-
-    SetTxParams' 22 means "all that the PA setting gives" (DS 13.1.14.1); each step less is 1 dB.
-    """
+    """Return `(radiated dBm, current uA)` for SetPaConfig and SetTxParams, None when undefined."""
     pa = (duty_cycle, hp_max)
-    setting = (PA_SETTINGS_SX1268 if variant == "sx1268" else PA_SETTINGS).get(pa)
-    most = 15 if pa in ((4, 6), (0, 3)) else 22
-    if setting is None or not -9 <= power <= most:
+    setting, full = _pa(variant).get(pa), _full_power(pa)
+    if setting is None or not -9 <= power <= full:
         return None
     greatest_dbm, current_ua = setting
     if greatest_dbm == 22:
@@ -237,5 +247,5 @@ def pa_output(
             if low <= power <= high:
                 return power, low_ua + (high_ua - low_ua) * (power - low) / (high - low)
     # Below an optimal setting's own power the data sheet is silent: half the current at -12 dB.
-    backed_off_db = most - power
+    backed_off_db = full - power
     return greatest_dbm - backed_off_db, current_ua * math.exp(-0.058 * backed_off_db)

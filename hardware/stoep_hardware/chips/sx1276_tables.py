@@ -16,7 +16,7 @@ class Mode(enum.StrEnum):
     FSTX = "fstx"
     TX = "tx"
     FSRX = "fsrx"
-    RX_SINGLE = "rx_single"
+    RX_SINGLE = "rx"
 
 
 # Bits 2:0 of RegOpMode; continuous reception and CAD are of no use to a Class A device.
