@@ -6,7 +6,6 @@ what it leaves out is config.json's again, so that its hash, which an acknowledg
 all there is to know of what is in force.
 """
 
-from stoep_protocol.errors import RANGE, DecodeError
 from stoep_protocol.messages import Configuration, ConfigurationAck, config_hash, decode, encode
 from stoep_protocol.schema import (
     F_PORT_CONFIGURATION,
@@ -14,9 +13,6 @@ from stoep_protocol.schema import (
     MODE_BOTH,
     MODE_ON_CHANGE,
     MODE_REGULAR,
-    REFUSED_MALFORMED,
-    REFUSED_RANGE,
-    REFUSED_UNSUPPORTED,
 )
 
 TYPE_CHECKING = False
@@ -29,7 +25,6 @@ except ImportError:
     const = int  # type: ignore[assignment]
 
 
-REFUSED_NOT = 0
 DAY_MS = 86_400_000
 
 _HISTORY = const(3)
@@ -41,13 +36,9 @@ _BAY_THRESHOLD_NT = const(
 )  # over a neighbour's car (to 4 uT), under a lorry's chassis (from 8)
 _SETTLE_S = const(4)
 
-_BAY_THRESHOLD_MIN_NT = const(3000)  # below, the sensor's noise would wake the device all day
 _MINUTE_MS = const(60_000)
 _STRETCH = const(4)  # of intervals, with a low battery
 _READINGS = const(4)  # per report, in mode both
-# No board has a thermometer for the alarm yet; what is the other kind's is never obeyed in silence.
-_UNSUPPORTED_BAY = ("history", "change_cm", "alarm_distance_cm", "alarm_temperature_c")
-_UNSUPPORTED_BIN = ("alarm_temperature_c", "bay_threshold_nt", "settle_s")
 
 
 class Settings:
@@ -111,19 +102,13 @@ class Settings:
         return self._value("settle_s", _SETTLE_S)
 
     def receive(self, payload: bytes) -> int:
-        """Put a configuration from a downlink in force; return why not, or REFUSED_NOT."""
-        try:
-            configuration: Any = decode(F_PORT_CONFIGURATION, payload)
-        except DecodeError as problem:
-            return REFUSED_RANGE if problem.code == RANGE else REFUSED_MALFORMED
-        for name in _UNSUPPORTED_BAY if self._bay else _UNSUPPORTED_BIN:
-            if getattr(configuration, name) is not None:
-                return REFUSED_UNSUPPORTED
-        threshold_nt = configuration.bay_threshold_nt
-        if threshold_nt is not None and threshold_nt < _BAY_THRESHOLD_MIN_NT:
-            return REFUSED_RANGE
-        self._received = configuration
-        return REFUSED_NOT
+        """Put a configuration from a downlink in force; return why not (REFUSED_...), or 0."""
+        from stoep_firmware.refusal import refusal  # noqa: PLC0415 - few wakes see one
+
+        refused = refusal(payload, self._bay)
+        if not refused:
+            self.unpack(payload)
+        return refused
 
     def acknowledgement(self, refused: int) -> "ConfigurationAck":
         """Return the message that says what is in force."""

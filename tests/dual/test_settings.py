@@ -1,6 +1,6 @@
 """Settings: what comes down replaces what was there, whole or not at all; what the levels do."""
 
-from stoep_firmware.settings import DAY_MS, REFUSED_NOT, Settings
+from stoep_firmware.settings import DAY_MS, Settings
 from stoep_protocol import schema
 from stoep_protocol.messages import Configuration, config_hash, encode
 
@@ -32,14 +32,14 @@ def test_defaults_are_those_of_the_documentation():
 def test_a_downlink_goes_before_the_file_and_the_file_before_the_default():
     container = settings(change_cm=7, history=9)
     assert (container.change_mm(), container.history()) == (70, 9)
-    assert container.receive(bytes_of(change_cm=0, alarm_distance_cm=45)) == REFUSED_NOT
+    assert container.receive(bytes_of(change_cm=0, alarm_distance_cm=45)) == 0
     assert (container.change_mm(), container.history()) == (0, 9)
     assert container.alarm_distance_mm() == 450
     # What the next one leaves out is the file's again.
-    assert container.receive(bytes_of(history=2)) == REFUSED_NOT
+    assert container.receive(bytes_of(history=2)) == 0
     assert (container.change_mm(), container.history()) == (70, 2)
     assert container.alarm_distance_mm() == 0
-    assert container.receive(bytes_of()) == REFUSED_NOT
+    assert container.receive(bytes_of()) == 0
     assert (container.change_mm(), container.history()) == (70, 9)
 
 
@@ -47,9 +47,9 @@ def test_the_hash_tells_what_is_in_force_however_it_came_to_be():
     one, other = settings(), settings(history=7)
     one.receive(bytes_of(interval_min=30, history=4))
     for device in (one, other):
-        assert device.receive(bytes_of(interval_min=20)) == REFUSED_NOT
-        assert device.receive(bytes_of(interval_min=20)) == REFUSED_NOT  # a repeated downlink
-        answer = device.acknowledgement(REFUSED_NOT)
+        assert device.receive(bytes_of(interval_min=20)) == 0
+        assert device.receive(bytes_of(interval_min=20)) == 0  # a repeated downlink
+        answer = device.acknowledgement(0)
         assert answer.config_hash == config_hash(Configuration(interval_min=20))
         assert answer.refused == 0
 
@@ -77,7 +77,7 @@ def test_what_is_refused_leaves_everything_as_it_is():
     ):
         device = settings(kind)
         before = Configuration(interval_min=35, mode=schema.MODE_REGULAR, confirmed_every=6)
-        assert device.receive(encode(before)[1]) == REFUSED_NOT
+        assert device.receive(encode(before)[1]) == 0
         assert device.receive(data) == refused, (kind, data)
         answer = device.acknowledgement(refused)
         assert (answer.config_hash, answer.refused) == (config_hash(before), refused)
@@ -85,9 +85,9 @@ def test_what_is_refused_leaves_everything_as_it_is():
 
 
 def test_each_kind_takes_what_is_its_own():
-    assert settings("bay").receive(bytes_of(bay_threshold_nt=3000, settle_s=0)) == REFUSED_NOT
+    assert settings("bay").receive(bytes_of(bay_threshold_nt=3000, settle_s=0)) == 0
     taken = bytes_of(change_cm=1, alarm_distance_cm=1000, history=24)
-    assert settings().receive(taken) == REFUSED_NOT
+    assert settings().receive(taken) == 0
 
 
 def test_what_has_come_down_outlives_a_restart():
