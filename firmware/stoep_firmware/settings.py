@@ -31,9 +31,8 @@ _HISTORY = const(3)
 _CONFIRMED_EVERY = const(0)  # none
 _CHANGE_CM = const(10)
 _ALARM_DISTANCE_CM = const(0)  # no alarm
-_BAY_THRESHOLD_NT = const(
-    6500
-)  # over a neighbour's car (to 4 uT), under a lorry's chassis (from 8)
+# Over a neighbour's car (to 4 uT), under a lorry's chassis (from 8).
+_BAY_THRESHOLD_NT = const(6500)
 _SETTLE_S = const(4)
 
 _MINUTE_MS = const(60_000)

@@ -272,6 +272,17 @@ def test_a_refusal_of_the_one_before_says_nothing_of_the_one_that_waits(site):
     assert site.state() == "in_force"
 
 
+def test_of_configurations_only_the_last_waits_and_other_downlinks_are_left_alone(site):
+    site.ask("send", f_port=20, payload="aa", priority=-1)
+    site.configure(interval_min=30)
+    site.configure(interval_min=20)
+    assert site.waiting() == [payload(interval_min=20), b"\xaa"]
+    assert [event["event"] for event in site.network.events()] == ["downlink_flushed"]
+    site.network.restart()
+    assert site.waiting() == [payload(interval_min=20), b"\xaa"]
+    assert site.board.report() == payload(interval_min=20)
+
+
 def test_everything_outlives_the_gateway(site):
     site.configure(interval_min=30)
     site.network.restart()
