@@ -42,8 +42,12 @@ def usable_channels(session: "Session", region: "Region", dr: int) -> "list[tupl
 
 
 def stay_heard(session: "Session", region: "Region") -> None:
-    """Go back to the region's own channels, at full power, where none is left for the data rate."""
+    """See to it that a channel carries the data rate: by SF7, else by the region's own channels.
+
+    Those are used at full power (1.0.4, 4.3.1.1).
+    """
     if not usable_channels(session, region, session.dr):
-        session.ch_mask |= (1 << len(region.default_channels_hz)) - 1
-        session.tx_power = 0
         session.dr = min(session.dr, region.dr_of(7, 125000))
+        if not usable_channels(session, region, session.dr):
+            session.ch_mask |= (1 << len(region.default_channels_hz)) - 1
+            session.tx_power = 0

@@ -53,7 +53,6 @@ def take(mac: "Mac", phy_payload: bytes, snr_db: int, now_ms: int) -> "Actions":
     if mac.certification is not None:
         mac.certification.heard(frame.f_port, payload, frame.ack)
     session.kept = b""
-    session.tries = 0
     result = m.SENT
     if session.retry_confirmed and not frame.ack:
         result = m.NO_ANSWER

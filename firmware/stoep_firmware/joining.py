@@ -55,7 +55,6 @@ def request(mac: "Mac", now_ms: int, why: int) -> "Actions":
         session.join_since_ms = now_ms
     session.join_attempts = min(session.join_attempts + 1, 0xFFFF)
     session.kept = b""
-    session.tries = 0
     phy_payload = encode_join_request(
         mac.new_key(mac.app_key), mac.join_eui, mac.dev_eui, dev_nonce
     )

@@ -49,6 +49,14 @@ def test_table_9():
     assert seen[160:] == [(True, 12, 16, 1, 0xFF)] * 40
 
 
+def test_repetitions_end_last():
+    mac, network = joined(adr=True)
+    mac.session.dr, mac.session.nb_trans = 0, 2
+    seen = uplinks(mac, network, 97)
+    assert seen[95:] == [(True, 12, 16, 2, 0xFF), (True, 12, 16, 1, 0xFF)]
+    assert mac.session.lost == 0
+
+
 def test_a_downlink_ends_it_and_the_count_begins_anew():
     mac, network = joined(adr=True)
     seen = uplinks(mac, network, 130)

@@ -53,12 +53,13 @@ def test_reset_in_every_window_ends_a_frame_after_its_tries():
 
 def test_commands_that_take_every_channel_away_do_not_silence_the_device():
     mac, network = joined()
-    answered(mac, network, 100_000, f_opts=mac_commands((mc.LINK_ADR, 5, 0, 8, 0, 1)))
+    answered(mac, network, 100_000, f_opts=mac_commands((mc.LINK_ADR, 5, 4, 8, 0, 1)))
     assert mac.session.ch_mask == 8
     answered(mac, network, 200_000, f_opts=mac_commands((mc.NEW_CHANNEL, 3, 0, 0, 5)))
     assert mac.session.ch_mask == 7
-    freq_hz = send(mac, 300_000)[0][1]
-    assert freq_hz in EU868.default_channels_hz
+    transmit, _ = send(mac, 300_000)
+    assert transmit[1] in EU868.default_channels_hz
+    assert transmit[4] == 16  # and as loud as may be
 
 
 def test_data_rate_that_lost_its_channel_is_left():

@@ -87,6 +87,23 @@ def test_us915_hops_on_its_group_at_the_power_that_allows():
     assert transmit[1:5] == (904_600_000, 8, 500_000, 28)
 
 
+def test_us915_joined_on_500_khz_hops_on_the_channels_it_is_given_all_the_same():
+    mac = device(US915, adr=True)
+    network = Network()
+    ask_to_join(mac, 0)
+    now_ms = mac.session.join_until_ms
+    transmit = first(mac.handle((m.JOIN,), now_ms), m.TRANSMIT)
+    assert transmit[2:4] == (8, 500_000)
+    mac.handle((m.TX_DONE,), now_ms + transmit[6])
+    accept = network.accept(transmit[5], rx2_dr=8, cf_list=US915.encode_cf_list((0xFF00,)))
+    actions = mac.handle((m.RECEIVED, accept, 5), now_ms + transmit[6] + 5100)
+    assert first(actions, m.DONE)[1] == m.JOINED
+    actions = mac.handle((m.SEND, 10, b"x", False), now_ms + 100_000)
+    transmit = first(actions, m.TRANSMIT)
+    assert transmit[2:4] == (7, 125_000)
+    assert 8 <= US915.channel_of(transmit[1]) < 16
+
+
 def test_us915_is_led_onto_a_group_by_two_requests():
     mac, network = joined(US915)
     assert mac.session.ch_mask == (1 << 72) - 1
