@@ -73,6 +73,52 @@ def test_silence_ends_after_the_symbols_asked_for(symbols):
     assert symbols * 4.096 <= took_ms <= (symbols + 8) * 4.096 + 15
 
 
+@pytest.mark.parametrize("power_dbm", [-9, 0, 9, 10, 11, 14, 15, 17, 20, 22])
+def test_power_of_the_sx1268(power_dbm):
+    """Its table 13-21 has other settings below 17 dBm; 490 MHz is what it is made for."""
+    bench = Bench(radio={"chip": "sx1268"})
+    freq_hz = 490_000_000
+    ear = Ear(bench.engine, bench.air, Listen(freq_hz, 7, 125_000, 0x34, iq_inverted=False))
+    radio = radio_on(bench)
+    radio.start(freq_hz)
+    radio.transmit(freq_hz, 7, 125_000, power_dbm, b"abc", 200)
+    assert bench.sleep_until_radio()
+    assert radio.outcome() == radios.TX_DONE
+    assert [frame.power_dbm for frame, _ in ear.heard] == [pytest.approx(power_dbm + 2)]
+    assert bench.chip.violations == []
+
+
+def test_the_sx1268_is_not_for_868_mhz():
+    bench = Bench(radio={"chip": "sx1268"})
+    with pytest.raises(radios.RadioError) as raised:
+        radio_on(bench).start(FREQ_HZ)
+    assert raised.value.code == radios.WRONG_BAND
+
+
+@pytest.mark.parametrize(("dcdc", "current_ua"), [(True, 4_600), (False, 8_880)])
+def test_a_module_without_a_coil_stays_on_the_ldo(dcdc, current_ua):
+    bench = Bench(radio={"dcdc": dcdc})
+    radio = radio_on(bench)
+    radio.start(FREQ_HZ)
+    radio.receive(FREQ_HZ, 7, 125_000, 8, 100)
+    assert bench.chip.log.entries[-1][1:] == ("rx", current_ua)
+
+
+def test_the_processor_need_not_wait_for_the_tcxo():
+    """Its 5 ms pass asleep."""
+    bench = Bench()
+    radio = radio_on(bench)
+    radio.start(FREQ_HZ)
+    radio.sleep(True)
+    bench.pause(100)
+    begin_us = bench.mcu.t_us
+    radio.transmit(FREQ_HZ, 7, 125_000, 14, bytes(30), 300)
+    assert bench.mcu.t_us - begin_us < 3_000
+    assert bench.sleep_until_radio()
+    assert radio.outcome() == radios.TX_DONE
+    assert bench.chip.violations == []
+
+
 def test_tcxo_that_does_not_start_is_named():
     radio = radio_on(Bench(), tcxo_mv=1600)
     with pytest.raises(radios.RadioError) as raised:

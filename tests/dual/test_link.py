@@ -6,6 +6,7 @@ from stoep_firmware.board import LIGHT
 from stoep_firmware.link import PENDING, SILENT, Link
 from stoep_firmware.mac import Mac
 from stoep_firmware.meter import Meter
+from stoep_firmware.radio import RX_DONE, STOPPED, TX_DONE
 from stoep_firmware.session import Session
 from stoep_protocol.lorawan import frames, regions
 
@@ -155,6 +156,89 @@ def test_interrupt_that_does_not_tell_of_an_end_is_a_fault_too():
     (result, _), _ = device.perform(m.SEND, 10, b"hello", False)
     assert result == m.NO_ANSWER
     assert device.faults == [SILENT]
+
+
+def test_radio_that_cannot_end_a_sleep_is_looked_at():
+    """Its line is at a pin that wakes nobody: sleeps end by the clock, soon after they might."""
+    device = Device()
+    device.board.wiring["radio"]["dio_wakes"] = False
+    result, yielded = run(device.board.clock, device.link.perform((m.JOIN,)))
+    assert result == (m.JOINED, 0)
+    begin_ms, _, _, _ = device.radio.windows[0]
+    assert 4900 < begin_ms < 5000
+    assert len(yielded) <= 4  # as many as with a line that wakes, and a second look
+    assert device.faults == []
+
+
+def test_end_of_a_transmission_is_seen_within_two_milliseconds():
+    """However late it is: the windows count from then."""
+    for late_ms in range(8):
+        device = Device()
+        device.board.wiring["radio"]["dio_wakes"] = False
+        transmit = device.radio.transmit
+
+        def slow(*arguments, transmit=transmit, device=device, late_ms=late_ms):
+            transmit(*arguments)
+            device.radio.event_ms += late_ms
+            device.radio._end_ms += late_ms
+
+        device.radio.transmit = slow
+        result, _ = run(device.board.clock, device.link.perform((m.JOIN,)))
+        assert result == (m.JOINED, 0)
+        first_ms, _, _, _ = device.radio.windows[0]
+        if late_ms == 0:
+            exact_ms = first_ms
+        assert 0 <= first_ms - exact_ms <= 2
+
+
+def test_false_preamble_costs_a_window_and_is_no_fault():
+    """An SX127x then listens on for ever: whoever waits ends it, and opens the next window."""
+    device = joined()
+    windows = len(device.radio.windows)
+    device.radio.interrupted = lambda: device.radio.state != "receive"
+    device.radio.outcome = lambda: STOPPED if device.radio.state == "receive" else TX_DONE
+    (result, _), _ = device.perform(m.SEND, 10, b"hello", False)
+    assert result == m.SENT
+    assert len(device.radio.windows) == windows + 2
+    assert device.faults == []
+    assert device.radio.state == "warm"
+
+
+def test_frame_under_way_is_waited_for():
+    """Longer than its header takes: the radio has not ended, and does not say it stopped."""
+    device = joined()
+    device.down = [device.network.down(f_port=13, data=b"long")]
+    receive, outcome = device.radio.receive, device.radio.outcome
+    asked = []
+
+    def slow(freq_hz, sf, bw_hz, symbols, timeout_ms):
+        receive(freq_hz, sf, bw_hz, symbols, timeout_ms)
+        device.radio.event_ms += timeout_ms + 200
+
+    def look():
+        if not device.radio.interrupted():
+            asked.append(device.board.clock.now_ms())
+            return 0
+        return outcome()
+
+    device.radio.receive, device.radio.outcome = slow, look
+    (result, _), _ = device.perform(m.SEND, 10, b"hello", False)
+    assert result == m.SENT
+    assert len(asked) == 1
+    assert device.link.inbox == [(13, b"long")]
+    assert device.faults == []
+
+
+def test_frame_that_never_ends_is_a_fault():
+    for told in (0, RX_DONE):  # nothing, or an end that the line did not tell of
+        device = joined()
+        device.radio.interrupted = lambda device=device: device.radio.state != "receive"
+        device.radio.outcome = lambda device=device, told=told: (
+            told if device.radio.state == "receive" else TX_DONE
+        )
+        (result, _), _ = device.perform(m.SEND, 10, b"hello", False)
+        assert result == m.SENT  # for it has gone out
+        assert device.faults == [SILENT]
 
 
 def test_closed_link_leaves_the_radio_in_its_deepest_sleep():
