@@ -3,6 +3,7 @@
 Times of a call are estimates for MicroPython at 80 MHz; those on the wire follow the bus.
 """
 
+from collections import ChainMap
 from typing import NoReturn, Protocol
 
 from .board_data import BoardData
@@ -73,7 +74,8 @@ class Buses:
 
     def __init__(self, mcu: Processor, data: BoardData) -> None:
         self.spi_slave: SpiSlave | None = None
-        self.i2c_slaves: dict[int, I2cSlave] = {}
+        self.i2c_slaves: dict[int, I2cSlave] = {}  # on the sensor's bus
+        self.display_slaves: dict[int, I2cSlave] = {}  # on the display's, which may be the same
         self.uart_source: UartSource | None = None
         self.uart_baudrate = 9_600
         self.hanging: set[str] = set()  # of "spi", "i2c", "uart"
@@ -84,7 +86,7 @@ class Buses:
     def forget(self) -> None:
         """Be as after a reset: nothing is made."""
         self._spi: tuple[int, bool] | None = None
-        self._i2c: tuple[int, bool] | None = None
+        self._i2c: tuple[int, ChainMap[int, I2cSlave]] | None = None
         self._uart_timeout_us: int | None = None
         self._is_uart_heard = False
         self._uart_since_us = 0
@@ -121,10 +123,15 @@ class Buses:
         return self.spi_slave.transfer(out, self._mcu.t_us)
 
     def i2c_init(self, freq: int, scl: int, sda: int) -> None:
-        """machine.I2C()."""
+        """machine.I2C(); the last one made is the one that is used."""
         self._mcu.advance(CALL_US)
-        wired = self._data.i2c
-        self._i2c = (freq, (scl, sda) == (wired["scl"], wired["sda"]))
+        buses = ((self._data.display, self.display_slaves), (self._data.i2c, self.i2c_slaves))
+        reached = [
+            slaves
+            for wired, slaves in buses
+            if wired is not None and (scl, sda) == (wired["scl"], wired["sda"])
+        ]
+        self._i2c = (freq, ChainMap(*reached))
 
     def i2c_read(self, address: int, register: int, count: int) -> bytes | None:
         """readfrom_mem(); None for OSError(ENODEV)."""
@@ -140,15 +147,15 @@ class Buses:
         """i2c.scan()."""
         self._may_hang("i2c")
         self._mcu.advance(112 * I2C_CALL_US)
-        return sorted(self.i2c_slaves) if self._i2c is not None and self._i2c[1] else []
+        return sorted(self._i2c[1]) if self._i2c is not None else []
 
     def _i2c_slave(self, address: int, octets: int) -> I2cSlave | None:
         if self._i2c is None:
             raise SimulationError("I2C is used before it is made")
         self._may_hang("i2c")
-        freq, is_wired = self._i2c
+        freq, slaves = self._i2c
         self._mcu.advance(I2C_CALL_US + octets * 9_000_000 // freq)
-        return self.i2c_slaves.get(address) if is_wired else None
+        return slaves.get(address)
 
     def uart_init(self, baudrate: int, tx: int, rx: int, timeout_ms: int) -> None:
         """machine.UART()."""

@@ -48,7 +48,7 @@ ADC_US = 100
 SLEEP_CALL_US = 10
 SLEEP_ENTRY_US = 300
 # From here on a busy wait hands over to the engine.
-IDLE_FROM_US = 20 * US_PER_MS
+IDLE_FROM_US = 8 * US_PER_MS
 
 _LONGEST_RUN_US = 60 * US_PER_S
 _LONGEST_RADIO_POLL_US = 100 * US_PER_MS

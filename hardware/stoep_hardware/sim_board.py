@@ -9,6 +9,7 @@ from .board_data import BoardData
 from .chips import radios
 from .chips.a02yyuw import BAUDRATE, A02yyuw
 from .chips.lis3mdl import Lis3mdl
+from .chips.ssd1306 import ADDRESS, Ssd1306
 from .chips.state_log import StateLog
 from .chips.sx1262 import Sx1262
 from .engine import Engine
@@ -79,6 +80,10 @@ class SimBoard:
             self._attach_sonar(data, A02yyuw(distance, keep_states=keep_states))
         if field is not None:
             self._attach_magnetometer(data, Lis3mdl(engine, field, keep_states=keep_states))
+        self.display: Ssd1306 | None = None
+        if data.display is not None:
+            self.display = Ssd1306(keep_states=keep_states)
+            esp32.buses.display_slaves[ADDRESS] = self.display
         esp32.is_brown = self.supply.is_brown
         self.supply.feeds(list(self.logs().values()), esp32.brown_out)
 
@@ -137,6 +142,8 @@ class SimBoard:
             logs["a02yyuw"] = self.sonar.log
         if self.magnetometer is not None:
             logs["lis3mdl"] = self.magnetometer.log
+        if self.display is not None:
+            logs["ssd1306"] = self.display.log
         return logs
 
     def charge_uc(self, t_us: int) -> float:
@@ -149,6 +156,8 @@ class SimBoard:
         self.radio.power(True, now_us)
         if self.magnetometer is not None:
             self.magnetometer.power(True, now_us)
+        if self.display is not None:
+            self.display.power(True, now_us)
         if self.sonar is not None and not self._is_sonar_switched:
             self.sonar.power(True, now_us)
         self.esp32.power_on()
@@ -160,5 +169,7 @@ class SimBoard:
         self.radio.power(False, now_us)
         if self.magnetometer is not None:
             self.magnetometer.power(False, now_us)
+        if self.display is not None:
+            self.display.power(False, now_us)
         if self.sonar is not None:
             self.sonar.power(False, now_us)

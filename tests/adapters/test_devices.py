@@ -412,7 +412,7 @@ machine.deepsleep(60_000)
             here.run(0.1)
 
     def test_an_endless_loop_that_takes_time(self, runtime):
-        program = "import time\nwhile True: time.sleep_ms(10); time.time_ns()\n"
+        program = "import time\nwhile True: time.sleep_ms(5); time.time_ns()\n"
         with (
             self.world(runtime, program) as here,
             pytest.raises(Exception, match="awake for a minute"),
