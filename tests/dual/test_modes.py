@@ -119,11 +119,15 @@ def test_what_cannot_be_stored_is_refused_and_the_old_one_stays():
     device.down = [{"f_port": 13, "data": messages.encode(messages.Configuration(5, history=0))[1]}]
     device.sleep()
     device.wake()
+    # Nothing is answered as long as the downlink's counter is not stored: it could be replayed.
+    assert of(messages.ConfigurationAck, device.take()) == []
+    device.board.storage.broken = False
+    device.sleep()
+    device.wake()
     (answer,) = of(messages.ConfigurationAck, device.take())
     assert answer == messages.ConfigurationAck(messages.config_hash(old), schema.REFUSED_STORAGE)
     assert HOUR_MS // 4 < device.until_ms - device.board.clock.ms <= HOUR_MS // 2
     # Not even a later write, nor a power loss, brings it back.
-    device.board.storage.broken = False
     for _ in range(40):
         device.sleep()
         device.wake()
@@ -133,3 +137,29 @@ def test_what_cannot_be_stored_is_refused_and_the_old_one_stays():
     before_ms = device.board.clock.ms
     device.wake()
     assert device.until_ms - before_ms == HOUR_MS // 2
+
+
+def test_a_configuration_that_was_acknowledged_outlives_every_cut():
+    data = messages.encode(messages.Configuration(30))[1]
+    outcomes = []
+    cut = 0
+    while True:
+        cut += 1
+        device = Device()
+        device.wake()
+        device.take()
+        device.down = [{"f_port": 13, "data": data}]
+        device.sleep()
+        if not device.wake(stop_after=cut):
+            break
+        acknowledged = len(of(messages.ConfigurationAck, device.take())) > 0
+        device.down = []
+        device.lose_power()
+        device.wake()
+        device.sleep()
+        before_ms = device.board.clock.ms
+        device.wake()
+        interval_ms = device.until_ms - before_ms
+        assert interval_ms in (HOUR_MS // 2, HOUR_MS)
+        outcomes.append((acknowledged, interval_ms == HOUR_MS // 2))
+    assert set(outcomes) == {(False, False), (True, True)}, outcomes
