@@ -175,7 +175,7 @@ def test_every_command_is_obeyed_and_answered_over_air_that_loses_a_quarter(
     assert life.joins < 10
     assert len(life.frames) > 200
     assert life.downlinks > 2 * len(commands)
-    assert life.lost > 40
+    assert life.lost > 30
     assert life.times_told > 0
     assert (life.repeated > 5) == (plan is EU868)  # where three transmissions were asked for
     assert_shares(life)

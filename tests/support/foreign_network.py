@@ -147,7 +147,8 @@ class Life(Device):
         self.confirmed = 0  # confirmed downlinks that the network has had acknowledged
         self.expected = Expected(plan, dict(plan.channels))
         self._current: Command | None = None  # asked for, its answer not heard yet
-        self._awaited: list[str] = []
+        self._awaited: list[tuple[str, bool]] = []
+        self._settled: Command | None = None  # the last that moved the windows, for both ends
         self._told: Command | None = None  # what the device has heard last
         self._stale = False  # the network does not know yet where the device listens
         self._said: dict[str, Any] | None = None  # the last downlink; None for a join-accept
@@ -348,12 +349,14 @@ class Life(Device):
         current = self._current
         if current is not None and not frame["repeated"]:
             answers, _ = _answers_in(bytes.fromhex(frame["f_opts"]))
-            wanted = self._awaited
-            if answers and all(_matches(*pair) for pair in zip(answers, wanted, strict=False)):
-                del wanted[: len(answers)]
-            if not wanted:
-                if current.listens:
-                    self.lora_packet("listens", **current.listens)
+            for answer in answers:
+                found = [one for one in self._awaited if _matches(answer, one[0])]
+                if found:
+                    self._awaited.remove(found[0])
+            if current.listens and not any(sticky for _, sticky in self._awaited):
+                self.lora_packet("listens", **current.listens)
+                self._settled = current
+            if not self._awaited:
                 self._current = None
                 self.obeyed += 1
         say = self._next(frame)
@@ -375,12 +378,16 @@ class Life(Device):
             self._wants_ack = True
         if command is not None:
             self._current = command
-            self._awaited = [answer for answer, _ in command.answers]
+            self._awaited = list(command.answers)
         if self.dice.random() < self.loss_down:
             return None
         self._said = say
         current = self._current
-        self._stale = current is not None and current is self._told and bool(current.listens)
+        self._stale = (
+            current is not None
+            and bool(current.listens)
+            and current is self._told is not self._settled
+        )
         window = self._windows(frame)[self.dice.random() < 0.3]
         return tuple(window), bytes.fromhex(said["phy_payload"]), self.snr_db
 
