@@ -29,6 +29,8 @@ class Sx1262(Modes):
     DIO2 drives the antenna switch.
     """
 
+    RESET_LEAST_US = ds.RESET_PULSE_LEAST_US
+
     def __init__(
         self,
         engine: Engine,
@@ -52,8 +54,6 @@ class Sx1262(Modes):
             keep_states=keep_states,
         )
         self._handlers: dict[int, Handler] = {**self.setting_handlers(), **self.mode_handlers()}
-        self._nss = self._reset_line = True
-        self._reset_since_us = 0
         self._mosi = bytearray()  # the transaction under way
         self._is_transaction_lost = False
         self._is_waking = False
@@ -85,6 +85,7 @@ class Sx1262(Modes):
 
     def power(self, on: bool, t_us: int) -> None:
         """Connect or cut the supply."""
+        self._is_powered = on
         self._lose_everything(t_us)
         if on:
             self._start(t_us, ds.RESET_US)
@@ -95,19 +96,7 @@ class Sx1262(Modes):
         """Take notice of how the SPI master is set (DS 8.2: mode 0, at most 16 MHz)."""
         self._check_bus(baudrate, polarity, phase, 16_000_000, t_us)
 
-    def set_reset(self, level: bool, t_us: int) -> None:
-        """Drive NRESET (DS 8.1)."""
-        if level == self._reset_line:
-            return
-        self._reset_line = level
-        if self._mode is Mode.OFF:
-            return
-        if not level:
-            self._reset_since_us = t_us
-            return
-        if t_us - self._reset_since_us < ds.RESET_PULSE_LEAST_US:
-            self._violate(t_us, "NRESET low for less than 50 us is no reset (DS 8.1)")
-            return
+    def _restart(self, t_us: int) -> None:
         self._lose_everything(t_us)
         self._start(t_us, ds.RESET_US)
 

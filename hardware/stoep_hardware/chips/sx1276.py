@@ -23,6 +23,8 @@ class Sx1276(Modes):
     `pa_boost`: the antenna is at PA_BOOST, else at RFO. `variant` "sx1278" ends at 525 MHz.
     """
 
+    RESET_LEAST_US = ds.RESET_PULSE_LEAST_US
+
     def __init__(
         self,
         engine: Engine,
@@ -45,8 +47,6 @@ class Sx1276(Modes):
             antenna_gain_db=antenna_gain_db,
             keep_states=keep_states,
         )
-        self._nss = self._reset_line = True
-        self._reset_since_us = 0
         self._ready_us = 0
         self._address: int | None = None  # of the transaction under way, with its write bit
         self._is_transaction_lost = False
@@ -65,6 +65,7 @@ class Sx1276(Modes):
 
     def power(self, on: bool, t_us: int) -> None:
         """Connect or cut the supply."""
+        self._is_powered = on
         self._lose_everything(t_us)
         self._ready_us = t_us + ds.AFTER_POWER_ON_US
         self._enter(Mode.STANDBY if on else Mode.OFF, t_us)
@@ -73,19 +74,7 @@ class Sx1276(Modes):
         """Take notice of how the SPI master is set (DS 2.5.6: mode 0, at most 10 MHz)."""
         self._check_bus(baudrate, polarity, phase, 10_000_000, t_us)
 
-    def set_reset(self, level: bool, t_us: int) -> None:
-        """Drive NRESET (DS 7.2.2)."""
-        if level == self._reset_line:
-            return
-        self._reset_line = level
-        if self._mode is Mode.OFF:
-            return
-        if not level:
-            self._reset_since_us = t_us
-            return
-        if t_us - self._reset_since_us < ds.RESET_PULSE_LEAST_US:
-            self._violate(t_us, "NRESET low for less than 100 us is no reset (DS 7.2.2)")
-            return
+    def _restart(self, t_us: int) -> None:
         self._lose_everything(t_us)
         self._ready_us = t_us + ds.AFTER_RESET_US
         self._enter(Mode.STANDBY, t_us)

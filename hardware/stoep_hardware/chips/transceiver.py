@@ -22,6 +22,7 @@ class Transceiver:
     """
 
     LINES: tuple[str, ...] = ()
+    RESET_LEAST_US = 0  # a shorter pulse is none
 
     def __init__(
         self,
@@ -42,6 +43,9 @@ class Transceiver:
         self._air = air
         self._antenna_gain_db = antenna_gain_db
         self._levels = dict.fromkeys(self.LINES, False)
+        self._nss = self._reset_line = True
+        self._reset_since_us = 0
+        self._is_powered = True
         self._is_bus_right = True
         self._tx_start: Handle | None = None
         self._tx_end_us = 0
@@ -53,6 +57,24 @@ class Transceiver:
     def line(self, name: str) -> bool:
         """Return the level of a line to the processor."""
         return self._levels[name]
+
+    def set_reset(self, level: bool, t_us: int) -> None:
+        """Drive NRESET."""
+        if level == self._reset_line:
+            return
+        self._reset_line = level
+        if not self._is_powered:
+            return
+        if not level:
+            self._reset_since_us = t_us
+        elif t_us - self._reset_since_us < self.RESET_LEAST_US:
+            self._violate(t_us, f"NRESET low for less than {self.RESET_LEAST_US} us is no reset")
+        else:
+            self._restart(t_us)
+
+    def _restart(self, t_us: int) -> None:
+        """Begin anew, as after a reset."""
+        raise NotImplementedError
 
     def _set_line(self, name: str, level: bool, t_us: int) -> None:
         if level != self._levels[name]:
