@@ -131,7 +131,18 @@ class BayTask:
 
     def next_message(self, now_ms: int, room: int) -> "Message | None":
         """Return what to tell next; changes nothing."""
-        return self.report(now_ms) if self.due else None
+        if not self.due:
+            return None
+        bay = self._bay
+        if self._flags & _BLIND:
+            return BayReport(UNCERTAIN, bay.change_count)
+        return BayReport(
+            bay.state,
+            bay.change_count,
+            self._board.clock.elapsed_ms(bay.since_ms, now_ms) // 1000,
+            bay.previous_ms // 1000 if bay.previous_ms >= 0 else None,
+            self._flags,
+        )
 
     def said(self, message: "Message", acknowledged: bool) -> None:
         """Note that a message has gone out."""
@@ -145,22 +156,6 @@ class BayTask:
     def wants_confirmed(self, message: "Message") -> bool:
         """Tell whether a message is to be confirmed."""
         return 0 < self._settings.confirmed_every() <= self._unconfirmed + 1
-
-    def report(self, now_ms: int) -> "Message":
-        """Return what there is to say."""
-        bay = self._bay
-        if self._flags & _BLIND:
-            return BayReport(UNCERTAIN, bay.change_count)
-        return BayReport(
-            bay.state,
-            bay.change_count,
-            (now_ms - bay.since_ms) // 1000,
-            bay.previous_ms // 1000 if bay.previous_ms >= 0 else None,
-            self._flags,
-        )
-
-    def sent(self) -> None:
-        """Note that the report has gone out."""
 
     def calibration(self) -> int:
         """Return the schema's calibration code."""

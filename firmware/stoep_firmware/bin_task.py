@@ -34,7 +34,6 @@ _SILENT_BURSTS = 6  # without a single octet; one is an absent echo, so many are
 
 _DAY_MS = 86_400_000
 _ANSWERS_A_DAY = 8  # to requests for readings
-_ROOM_PER_READING = 16  # so many octets of room for each earlier reading told again
 
 _FORMAT = "<BBBBBq"
 _NEWS_OCTETS = 20  # of sensing.news, which begins with the time of the next look
@@ -56,7 +55,7 @@ class BinTask:
         self._settings = settings
         self._fault = fault
         self._meter = meter
-        self._outbox = Outbox()
+        self._outbox = Outbox(board.clock)
         self._flags = 0
         self._silent = 0
         self._unconfirmed = 0  # messages since a confirmed one
@@ -105,14 +104,10 @@ class BinTask:
         return int.from_bytes(self._news[:8], "little") or None
 
     def next_message(self, now_ms: int, room: int) -> "Message | None":
-        """Return what to tell next in at most `room` octets; changes nothing.
-
-        Where octets are cheap, at a high data rate, more readings are told again.
-        """
+        """Return what to tell next in at most `room` octets; changes nothing."""
         if not self.due:
             return None
-        history = max(self._settings.history(), room // _ROOM_PER_READING)
-        message = self._outbox.message(now_ms, history, self._flags)
+        message = self._outbox.message(now_ms, self._settings.history(), self._flags)
         return message and fit(message, room)
 
     def said(self, message: "BinReport", acknowledged: bool) -> None:
@@ -146,16 +141,6 @@ class BinTask:
     def wants_confirmed(self, message: "BinReport") -> bool:
         """Tell whether a message is to be confirmed."""
         return 0 < self._settings.confirmed_every() <= self._unconfirmed + 1
-
-    def report(self, now_ms: int) -> "Message":
-        """Return what there is to say."""
-        message = self._outbox.message(now_ms, self._settings.history(), self._flags)
-        assert message is not None
-        return message
-
-    def sent(self) -> None:
-        """Note that the report has gone out."""
-        self._outbox.told(self._outbox.sequence, 1 + self._settings.history())
 
     def calibration(self) -> int:
         """Return the schema's calibration code: there is nothing to calibrate."""

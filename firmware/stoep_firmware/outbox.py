@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from stoep_firmware.clock import Clock
+
 KEPT = 120
 
 _HEAD = "<HHHq"
@@ -30,17 +32,14 @@ _TOLD = 0x20  # in the second octet
 _GAP_MAX_MIN = 0x3FFFF
 
 
-def _minutes(ms: int) -> int:
-    return (ms + 30000) // 60000
-
-
 class Outbox:
     """The readings; index 0 is the newest, whose number is `sequence` and time `newest_ms`.
 
     `newest_ms` is on the board's scale and up to 30 s off: readings lie whole minutes apart.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: "Clock") -> None:
+        self._clock = clock
         self.sequence = 0xFFFF  # of the newest reading; the first will be 0
         self.limit = 0  # numbers from here on have not been claimed in storage
         self.newest_ms = 0
@@ -61,8 +60,8 @@ class Outbox:
             self._newest_mm = distance_mm
             value += 5 + (distance_mm + 5) // 10 * 5
         if self._kept:
-            gap_min = min(max(0, _minutes(now_ms - self.newest_ms)), _GAP_MAX_MIN)
-            now_ms = self.newest_ms + gap_min * 60000
+            gap_min = min(max(0, self._minutes(now_ms)), _GAP_MAX_MIN)
+            now_ms -= self._clock.elapsed_ms(self.newest_ms, now_ms) - gap_min * 60000
         self.newest_ms = now_ms
         newest = struct.pack("<I", gap_min << 14 | value)
         self._kept = bytearray(newest) + self._kept[: (KEPT - 1) * _OCTETS]
@@ -135,9 +134,13 @@ class Outbox:
         self.sequence, self.limit, self._newest_mm, self.newest_ms = head
         self._kept = bytearray(data[struct.calcsize(_HEAD) :])
 
+    def _minutes(self, now_ms: int) -> int:
+        """Return how long ago the newest reading was taken."""
+        return (self._clock.elapsed_ms(self.newest_ms, now_ms) + 30000) // 60000
+
     def _walk(self, now_ms: int) -> "Iterator[tuple[int, int, bool]]":
         """Yield (age_min, value, told) of each reading that is not too old to be told."""
-        age_min = _minutes(now_ms - self.newest_ms)
+        age_min = self._minutes(now_ms)
         if age_min < _FRESH_MIN:
             age_min = 0
         for at in range(0, len(self._kept), _OCTETS):

@@ -27,7 +27,7 @@ except ImportError:
 
 DAY_MS = 86_400_000
 
-_HISTORY = const(3)
+_HISTORY = const(6)
 _CONFIRMED_EVERY = const(0)  # none
 _CHANGE_CM = const(10)
 _ALARM_DISTANCE_CM = const(0)  # no alarm

@@ -41,8 +41,7 @@ def test_later_wakes_report_with_history_every_interval():
     reports = of(messages.BinReport, heard)
     assert [report.sequence for report in reports] == list(range(1, 31))
     assert reports[-1].distance_mm == 671
-    # At DR5 a report has room for many.
-    assert [minutes for minutes, _, _ in reports[-1].history] == list(range(60, 16 * 60, 60))
+    assert [minutes for minutes, _, _ in reports[-1].history] == list(range(60, 7 * 60, 60))
     assert len(of(messages.Status, heard)) == 1  # a day later
     assert "join" not in heard
 

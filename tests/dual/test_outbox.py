@@ -15,9 +15,13 @@ ROOM = 222
 LEAST_ROOM = 11  # US915 at its slowest
 
 
+def empty():
+    return Outbox(Clock())
+
+
 def filled(count, told=0):
     """An outbox with a reading an hour, of which the oldest `told` have been told."""
-    outbox = Outbox()
+    outbox = empty()
     for number in range(count):
         outbox.add(HOUR_MS * number, 500 + number, 4)
         if number < told:
@@ -30,7 +34,7 @@ def numbers(report):
 
 
 def test_report_repeats_earlier_readings_with_their_ages():
-    outbox = Outbox()
+    outbox = empty()
     for number in range(6):
         outbox.add(HOUR_MS * number + 1000, 503 + 10 * number, 4)
         outbox.told(number, number < 5)
@@ -107,7 +111,7 @@ def test_full_tells_that_an_untold_reading_would_be_lost():
 
 
 def test_reading_that_had_to_wait_says_its_age():
-    outbox = Outbox()
+    outbox = empty()
     outbox.add(0, 510, 4)
     outbox.add(HOUR_MS, 503, 4)
     fresh = outbox.message(HOUR_MS + 89_000, 3, 0)
@@ -121,7 +125,7 @@ def test_reading_that_had_to_wait_says_its_age():
 
 def test_regular_readings_stay_regular_and_none_is_off_by_more_than_half_a_minute():
     # Seconds of jitter cost nothing: an irregular gap would take 28 bits.
-    outbox = Outbox()
+    outbox = empty()
     taken = []
     for number in range(60):
         at_ms = HOUR_MS * number + 29_000 + number * 7919 % 3000
@@ -130,7 +134,7 @@ def test_regular_readings_stay_regular_and_none_is_off_by_more_than_half_a_minut
     report = outbox.message(taken[-1], 24, 0)
     assert [age for age, _, _ in report.history] == [60 * at for at in range(1, 25)]
     # Where a minute does not divide the interval, errors do not add up either.
-    outbox = Outbox()
+    outbox = empty()
     taken = []
     for number in range(KEPT):
         taken.insert(0, number * 97_777)
@@ -148,7 +152,7 @@ def test_regular_readings_stay_regular_and_none_is_off_by_more_than_half_a_minut
 
 
 def test_ages_that_no_message_can_carry_are_left_out():
-    outbox = Outbox()
+    outbox = empty()
     for days in (0, 30, 31, 61):
         outbox.add(days * 24 * HOUR_MS, 500, 4)
     now_ms = 61 * 24 * HOUR_MS
@@ -164,11 +168,11 @@ def test_ages_that_no_message_can_carry_are_left_out():
 
 
 def test_outbox_survives_deep_sleep():
-    outbox = Outbox()
+    outbox = empty()
     for number in range(KEPT + 3):
         outbox.add((1 << 45) + 60_000 * number, None if number % 5 == 0 else 4503, number % 5)
         outbox.told(number, number % 2)
-    again = Outbox()
+    again = empty()
     again.unpack(outbox.pack())
     now_ms = (1 << 45) + 60_000 * (KEPT + 3)
     assert again.message(now_ms, 24, 0) == outbox.message(now_ms, 24, 0)
@@ -178,7 +182,7 @@ def test_outbox_survives_deep_sleep():
 
 def test_no_sequence_number_is_used_twice():
     used = set()
-    outbox = Outbox()
+    outbox = empty()
     stored = 0
     for wake in range(300):
         if outbox.add(wake, 500, 4):
@@ -187,13 +191,13 @@ def test_no_sequence_number_is_used_twice():
         assert sequence not in used
         used.add(sequence)
         if wake % 7 == 6:  # a power loss: only what storage has is left
-            outbox = Outbox()
+            outbox = empty()
             outbox.restart(stored)
     assert max(used) <= 300 // 7 * RESERVE + RESERVE
 
 
 def test_sequence_wraps():
-    outbox = Outbox()
+    outbox = empty()
     outbox.restart(0xFFF0)
     for number in range(2 * RESERVE):
         assert outbox.add(number, 500, 4) == (number in (0, RESERVE))
@@ -213,7 +217,7 @@ class Task:
 
     def __init__(self, **config):
         self.board = Place()
-        whole = {"kind": "bin", "interval_s": 3600}
+        whole = {"kind": "bin", "interval_s": 3600, "history": 3}
         whole.update(config)
         self.settings = Settings(whole)
         self.faults = []
@@ -241,15 +245,24 @@ class Task:
         self.task.asked(encode(ReadingsRequest(sequence, count))[1])
 
 
-def test_task_tells_each_reading_with_as_many_earlier_ones_as_the_room_is_worth():
+def test_task_tells_each_reading_with_the_earlier_ones_that_fit():
     task = Task()
     assert task.tell() == []
     task.read(30)
     task.tell()
-    for room, history in ((LEAST_ROOM, 1), (51, 3), (115, 7), (222, 13)):
+    for room, history in ((LEAST_ROOM, 1), (LEAST_ROOM + 1, 3), (ROOM, 3)):
         task.read()
         [told] = task.tell(room)
         assert len(told) == 1 + history, room
+
+
+def test_ages_are_those_of_true_time_however_the_board_counts_it():
+    outbox = empty()
+    outbox._clock.drift_ppm = 20_000  # an hour is 72 s longer to it
+    for number in range(5):
+        outbox.add(number * HOUR_MS * 51 // 50, 500, 4)
+    report = outbox.message(5 * HOUR_MS * 51 // 50, 24, 0)
+    assert [report.age_min] + [age for age, _, _ in report.history] == [60, 120, 180, 240, 300]
 
 
 def test_task_answers_with_the_next_report_or_right_after_it():

@@ -21,7 +21,7 @@ def test_defaults_are_those_of_the_documentation():
     container = settings()
     assert container.mode() == schema.MODE_REGULAR
     assert container.interval_ms() == container.report_ms() == HOUR_MS
-    assert (container.history(), container.confirmed_every()) == (3, 0)
+    assert (container.history(), container.confirmed_every()) == (6, 0)
     assert (container.change_mm(), container.alarm_distance_mm()) == (100, 0)
     bay = settings("bay")
     assert bay.mode() == schema.MODE_BOTH

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dual_device import Board
-from stoep_firmware import bin_task
 from stoep_firmware.bin_task import BinTask
 from stoep_firmware.meter import Meter
 from stoep_firmware.settings import Settings
@@ -61,10 +60,9 @@ STREET = (Air(0.04, _GOOD), Air(0.09, _GOOD), Air(0.15, _GOOD), Air(0.21, _GOOD)
 
 @dataclass(frozen=True)
 class Policy:
-    """What is done about losses; ``room_per_reading`` None: the device's own."""
+    """What is done about losses; ``history`` None: the device's default."""
 
     history: int | None = None
-    room_per_reading: int | None = None
     requests: bool = True
 
 
@@ -125,14 +123,8 @@ class _Link:
 def year(airs: Sequence[Air], policy: Policy, seed: int, hours: int = 8760) -> Outcome:
     """Let a device on each of ``airs`` report hourly; return what became of all of it."""
     outcome = Outcome()
-    own = bin_task._ROOM_PER_READING
-    if policy.room_per_reading is not None:
-        bin_task._ROOM_PER_READING = policy.room_per_reading
-    try:
-        for number, air in enumerate(airs):
-            _one(air, policy, random.Random(f"{seed} {number}"), hours, outcome)
-    finally:
-        bin_task._ROOM_PER_READING = own
+    for number, air in enumerate(airs):
+        _one(air, policy, random.Random(f"{seed} {number}"), hours, outcome)
     return outcome
 
 
