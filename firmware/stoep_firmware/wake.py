@@ -269,7 +269,7 @@ class Wake:
             )
         except OSError:
             self._fault(ERROR_STORAGE)
-            return not durable
+            return False
         self._task.store_due = False
         self._store.save_rtc(rtc)
         return True

@@ -18,6 +18,7 @@ from stoep_firmware import mac as m
 from stoep_firmware import store
 from stoep_firmware.mac import Mac
 from stoep_firmware.session import Session
+from stoep_firmware.wake import Wake
 
 STRIDE = int(os.environ.get("STOEP_CUT_STRIDE", "29"))
 PARTS = 5
@@ -57,13 +58,31 @@ def test_one_cut_at_every_point(region: str, part: int) -> None:
     assert cuts >= FEWEST_IN_ALL // (2 * PARTS) // STRIDE * 0.8
 
 
+def _live(region: str, seed: int, full_once_in: int) -> int:
+    world = World(seed, region=region)
+    world.full_once_in = full_once_in
+    try:
+        return live(world, script(region), 12, 2)
+    except ViolationError as violation:
+        raise ViolationError(f"seed {seed}: {violation}") from violation
+
+
+@pytest.mark.parametrize("full_once_in", [0, 6])
 @pytest.mark.parametrize("region", ["EU868", "US915"])
-def test_lives_cut_at_random_points_and_in_what_follows(region: str) -> None:
-    cuts = 0
-    for seed in range(1 + 200 // STRIDE):
-        cuts += live(World(seed, region=region), script(region), 12, 2)
+def test_lives_cut_at_random_points_and_in_what_follows(region: str, full_once_in: int) -> None:
+    lives = 4 + 100 // STRIDE
+    cuts = sum(_live(region, seed, full_once_in) for seed in range(lives))
     print(f"{cuts} cuts")
-    assert cuts >= 8 * (1 + 200 // STRIDE)
+    assert cuts >= 8 * lives
+
+
+def test_answer_that_leaves_though_storage_failed_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = Wake._save
+    monkeypatch.setattr(Wake, "_save", lambda self, durable: save(self, durable) or not durable)
+    with pytest.raises(ViolationError, match="obeyed a downlink that was sent again"):
+        _live("EU868", 45, 6)
 
 
 def _never_durable(monkeypatch: pytest.MonkeyPatch) -> None:
