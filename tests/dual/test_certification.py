@@ -42,6 +42,10 @@ def test_downlinks_are_counted_but_not_those_of_the_mac():
     answered(mac, network, 110_000_000)
     answered(mac, network, 120_000_000, confirmed=True, ack=True)
     assert told(mac, network, 130_000_000, b"\x09")[1] == b"\x09" + (301).to_bytes(2, "little")
+    mac.certification.heard(None, b"", False)
+    for _ in range(65_536 - 301):
+        mac.certification.heard(13, b"x", False)
+    assert told(mac, network, 135_000_000, b"\x09")[1] == b"\x09\x01\x00"
     assert told(mac, network, 140_000_000, b"\x0a") is None
     assert told(mac, network, 150_000_000, b"\x09")[1] == b"\x09\x01\x00"
 

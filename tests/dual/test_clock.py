@@ -33,6 +33,7 @@ def test_drift_is_unknown_until_two_times_lie_far_apart():
     board.passes(23 * HOUR_MS)
     board.sync()
     assert abs(board.clock.drift_ppm - 1800) <= 1
+    assert board.clock.error_ppm() >= 1800 + 500  # one day says little of the next
 
 
 def test_error_covers_the_drift_whatever_the_network_and_the_weather_do():

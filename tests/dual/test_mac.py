@@ -250,6 +250,9 @@ def test_acknowledgement_ends_a_confirmed_uplink():
     assert kinds(actions) == [m.SAVE, m.DELIVER, m.DONE]
     assert first(actions, m.DONE) == (m.DONE, m.NO_ANSWER, 0)
     assert mac.next_deadline() is None
+    actions = mac.handle((m.SEND, 10, b"x", False), 201_200)
+    assert actions[0][:2] == (m.DONE, m.BUSY)
+    assert actions[0][2] >= 202_100  # RETRANSMIT_TIMEOUT after the downlink
 
 
 def test_kept_frame_survives_deep_sleep():

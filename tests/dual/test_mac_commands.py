@@ -163,6 +163,18 @@ def test_every_command_is_obeyed_or_refused_whole_and_answered_in_order():
         seen = []
 
 
+def test_rx1_is_where_the_network_says():
+    mac, network = joined()
+    answered(mac, network, 100_000, f_opts=mc.encode(DOWN, ((mc.DL_CHANNEL, 0, 869100000),)))
+    for freq_hz, down_hz in ((868100000, 869100000), (868300000, 868300000)):
+        mac.session.ch_mask = 1 if freq_hz == 868100000 else 2
+        mac.session.band_until_ms = [0] * len(regions.EU868.sub_bands)
+        transmit = first(mac.handle((m.SEND, 10, b"x", False), 1_000_000), m.TRANSMIT)
+        assert transmit[1] == freq_hz
+        assert mac.handle((m.TX_DONE,), 1_000_100)[0][1] == down_hz
+        mac.handle((m.FAULT,), 1_000_200)
+
+
 def test_what_changes_downlinks_is_answered_until_one_comes():
     as923 = regions.by_name("AS923")
     requests = (

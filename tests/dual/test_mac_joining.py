@@ -113,6 +113,7 @@ def test_join_nonce_counts_up():
         mac.session.join_until_ms = 0
         actions = ask(mac, network, 10_000_000 * (network.app_nonce + 1))
         assert first(actions, m.DONE) == (m.DONE, m.JOINED, 0)
+        network.open(send(mac, 10_000_000 * network.app_nonce + 5_000_000)[0][5])  # new keys
     dev_addr = mac.session.dev_addr
     now_ms = 100_000_000
     for nonce in (network.app_nonce, 1, 0):  # the last, an old one, the lowest
@@ -137,6 +138,39 @@ def test_older_networks_may_draw_lots_but_not_repeat_the_last():
         network.app_nonce = nonce - 1
         actions = ask(mac, network, 10_000_000 * len(network.dev_nonces))
         assert first(actions, m.DONE)[1] == m.JOINED if taken else kinds(actions) == [m.RECEIVE]
+
+
+def test_accept_with_settings_that_are_not_the_region_s_is_refused():
+    for settings in ({"rx2_dr": 7}, {"rx2_dr": 15}, {"rx1_dr_offset": 6}):
+        assert kinds(ask(new_mac(), Network(), 0, **settings)) == [m.RECEIVE], settings
+    assert first(ask(new_mac(), Network(), 0, rx2_dr=6, rx1_dr_offset=5), m.DONE)[1] == m.JOINED
+
+
+def test_join_forgets_what_waited_in_the_old_session():
+    mac, network = joined()
+    session = mac.session
+    session.nb_trans = 3
+    session.answers = session.sticky = b"\x08"
+    send(mac, 1_000_000)
+    assert mac.state == m.WAIT
+    session.sticky = b"\x08"
+    transmit = first(mac.handle((m.JOIN,), 2_000_000), m.TRANSMIT)
+    silence(mac, transmit, 2_000_000)
+    assert rested(mac).state == m.IDLE
+    assert session.sticky
+    ask(mac, network, 9_000_000)
+    assert (session.answers, session.sticky, session.kept) == (b"", b"", b"")
+
+
+def test_devices_do_not_ask_in_step():
+    until_ms = []
+    for random in (lambda n: 0, lambda n: n // 2, lambda n: n - 1):
+        mac = m.Mac(regions.EU868, Session(), new_key, random, JOIN_EUI, DEV_EUI, APP_KEY)
+        transmit = first(mac.handle((m.JOIN,), 0), m.TRANSMIT)
+        until_ms.append(mac.session.join_until_ms)
+    assert until_ms[0] == 105 * transmit[6]
+    assert until_ms[2] - until_ms[1] >= 25 * transmit[6]
+    assert until_ms[1] - until_ms[0] >= 25 * transmit[6]
 
 
 def test_first_accept_may_bring_any_nonce():
