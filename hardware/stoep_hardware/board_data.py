@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from stoep_protocol.lorawan import regions
+
 from . import currents
+
+_MOST_MHZ = {"sx1268": 810, "sx1278": 525}  # data sheets; the others reach every region
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,13 @@ class BoardData:
     boot_us: int
     light_wake_us: int
     bench_only: bool  # takes too much asleep for a battery
+
+    def check_region(self, region: str) -> None:
+        """Raise ValueError when the radio is not made for the region's band."""
+        most_mhz = _MOST_MHZ.get(self.radio["chip"])
+        if most_mhz is not None and regions.by_name(region).rx2_hz > most_mhz * 1_000_000:
+            chip = self.radio["chip"].upper()
+            raise ValueError(f"{self.title}: its {chip} ends at {most_mhz} MHz, {region} is above")
 
     def wiring(self) -> dict[str, Any]:
         """Return what config.json says under `board`."""

@@ -20,6 +20,7 @@ BOARD = "heltec_wifi_lora_32_v3"
 def make_device(street: Street, planned: Planned) -> tuple[Device, Radio]:
     """Make a planned board, its sensor in its container or bay, with the firmware's files."""
     data = board_data.load(BOARD)
+    data.check_region(street.region)
     is_bin = isinstance(planned, PlannedContainer)
     config: dict[str, Any] = {
         "kind": "bin" if is_bin else "bay",

@@ -155,3 +155,15 @@ def test_between_wakes_everything_sleeps(place, name):
     # The radio adds 0.16 or 0.2 uA; a sensor without a switch is always on.
     sensor_ua = 0 if "sensor_power" in board_data.load(name).pins else 8_000
     assert deep_ua < taken_ua < deep_ua + sensor_ua + 1
+
+
+@pytest.mark.parametrize("region", ["EU868", "US915"])
+def test_a_radio_for_another_band_is_refused_with_its_name(region):
+    for chip, refused in (("sx1262", ""), ("sx1276", ""), ("sx1268", "810"), ("sx1278", "525")):
+        data = board_data.load("lilygo_t3_s3")
+        data.radio["chip"] = chip
+        if not refused:
+            data.check_region(region)
+            continue
+        with pytest.raises(ValueError, match=f"{chip.upper()} ends at {refused} MHz, {region}"):
+            data.check_region(region)
