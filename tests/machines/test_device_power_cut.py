@@ -13,7 +13,7 @@ import os
 from typing import Any
 
 import pytest
-from device_cuts import POWER, RESET, ViolationError, World, live, play, script
+from device_cuts import GENUINE, POWER, RESET, SILENT, ViolationError, World, live, play, script
 from stoep_firmware import mac as m
 from stoep_firmware import store
 from stoep_firmware.mac import Mac
@@ -37,16 +37,7 @@ def _cut_everywhere(region: str, wakes: range, stride: int) -> int:
         world.sleep()
         if number not in wakes:
             continue
-        for at in range(number * 7 % stride, points, stride):
-            for kind in (POWER, RESET):
-                cut = copy.deepcopy(before)
-                where = f"wake {number}, point {at}, {kind}"
-                assert cut.wake(at) is None, where
-                try:
-                    cut.survive(kind, at)
-                except ViolationError as violation:
-                    raise ViolationError(f"{where}: {violation}") from violation
-                cuts += 1
+        cuts += _cut_wake(before, points, number * 7, stride, f"wake {number}")
     return cuts
 
 
@@ -56,6 +47,43 @@ def test_one_cut_at_every_point(region: str, part: int) -> None:
     cuts = _cut_everywhere(region, range(part, 100, PARTS), STRIDE)
     print(f"{cuts} cuts")
     assert cuts >= FEWEST_IN_ALL // (2 * PARTS) // STRIDE * 0.8
+
+
+def _cut_wake(before: World, points: int, first: int, stride: int, where: str) -> int:
+    cuts = 0
+    for at in range(first % stride, points, stride):
+        for kind in (POWER, RESET):
+            cut = copy.deepcopy(before)
+            assert cut.wake(at) is None, where
+            try:
+                cut.survive(kind, at)
+            except ViolationError as violation:
+                raise ViolationError(f"{where}, point {at}, {kind}: {violation}") from violation
+            cuts += 1
+    return cuts
+
+
+def test_session_that_is_asked_for_anew_is_cut_at_every_point() -> None:
+    world = World()
+    world.until(GENUINE, lambda: world.network.answered > 0)
+    world.network.mode = SILENT
+    world.network.gave_up = True
+    joins = len(world.network.dev_nonces)
+    while len(world.network.dev_nonces) == joins:
+        before = copy.deepcopy(world)
+        world.wake()
+        world.sleep()
+    cuts = 0
+    for number in range(4):  # the first join-request, unanswered ones, one with an accept
+        cuts += _cut_wake(before, copy.deepcopy(before).wake() or 0, number, STRIDE, f"{number}")
+        if number == 2:
+            before.network.mode = GENUINE
+        else:
+            before.wake()
+            before.sleep()
+    print(f"{cuts} cuts")
+    assert cuts >= 600 // STRIDE
+    assert world.network.sessions[0].used
 
 
 def _live(region: str, seed: int, full_once_in: int) -> int:
