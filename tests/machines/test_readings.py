@@ -91,6 +91,16 @@ def test_a_missing_reading_that_comes_after_all_is_told_once() -> None:
     assert news(past, later + MINUTE, 1800, keep(added)) is None
 
 
+@pytest.mark.parametrize("age_min", [0, 3])
+def test_a_device_that_was_silent_for_a_month_goes_on_with_its_numbers(age_min: int) -> None:
+    state, _, _ = feed([(n * HOUR, report(n, 3)) for n in range(5)])
+    number = 5 + 30 * 24
+    it = BinReport(number % 1024, 900, 4, age_min=age_min)
+    added = news(it, number * HOUR + age_min * MINUTE, 1800, state)
+    assert added is not None
+    assert [(it.number, it.at_ms) for it in added.readings] == [(number, number * HOUR)]
+
+
 def test_a_repeated_report_tells_nothing() -> None:
     state, _, _ = feed([(HOUR, report(1, 1))])
     assert news(report(1, 1), HOUR + 5000, 1800, state) is None

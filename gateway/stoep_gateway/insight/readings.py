@@ -92,7 +92,7 @@ def news(
         last = previous.sequence
         forward = (number - last) % SEQUENCE_MODULUS
         if report.age_min:
-            number = full_sequence(last, number)
+            number = full_sequence(last, number, _advance(newest_ms, previous))
         elif forward == 0 and newest_ms - previous.measured_ms < _REPEATED_MS:
             number = last
         else:
@@ -103,6 +103,14 @@ def news(
     if not readings:
         return None
     return _counted(tuple(readings), number, newest_ms, previous, restarted)
+
+
+def _advance(newest_ms: int, previous: ContainerState) -> int:
+    """Return about how many readings after the last known one a reading was taken."""
+    interval_ms = previous.interval_ms
+    if interval_ms is None or interval_ms < _MINUTE_MS:
+        return 0
+    return (newest_ms - previous.measured_ms) // interval_ms
 
 
 def _is_restart(forward: int, newest_ms: int, previous: ContainerState) -> bool:
