@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -153,7 +153,8 @@ class World:
         self.snr_db = 0.0
         self.says: list[tuple[int, bytes]] = []
         self._f_cnt_up = -1  # of the last frame
-        self._readings: set[int] = set()
+        self._readings: dict[int, int | None] = {}  # number -> distance
+        self._taken: Counter[int | None] = Counter()
         self._newest = -1
         self._first = 0  # of the readings since the last power loss
         self._anew = True
@@ -178,6 +179,7 @@ class World:
         self._wakes.run(self._answer)
         result = self._result
         self.counts["readings"] += result["readings"]
+        self._taken[self._distance_mm()] += result["readings"]
         self.counts["missed"] += result["missed"]
         self.problems += result["problems"]
         self.rtc = result["rtc"]
@@ -209,8 +211,13 @@ class World:
 
     @property
     def delivered(self) -> int:
-        """How many readings the network has."""
+        """How many readings the network has; each is one that was taken."""
+        assert Counter(self._readings.values()) <= self._taken
         return len(self._readings)
+
+    def _distance_mm(self) -> int:
+        """What the sensor sees in this wake: another distance each time for half a month."""
+        return 300 + 10 * (self.counts["wakes"] % 400)
 
     def _true_ms(self, rtc_ms: int) -> int:
         since_true, since_rtc = self._since
@@ -232,7 +239,7 @@ class World:
                 "ms": self._until_ms,
                 "reason": self.reason,
                 "rtc": self.rtc,
-                "distance_mm": 300 + self.dice.randrange(1500),
+                "distance_mm": self._distance_mm(),
                 "seed": self.dice.randrange(1 << 30),
                 "fast_ppm": FAST_PPM,
             }
@@ -314,7 +321,9 @@ class World:
                 newest = self._newest + ((message.sequence - self._newest) & 1023)
                 self._first = newest - len(message.history)
                 self._anew = False
-            self._readings.update(range(newest - len(message.history), newest + 1))
+            self._readings[newest] = message.distance_mm
+            for back, (_, distance_mm, _) in enumerate(message.history, 1):
+                self._readings[newest - back] = distance_mm
             self._newest = max(self._newest, newest)
         elif isinstance(message, Status):
             self.counts["statuses"] += 1
@@ -417,7 +426,7 @@ class Year:
         assert self.wanted_hash() in [ack.config_hash for ack in world.acks]
         assert all(ack.refused == 0 for ack in world.acks)
         assert counts["readings"] >= 24 * (self.days - 1)
-        assert world.delivered >= 0.995 * counts["readings"]
+        assert world.delivered >= 0.99 * counts["readings"]
         if self.days >= 60:  # by then the outbox is full
-            assert self.growth(2) <= 0
+            assert self.growth(2) <= 32  # a kept frame may be longer
             assert self.growth(1) <= 2048
