@@ -303,13 +303,18 @@ def mean_ua(wake_mc: float, asleep_ua: float) -> float:
     return asleep_ua + wake_mc * 1_000 / 3_600
 
 
+def note(text: str) -> None:
+    """Say how a figure came about."""
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     if not micropython_runtime.is_available():
         raise SystemExit(micropython_runtime.why_unavailable())
     used = cpu()
     print(f"wake_cpu_ms {used.wake:.1f} ms")
-    print(
-        f"# least {used.least:.1f}; taken off: {used.start:.1f} ms of the binary's start,"
+    note(
+        f"least {used.least:.1f}; taken off: {used.start:.1f} ms of the binary's start,"
         f" {used.machine:.1f} ms of standing in for machine"
     )
     for board in board_data.names():
@@ -321,18 +326,19 @@ def main() -> None:
         if board == BOARD:
             for sf, wake in wakes.items():
                 print(f"energy_uplink_sf{sf}_mC {wake.total + cpu_mc:.1f} mC")
-                print(
-                    f"# start {wake.start:.1f}, CPU {cpu_mc:.1f} (x {CPU_FACTOR} at"
+                note(
+                    f"start {wake.start:.1f}, CPU {cpu_mc:.1f} (x {CPU_FACTOR} at"
                     f" {data.currents_ua['awake'] / 1e3:.0f} mA), processor else"
                     f" {wake.processor:.1f}, radio {wake.radio:.1f}, sensor {wake.sensor:.1f}"
                 )
+                note(f"with three times the CPU's factor {wake.total + 3 * cpu_mc:.1f} mC")
             for sf, wake in wakes.items():
                 print(f"airtime_day_sf{sf}_ms {wake.airtime_day_ms:.0f} ms")
         mean = {sf: mean_ua(wake.total + cpu_mc, wake.asleep_ua) for sf, wake in wakes.items()}
         mixed_ua = SF12_SHARE * mean[12] + (1 - SF12_SHARE) * mean[7]
         for name, cell in CELLS.items():
             print(f"life_years_{board}_{name} {life_years(cell, mixed_ua):.1f} years")
-        print(f"# {board}: {mean[7]:.1f} uA at SF7, {mean[12]:.1f} at SF12, {mixed_ua:.1f} mixed")
+        note(f"{board}: {mean[7]:.1f} uA at SF7, {mean[12]:.1f} at SF12, {mixed_ua:.1f} mixed")
 
 
 if __name__ == "__main__":
