@@ -1,7 +1,7 @@
 """The SX126x driver on the chip's model, and on chips that are broken or not there."""
 
 import pytest
-from chip_bench import Bench, Ear
+from chip_bench import Bench, Ear, EmptyBus
 from stoep_firmware import radio as radios
 from stoep_firmware.radio import sx126x
 from stoep_hardware.air import Listen
@@ -139,15 +139,8 @@ def test_busy_line_that_never_falls_is_given_up():
 
 @pytest.mark.parametrize("level", [0x00, 0xFF])
 def test_empty_bus_is_no_radio(level):
-    class EmptyBus:
-        def write(self, out):
-            pass
-
-        def readinto(self, buffer, write=0):
-            buffer[:] = bytes((level,)) * len(buffer)
-
     with pytest.raises(radios.RadioError) as raised:
-        radio_on(Bench(), spi=EmptyBus()).start(FREQ_HZ)
+        radio_on(Bench(), spi=EmptyBus(level)).start(FREQ_HZ)
     assert raised.value.code == radios.NOT_THERE
 
 

@@ -5,18 +5,17 @@ A model that nods at everything proves nothing about the driver. Registers are t
 """
 
 import pytest
-from chip_bench import UPLINK, Ear, quiet_air
+from chip_bench import UPLINK, Ear, RawMaster
 from stoep_hardware.chips import sx1276_tables as ds
 from stoep_hardware.chips.sx1276 import Sx1276
 from stoep_hardware.chips.sx1276_tables import Mode
-from stoep_hardware.engine import Engine
 from stoep_protocol.lorawan.airtime import time_on_air_us
 
 RX_TIMEOUT, RX_DONE, CRC_ERROR, HEADER, TX_DONE = 0x80, 0x40, 0x20, 0x10, 0x08
 
 
-class Master:
-    """Talks to an SX1276 in whole transactions."""
+class Master(RawMaster):
+    """Talks to an SX1276."""
 
     # An uplink of b"abc" at 868.1 MHz, SF7; each step on its own, so that a test can leave it out.
     STEPS = (
@@ -45,24 +44,10 @@ class Master:
     )
 
     def __init__(self, **chip):
-        self.engine = Engine()
-        self.air = quiet_air(self.engine)
-        self.chip = Sx1276(self.engine, self.air, **chip)
+        super().__init__(Sx1276, **chip)
         self.t_us = 10_000
         self.lines = []
         self.chip.on_line = lambda *change: self.lines.append(change)
-
-    def go(self, t_us):
-        self.engine.run_until(t_us)
-        self.t_us = max(self.t_us, t_us)
-
-    def raw(self, *octets):
-        self.t_us += 5
-        self.chip.set_nss(False, self.t_us)
-        answer = self.chip.transfer(bytes(octets), self.t_us)
-        self.t_us += 1 + len(octets)
-        self.chip.set_nss(True, self.t_us)
-        return answer
 
     def write(self, register, *values):
         self.raw(0x80 | register, *values)

@@ -52,21 +52,14 @@ class Ear:
         self.engine.at(t_us, lambda: self.air.transmit(self, frame))
 
 
-class SpiMaster:
-    """Talks to an SX1262 in whole transactions, waiting for BUSY unless told not to."""
+class RawMaster:
+    """Talks to a radio in whole transactions."""
 
-    def __init__(self, engine=None, **chip):
+    def __init__(self, kind, engine=None, **chip):
         self.engine = engine or Engine()
         self.air = quiet_air(self.engine)
-        self.chip = Sx1262(self.engine, self.air, **chip)
+        self.chip = kind(self.engine, self.air, **chip)
         self.t_us = 0
-        self.wait()
-
-    def wait(self):
-        until_us = self.t_us + 100_000
-        while self.chip.busy(self.t_us):
-            self.t_us += 10
-            assert self.t_us < until_us, "BUSY stays high"
 
     def go(self, t_us):
         """Let the world go on to `t_us`."""
@@ -74,13 +67,40 @@ class SpiMaster:
         self.t_us = max(self.t_us, t_us)
 
     def raw(self, *octets):
-        """One transaction, without a look at BUSY."""
+        """One transaction, without a look at the chip's state."""
         self.t_us += 5
         self.chip.set_nss(False, self.t_us)
         answer = self.chip.transfer(bytes(octets), self.t_us)
         self.t_us += 1 + len(octets)
         self.chip.set_nss(True, self.t_us)
         return answer
+
+
+class EmptyBus:
+    """SPI with nobody at it; MISO has this level."""
+
+    def __init__(self, level):
+        self.level = level
+
+    def write(self, out):
+        pass
+
+    def readinto(self, buffer, write=0):
+        buffer[:] = bytes((self.level,)) * len(buffer)
+
+
+class SpiMaster(RawMaster):
+    """Talks to an SX1262, waiting for BUSY unless told not to."""
+
+    def __init__(self, engine=None, **chip):
+        super().__init__(Sx1262, engine, **chip)
+        self.wait()
+
+    def wait(self):
+        until_us = self.t_us + 100_000
+        while self.chip.busy(self.t_us):
+            self.t_us += 10
+            assert self.t_us < until_us, "BUSY stays high"
 
     def send(self, *octets):
         answer = self.raw(*octets)
