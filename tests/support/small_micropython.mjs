@@ -9,7 +9,7 @@
 //
 // This MicroPython cannot see the roots in WebAssembly's own stack, so it never collects while Python
 // runs: when its heap is full it takes another, and that is how it is seen to be full. The collecting
-// is done from here: whenever Python asks something of the simulator or has imported a module. Then
+// is done from here: whenever Python asks something of the simulator, encrypts or has imported a module. Then
 // everything that Python still needs is in its frames and objects, which are all in memory.
 import { createCipheriv } from "node:crypto";
 import fs from "node:fs";
@@ -18,7 +18,7 @@ import path from "node:path";
 const [micropython, modules, heapBytes, notes, wire, ...names] = process.argv.slice(2);
 const BLOCK = 16; // octets
 const [FREE, HEAD, TAIL] = [0, 1, 2]; // py/gc.c: what the two bits of a block say
-const OFTEN = 2048; // octets allocated between two collections, at least
+const OFTEN = 1024; // octets allocated between two collections, at least
 
 process.on("uncaughtException", (problem) => {
   print(String(problem.message).slice(0, 4000)); // Node would add MicroPython's one long line

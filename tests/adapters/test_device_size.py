@@ -1,0 +1,54 @@
+"""What a container's device loads, and the heap that its wakes need, with words of 32 bits."""
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from small_device import SmallRuntime, wakes
+
+# bench/_size.py finds the smallest heap; it may grow this far before it has to be looked after.
+HEAP_BYTES = 120_000
+SERVER_ONLY = {
+    "stoep_protocol.reports",
+    "stoep_protocol.lorawan.network_encoding",
+    "stoep_protocol.lorawan.network_frames",
+}
+ELSEWHERE = {"stoep_firmware.bay_task", "stoep_protocol.lorawan.regions_fixed"}
+SELDOM = {
+    "stoep_firmware.commands",
+    "stoep_firmware.joining",
+    "stoep_protocol.lorawan.join_frames",
+    "stoep_protocol.lorawan.mac_commands",
+}
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+    """The wakes of a device: it joins and is configured, then reports hourly."""
+    cache: pathlib.Path = tmp_path_factory.mktemp("modules")
+    with SmallRuntime(cache=cache) as runtime:
+        simulator = runtime.importing()["simulator"]
+    with SmallRuntime(HEAP_BYTES + simulator, cache) as runtime:
+        yield wakes(runtime)
+
+
+def test_the_heap_is_enough_for_every_wake(days: list[dict[str, Any]]) -> None:
+    assert len(days) >= 3
+    assert not any(wake["outgrown"] for wake in days)
+    # The measure sees what it should: less than half of it is not enough for the modules alone.
+    assert min(wake["live"] for wake in days) > HEAP_BYTES // 2
+
+
+def test_no_wake_loads_what_only_a_server_or_another_device_needs(
+    days: list[dict[str, Any]],
+) -> None:
+    for wake in days:
+        assert not (SERVER_ONLY | ELSEWHERE) & set(wake["modules"])
+
+
+def test_joining_and_commands_are_loaded_only_when_there_are_some(
+    days: list[dict[str, Any]],
+) -> None:
+    assert set(days[0]["modules"]) >= SELDOM
+    assert not SELDOM & set(days[-1]["modules"])
