@@ -10,7 +10,8 @@ chip is also trusted across a sleep of the processor, after which join-accepts h
 
 Warm sleep keeps packet type, sync word, PA and regulator settings, but the registers behind the
 work-arounds (15.1, 15.2, 15.4) and the data buffer are not on the retention list (DS 9.3), so
-each operation writes its complete set, whether or not the radio slept.
+each operation writes its complete set, whether or not the radio slept. 15.3 is of implicit headers,
+which LoRaWAN's frames do not have.
 """
 
 from stoep_firmware.radio import (
