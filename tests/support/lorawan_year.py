@@ -426,7 +426,7 @@ class Year:
         assert self.wanted_hash() in [ack.config_hash for ack in world.acks]
         assert all(ack.refused == 0 for ack in world.acks)
         assert counts["readings"] >= 24 * (self.days - 1)
-        # Some that the network asks for after the outage never come; bench/delivery has the figures.
+        # Some that are asked for after the outage never come; bench/delivery has the figures.
         assert world.delivered >= 0.95 * counts["readings"]
         if self.days >= 60:  # by then the outbox is full
             assert world.delivered >= 0.99 * counts["readings"]
