@@ -1,8 +1,5 @@
 """What a container's sensor does in a wake: ping, keep what is to be told, report it."""
 
-import struct
-
-from stoep_protocol.errors import DecodeError
 from stoep_protocol.messages import fit
 from stoep_protocol.schema import (
     CALIBRATION_NONE,
@@ -32,10 +29,7 @@ _START_MS = 300  # from power to the first frame
 _BURST_MS = 1500
 _SILENT_BURSTS = 6  # without a single octet; one is an absent echo, so many are a dead sensor
 
-_DAY_MS = 86_400_000
-_ANSWERS_A_DAY = 8  # to requests for readings
-
-_FORMAT = "<BBBBBq"
+_ANSWERED_OCTETS = 9  # of answers.answer
 _NEWS_OCTETS = 20  # of sensing.news, which begins with the time of the next look
 
 
@@ -59,8 +53,7 @@ class BinTask:
         self._flags = 0
         self._silent = 0
         self._unconfirmed = 0  # messages since a confirmed one
-        self._answered = 0  # requests since `_answered_ms`, for a day
-        self._answered_ms = 0
+        self._answered = bytes(_ANSWERED_OCTETS)
         self._news = bytes(_NEWS_OCTETS)
         self.store_due = False
         self.due = False
@@ -122,21 +115,11 @@ class BinTask:
 
     def asked(self, payload: bytes) -> None:
         """Take a request for readings. They go with the next report, or right after it."""
-        from stoep_protocol.cbor import decode_array  # noqa: PLC0415 - few wakes see one
-        from stoep_protocol.requests import decode_request  # noqa: PLC0415
+        if self._settings.level == 0:
+            from stoep_firmware.answers import answer  # noqa: PLC0415 - few wakes see one
 
-        now_ms = self._board.clock.now_ms()
-        if now_ms - self._answered_ms >= _DAY_MS:
-            self._answered_ms = now_ms
-            self._answered = 0
-        if self._settings.level or self._answered == _ANSWERS_A_DAY:
-            return
-        try:
-            request = decode_request(decode_array(payload))
-        except DecodeError:
-            return
-        if self._outbox.told(request.sequence, request.count, told=False):
-            self._answered += 1
+            now_ms = self._board.clock.now_ms()
+            self._answered = answer(self._outbox, self._answered, now_ms, payload)
 
     def wants_confirmed(self, message: "BinReport") -> bool:
         """Tell whether a message is to be confirmed."""
@@ -148,26 +131,17 @@ class BinTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        head = struct.pack(
-            _FORMAT,
-            self._flags,
-            self._silent,
-            self.due,
-            self._unconfirmed,
-            self._answered,
-            self._answered_ms,
-        )
-        return head + self._news + self._outbox.pack()
+        head = bytes((self._flags, self._silent, self.due, self._unconfirmed))
+        return head + self._answered + self._news + self._outbox.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        head = struct.unpack_from(_FORMAT, data, 0)
-        self._flags, self._silent, due, self._unconfirmed = head[:4]
-        self._answered, self._answered_ms = head[4:]
+        self._flags, self._silent, due, self._unconfirmed = data[:4]
         self.due = due != 0
-        at = struct.calcsize(_FORMAT) + _NEWS_OCTETS
-        self._news = data[at - _NEWS_OCTETS : at]
-        self._outbox.unpack(data[at:])
+        at = 4 + _ANSWERED_OCTETS
+        self._answered = data[4:at]
+        self._news = data[at : at + _NEWS_OCTETS]
+        self._outbox.unpack(data[at + _NEWS_OCTETS :])
 
     def pack_durable(self) -> bytes:
         """Return what a power loss must not undo."""

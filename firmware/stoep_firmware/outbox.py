@@ -19,17 +19,22 @@ if TYPE_CHECKING:
 
     from stoep_firmware.clock import Clock
 
+try:
+    from micropython import const
+except ImportError:
+    const = int  # type: ignore[assignment]
+
 KEPT = 120
 
 _HEAD = "<HHHq"
-_NO_ECHO = 0xFFFF
-_FRESH_MIN = 2  # a reading is told as taken now as long as its age rounds to less
+_NO_ECHO = const(0xFFFF)
+_FRESH_MIN = const(2)  # a reading is told as taken now as long as its age rounds to less
 
 # A reading in 32 bits: minutes since the one before : 18, told : 1, value : 13, which is
 # 5 * (0 for no echo, or 1 + cm) + quality.
-_OCTETS = 4
-_TOLD = 0x20  # in the second octet
-_GAP_MAX_MIN = 0x3FFFF
+_OCTETS = const(4)
+_TOLD = const(0x20)  # in the second octet
+_GAP_MAX_MIN = const(0x3FFFF)
 
 
 class Outbox:
