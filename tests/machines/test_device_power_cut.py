@@ -1,7 +1,7 @@
 """Cuts of a device's power, and resets, at every point of a life that has all of it: joining,
 LinkADRReq, receive windows moved, a new channel, repetitions, confirmed frames both ways,
-configurations. What must hold is in tests/support/device_cuts.py; that it would be noticed is shown
-here by breaking the firmware on purpose.
+configurations. What must hold is in tests/support, device_cuts.py and distrustful_network.py; that
+it would be noticed is shown here by breaking the firmware on purpose.
 
 `make test` takes one point in 29, `make test-system` all of them, over 20 000 cuts.
 """
@@ -13,7 +13,8 @@ import os
 from typing import Any
 
 import pytest
-from device_cuts import GENUINE, POWER, RESET, SILENT, ViolationError, World, live, play, script
+from device_cuts import POWER, RESET, World, live, play, script
+from distrustful_network import GENUINE, MINUTE_MS, SILENT, ViolationError
 from stoep_firmware import mac as m
 from stoep_firmware import store
 from stoep_firmware.mac import Mac
@@ -102,6 +103,30 @@ def test_lives_cut_at_random_points_and_in_what_follows(region: str, full_once_i
     cuts = sum(_live(region, seed, full_once_in) for seed in range(lives))
     print(f"{cuts} cuts")
     assert cuts >= 8 * lives
+
+
+@pytest.mark.parametrize("region", ["EU868", "US915"])
+def test_lives_cut_at_start_after_start_until_safe_mode(region: str) -> None:
+    cuts = 0
+    for seed in range(5 + 100 // STRIDE):
+        world = World(seed, region=region)
+        world.most_wakes = 60
+        for step in script(region)[: 3 + seed % 12]:
+            play(world, step)
+            world.wake()
+            world.sleep()
+        world.network.interval_ms = 24 * 60 * MINUTE_MS  # what hangs is left alone for as long
+        for order in world.network.orders:
+            order.believe.pop("interval_ms", None)
+        for _ in range(3 + seed % 4):
+            if world.wake(world.random(160)) is None:
+                world.cut(RESET)
+                cuts += 1
+            else:
+                world.sleep()
+        world.survive(POWER if seed % 2 else RESET, seed)
+    print(f"{cuts} cuts")
+    assert cuts > 2 * (5 + 100 // STRIDE)
 
 
 def test_answer_that_leaves_though_storage_failed_is_noticed(
