@@ -12,6 +12,7 @@ from stoep_protocol.lorawan.frames import (
 )
 
 from stoep_firmware import mac as m
+from stoep_firmware import unload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def take(mac: "Mac", phy_payload: bytes, snr_db: int, now_ms: int) -> "Actions":
         from stoep_firmware.commands import obey  # noqa: PLC0415
 
         session.answers, session.sticky, gps_ms = obey(mac, mac_data, snr_db)
+        unload("stoep_firmware.commands", "stoep_protocol.lorawan.mac_commands")
         if gps_ms:
             actions += ((m.TIME, mac.sent_ms, gps_ms),)
     if frame.confirmed:

@@ -15,6 +15,7 @@ from stoep_protocol.schema import (
 )
 
 from stoep_firmware import mac as m
+from stoep_firmware import unload
 from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
 from stoep_firmware.session import NO_MARGIN
 
@@ -170,6 +171,7 @@ class Talk:
         while True:
             result, value = yield from self.link.perform((m.JOIN,))
             if result == m.JOINED:
+                unload("stoep_firmware.joining", "stoep_protocol.lorawan.join_frames")
                 self.status_due = 1
                 self.status_at_ms = self._board.clock.now_ms() + _DAY_MS
                 self._mac.ask(m.DEVICE_TIME)
