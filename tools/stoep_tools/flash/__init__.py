@@ -1,0 +1,1 @@
+"""The technician's bench: finds boards, flashes, provisions, tests and labels them."""
