@@ -176,13 +176,12 @@ class Session:
             struct.pack(_VOLATILE_FORMAT, *[getattr(self, name) for name in _VOLATILE_FIELDS]),
             struct.pack("<%dq" % len(self.band_until_ms), *self.band_until_ms),
             self.answers,
-            self.sticky,
             self.kept,
         ]
 
     def unpack_volatile(self, sections: "list[bytes]") -> None:
         """Take back what `pack_volatile` gave."""
-        fields, bands, self.answers, self.sticky, self.kept = sections
+        fields, bands, self.answers, self.kept = sections
         self._take(_VOLATILE_FIELDS, _VOLATILE_FORMAT, fields)
         self.band_until_ms = list(struct.unpack("<%dq" % (len(bands) // 8), bands))
 
