@@ -39,8 +39,7 @@ def mpy_bytes() -> int:
             for source in sorted((ROOT / package).rglob("*.py")):
                 if source.name in SERVER_ONLY:
                     continue
-                name = source.relative_to((ROOT / package).parent)
-                subprocess.run([compiler, "-s", name, "-o", out, source], check=True)
+                subprocess.run([compiler, "-s", source.name, "-o", out, source], check=True)
                 total += out.stat().st_size
     return total
 

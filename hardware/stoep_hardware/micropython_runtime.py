@@ -239,10 +239,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _compile(compiler: str, source: Path, target: Path, name: Path) -> "subprocess.Popen[str]":
-    """Begin to compile; a traceback will show `name`."""
+    """Begin to compile; a traceback will show the last of `name`: every path costs heap."""
     target.parent.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [compiler, "-s", str(name), "-o", str(target), str(source)],
+        [compiler, "-s", name.name, "-o", str(target), str(source)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
