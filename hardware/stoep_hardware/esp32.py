@@ -190,6 +190,7 @@ class Esp32:
         def end() -> None:
             # Code that ran has come to its end by now, unless there was none.
             if self._ending is ending:
+                self._ending = None  # whoever ends the program may let it clear up
                 self.on_reset(PWRON_RESET)
 
         self._engine.at(max(t_us, self._engine.now_us), end)

@@ -91,6 +91,21 @@ def test_a_radio_that_stays_busy_is_reported_and_works_again(place):
     assert any(one.errors for one in since(here, Status, released_us))
 
 
+def test_a_brown_out_while_the_device_waits(place):
+    here = place()
+    here.run(hours=1.5)
+    for part in ("light", "deep", "boot"):
+        wakes = here.device.wakes
+        while here.board.esp32.log.state != part:
+            here.engine.run_until(here.engine.next_us())
+        here.board.esp32.brown_out(here.engine.now_us)
+        here.run(seconds=30)
+        assert here.device.wakes == wakes + (2 if part == "light" else 1), part
+    here.run(hours=2)
+    assert len(here.far.network.dev_nonces) == 1
+    assert not here.board.violations
+
+
 def test_a_cell_that_gives_in_when_the_radio_sends_never_costs_the_session(monkeypatch):
     weak = []
     data = board_data.load(BOARD)
