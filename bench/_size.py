@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 
 from small_device import SmallRuntime, wakes
+from stoep_hardware.micropython_runtime import BOARD_OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 # No device loads any part of these.
@@ -39,7 +40,9 @@ def mpy_bytes() -> int:
             for source in sorted((ROOT / package).rglob("*.py")):
                 if source.name in SERVER_ONLY:
                     continue
-                subprocess.run([compiler, "-s", source.name, "-o", out, source], check=True)
+                subprocess.run(
+                    [compiler, *BOARD_OPTIONS, "-s", source.name, "-o", out, source], check=True
+                )
                 total += out.stat().st_size
     return total
 

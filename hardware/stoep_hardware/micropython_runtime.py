@@ -22,6 +22,9 @@ _PACKAGES = ("stoep_protocol", "stoep_firmware")
 _MESSAGE_BYTES = 65_536
 # 64-bit words are twice as wide as the board's; see bench/_size.py for what a board needs.
 HEAP_BYTES = 512 * 1024
+# How mpy-cross compiles what goes on a board: without line numbers, which take 2.8 KB of its heap
+# for tracebacks that nobody reads at the kerb. The simulator keeps them.
+BOARD_OPTIONS = ("-O3",)
 
 
 class MicroPythonError(RuntimeError):
@@ -75,8 +78,9 @@ def shared_by(owner: object) -> "MicroPythonRuntime":
 class MicroPythonRuntime:
     """Compiles the firmware and starts MicroPython on it; a context manager.
 
-    `cache` keeps the compiled modules from run to run, a temporary folder by default. Without
-    mpy-cross the sources are used, which costs a wake some ten milliseconds more.
+    `cache` keeps the compiled modules from run to run, a temporary folder by default; `options`
+    are mpy-cross's. Without mpy-cross the sources are used, which costs a wake some ten
+    milliseconds more.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class MicroPythonRuntime:
         cache: Path | None = None,
         *,
         heap_bytes: int = HEAP_BYTES,
+        options: tuple[str, ...] = (),
         close_with_last: bool = False,
     ) -> None:
         if not is_available():
@@ -94,6 +99,7 @@ class MicroPythonRuntime:
         self._started = 0
         self._programs: set[Program] = set()
         self._heap_bytes = heap_bytes
+        self._options = options
         self._temporary = tempfile.TemporaryDirectory(prefix="stoep-micropython-")
         self._scratch = Path(self._temporary.name)
         self._devices = self._scratch / "devices"
@@ -202,7 +208,7 @@ class MicroPythonRuntime:
             if compiler is None or is_program:
                 _copy(source, target / name)
             elif not _is_current(compiled, source):
-                compiling.append((name, _compile(compiler, source, compiled, name)))
+                compiling.append((name, _compile(compiler, self._options, source, compiled, name)))
         refused = [(name, _error_of(run)) for name, run in compiling]
         for name, error in refused:
             if error:
@@ -238,11 +244,13 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _compile(compiler: str, source: Path, target: Path, name: Path) -> "subprocess.Popen[str]":
+def _compile(
+    compiler: str, options: tuple[str, ...], source: Path, target: Path, name: Path
+) -> "subprocess.Popen[str]":
     """Begin to compile; a traceback will show the last of `name`: every path costs heap."""
     target.parent.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [compiler, "-s", name.name, "-o", str(target), str(source)],
+        [compiler, *options, "-s", name.name, "-o", str(target), str(source)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,7 +9,7 @@ from typing import Any
 
 from firmware_place import Place
 from stoep_hardware.micropython_device import MicroPythonDevice
-from stoep_hardware.micropython_runtime import MicroPythonRuntime, Program
+from stoep_hardware.micropython_runtime import BOARD_OPTIONS, MicroPythonRuntime, Program
 from stoep_protocol import messages
 from stoep_protocol.lorawan import crypto, mac_commands
 
@@ -27,7 +27,7 @@ class SmallRuntime(MicroPythonRuntime):
         node = shutil.which("node")
         if node is None or not MICROPYTHON.exists():
             raise RuntimeError("needs Node and its packages: npm ci --prefix tests/oracles")
-        super().__init__(cache, heap_bytes=heap_bytes)
+        super().__init__(cache, heap_bytes=heap_bytes, options=BOARD_OPTIONS)
         self._node = node
         self._notes = self._scratch / "notes"
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
