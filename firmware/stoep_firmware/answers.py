@@ -6,12 +6,13 @@ from stoep_protocol.cbor import decode_array
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.requests import decode_request
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware.outbox import Outbox
 
-_A_DAY = 8
-_DAY_MS = 86_400_000
+_A_DAY = const(8)
+_DAY_MS = const(86_400_000)
 _FORMAT = "<qB"  # since when requests are counted, how many have been answered
 
 

@@ -15,7 +15,8 @@ from stoep_firmware.board import DEEP, LIGHT
 from stoep_firmware.meter import Meter
 from stoep_firmware.store import Store
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from stoep_firmware.board import Board
 
 PATIENCE = 3
-_AFTER_FAULT_MS = 900_000
+_AFTER_FAULT_MS = const(900_000)
 
 
 def run(board: "Board") -> "Iterator[tuple[int, int]]":

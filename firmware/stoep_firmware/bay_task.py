@@ -15,7 +15,8 @@ from stoep_firmware.board import LIGHT
 from stoep_firmware.drivers.lis3mdl import CONVERSION_MS, Lis3mdl, SensorError
 from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
     from stoep_firmware.settings import Settings
 
 _FORMAT = "<BBBq"
-_FIELDS = 6
-_PATIENCE_MS = 10_000  # for a car that manoeuvres
-_RECHECK_MS = 60_000
-_BLIND_MS = 600_000  # until a sensor that failed is looked for again
-_BLIND = 0x80  # in `_flags`, which are else those of the report: the last look has failed
-_MARGIN_MS = 20  # the sensor's rate is its own, to some percent
-_COUNTS_PER_MT = 68420  # at 4 gauss
+_FIELDS = const(6)
+_PATIENCE_MS = const(10_000)  # for a car that manoeuvres
+_RECHECK_MS = const(60_000)
+_BLIND_MS = const(600_000)  # until a sensor that failed is looked for again
+_BLIND = const(0x80)  # in `_flags`, which are else those of the report: the last look has failed
+_MARGIN_MS = const(20)  # the sensor's rate is its own, to some percent
+_COUNTS_PER_MT = const(68420)  # at 4 gauss
 
 
 class BayTask:

@@ -13,7 +13,8 @@ from stoep_firmware.drivers.a02yyuw import BAUDRATE, sample
 from stoep_firmware.outbox import Outbox
 from stoep_firmware.sensing.bin import reading
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
-_PINGS = 5
-_START_MS = 300  # from power to the first frame
-_BURST_MS = 1500
-_SILENT_BURSTS = 6  # without a single octet; one is an absent echo, so many are a dead sensor
+_PINGS = const(5)
+_START_MS = const(300)  # from power to the first frame
+_BURST_MS = const(1500)
+_SILENT_BURSTS = const(6)  # without an octet; one is an absent echo, so many a dead sensor
 
-_ANSWERED_OCTETS = 9  # of answers.answer
-_NEWS_OCTETS = 20  # of sensing.news, which begins with the time of the next look
+_ANSWERED_OCTETS = const(9)  # of answers.answer
+_NEWS_OCTETS = const(20)  # of sensing.news, which begins with the time of the next look
 
 
 class BinTask:

@@ -17,7 +17,8 @@ be simulated:
 
 from stoep_firmware.clock import Clock
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,8 +31,8 @@ IDLE = 2  # the processor stays on, because a UART loses bytes in light sleep
 
 # Longer than any stretch without a sleep; at 30 mA a hang of this length costs 0.25 mAh. On ESP32
 # the watchdog's timer stands still in light sleep and ends with deep sleep.
-_WATCHDOG_MS = 30_000
-_DISPLAY = 0x3C  # an SSD1306's address; 0x00 announces a command, 0xAE is "display off"
+_WATCHDOG_MS = const(30_000)
+_DISPLAY = const(0x3C)  # an SSD1306's address; 0x00 announces a command, 0xAE is "display off"
 
 
 def _ignore(problem: BaseException) -> None:

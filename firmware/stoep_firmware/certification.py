@@ -18,7 +18,8 @@ from stoep_protocol.lorawan.frames import F_PORT_TEST
 
 from stoep_firmware import mac as m
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware.mac import Mac
 
@@ -27,21 +28,21 @@ _PACKAGE = (6, 1)  # identifier, version
 _LORAWAN = (1, 0, 4, 0)
 _REGIONAL_PARAMETERS = (1, 0, 3, 0)
 
-_PACKAGE_VERSION = 0x00
-_DUT_RESET = 0x01
-_DUT_JOIN = 0x02
-_SWITCH_CLASS = 0x03
-_ADR_BIT_CHANGE = 0x04
-_REGIONAL_DUTY_CYCLE = 0x05
-_TX_PERIODICITY = 0x06
-_TX_FRAMES = 0x07
-_ECHO_INC_PAYLOAD = 0x08
-_RX_APP_CNT = 0x09
-_RX_APP_CNT_RESET = 0x0A
-_LINK_CHECK = 0x20
-_DEVICE_TIME = 0x21
-_DISABLE = 0x7E
-_DUT_VERSIONS = 0x7F
+_PACKAGE_VERSION = const(0x00)
+_DUT_RESET = const(0x01)
+_DUT_JOIN = const(0x02)
+_SWITCH_CLASS = const(0x03)
+_ADR_BIT_CHANGE = const(0x04)
+_REGIONAL_DUTY_CYCLE = const(0x05)
+_TX_PERIODICITY = const(0x06)
+_TX_FRAMES = const(0x07)
+_ECHO_INC_PAYLOAD = const(0x08)
+_RX_APP_CNT = const(0x09)
+_RX_APP_CNT_RESET = const(0x0A)
+_LINK_CHECK = const(0x20)
+_DEVICE_TIME = const(0x21)
+_DISABLE = const(0x7E)
+_DUT_VERSIONS = const(0x7F)
 
 _PERIODS_S = (0, 5, 10, 20, 30, 40, 50, 60, 120, 240, 480)
 

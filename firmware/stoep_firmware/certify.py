@@ -11,16 +11,17 @@ from stoep_firmware.certification import Certification
 from stoep_firmware.link import PENDING, Link
 from stoep_firmware.talk import FIRMWARE
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Any, Wait
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.store import Store
 
-_PERIOD_MS = 10_000
-_F_PORT = 1
-_RESTART_MS = 1_000
+_PERIOD_MS = const(10_000)
+_F_PORT = const(1)
+_RESTART_MS = const(1_000)
 
 
 class Certify:

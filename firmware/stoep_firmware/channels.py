@@ -1,6 +1,7 @@
 """The channels of a session: what every uplink needs of them."""
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_protocol.lorawan.regions import Region
 

@@ -10,17 +10,18 @@ ages are corrected by `elapsed_ms`, and receive windows widen by `error_ppm`.
 
 import struct
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FORMAT = "<qqii"
-_UNKNOWN_PPM = 3000
+_UNKNOWN_PPM = const(3000)
 # The network's time is right to 100 ms (LoRaWAN 1.0.3, 5.10), at both ends of a measurement.
-_SYNC_ERROR_MS = 200
-_SHORTEST_MS = 6 * 3_600_000  # a measurement: 9 ppm of that error
-_LEAST_PPM = 100  # half a millisecond in the longest wait for RX1 that is usual
-_MOST_PPM = 50_000  # no RTC is worse: it has begun anew in between
+_SYNC_ERROR_MS = const(200)
+_SHORTEST_MS = const(6 * 3_600_000)  # a measurement: 9 ppm of that error
+_LEAST_PPM = const(100)  # half a millisecond in the longest wait for RX1 that is usual
+_MOST_PPM = const(50_000)  # no RTC is worse: it has begun anew in between
 
 
 class Clock:

@@ -13,14 +13,15 @@ from stoep_protocol.lorawan.frames import MAX_F_OPTS
 from stoep_firmware import mac as m
 from stoep_firmware.channels import carrying, channel, stay_heard
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_protocol.lorawan.regions import Region
 
     from stoep_firmware.mac import Mac
     from stoep_firmware.session import Session
 
-_KEEP = 15  # DR or TXPower of a LinkADRReq that says: as it is
+_KEEP = const(15)  # DR or TXPower of a LinkADRReq that says: as it is
 # Answers that every uplink carries until a downlink comes: the network has to know at once.
 _STICKY = (mc.RX_PARAM_SETUP, mc.RX_TIMING, mc.TX_PARAM, mc.DL_CHANNEL)
 

@@ -14,7 +14,8 @@ from stoep_protocol.lorawan.frames import (
 from stoep_firmware import mac as m
 from stoep_firmware import unload
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware.mac import Actions, Mac
 

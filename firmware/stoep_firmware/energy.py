@@ -5,6 +5,8 @@ while the processor works. One low reading may be the cold or a bad contact: it 
 to go down, and a tenth of a volt more to come up again.
 """
 
+const = int
+
 NORMAL = 0
 SAVING = 1  # readings four times as seldom, nothing confirmed, no old readings on demand
 ALARMS = 2  # alarms alone, and a status a day
@@ -13,7 +15,7 @@ ASLEEP = 3  # nothing; the battery is looked at once a day
 # Where each level begins, in mV; config.json's `battery_levels_mv` goes before. A LiSOCl2 cell
 # holds 3.6 V for nine tenths of its life; under 2.8 V an ESP32 board browns out.
 LEVELS_MV = (3300, 3100, 2900)
-_RISE_MV = 100
+_RISE_MV = const(100)
 
 
 def level(

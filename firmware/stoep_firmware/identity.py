@@ -8,7 +8,8 @@ from stoep_protocol.lorawan.crypto import Key
 from stoep_firmware.mac import Mac
 from stoep_firmware.session import Session
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Config
     from stoep_firmware.board import Board

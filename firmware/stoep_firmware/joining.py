@@ -13,18 +13,14 @@ from stoep_firmware import mac as m
 from stoep_firmware.channels import dr_range_of, stay_heard
 from stoep_firmware.downlink import heard
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_protocol.lorawan.regions import Region
 
     from stoep_firmware._types import Config
     from stoep_firmware.mac import Actions, Mac
     from stoep_firmware.session import Session
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 _PERSONALISED = const(2)  # Session.joined of a device that cannot join
 _HOUR_MS = const(3_600_000)

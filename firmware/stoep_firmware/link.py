@@ -6,7 +6,8 @@ from stoep_firmware import mac as m
 from stoep_firmware.board import LIGHT
 from stoep_firmware.radio import RX_DONE, SILENT, STOPPED, TX_DONE, RadioError, open_radio
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 PENDING = 10  # a result beside those of mac.py: the MAC goes on by itself at `value`, in ms
 
 LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from deep sleep costs too
-_SLACK_MS = 100  # how long after its due time an interrupt is still awaited
-_HEADER_SYMBOLS = 25  # preamble and header: so long after a window's end a frame is known to come
-_TCXO_MS = 5  # before the radio begins, see sx126x.py
-_LOOK_MS = 2  # where the radio's line cannot end a sleep: between two looks
+_SLACK_MS = const(100)  # how long after its due time an interrupt is still awaited
+_HEADER_SYMBOLS = const(25)  # preamble and header: a frame that comes is known by then
+_TCXO_MS = const(5)  # before the radio begins, see sx126x.py
+_LOOK_MS = const(2)  # where the radio's line cannot end a sleep: between two looks
 
 
 class Link:

@@ -28,7 +28,8 @@ from stoep_protocol.lorawan.frames import CONFIRMED_UP, MAX_F_OPTS, UNCONFIRMED_
 from stoep_firmware.channels import usable_channels
 from stoep_firmware.session import RESERVE
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,11 +41,6 @@ if TYPE_CHECKING:
 
     Event = tuple[Any, ...]
     Actions = tuple[tuple[Any, ...], ...]
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 # States.
 IDLE = const(0)

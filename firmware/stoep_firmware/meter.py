@@ -1,6 +1,7 @@
 """Counts the charge that the device uses, from a table of currents: µC, because a wake costs mC."""
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Config
 

@@ -13,16 +13,12 @@ from stoep_protocol.schema import AGE_MAX_MIN, HISTORY_MAX, SEQUENCE_MODULUS
 
 from stoep_firmware.session import RESERVE
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from stoep_firmware.clock import Clock
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 KEPT = 120
 

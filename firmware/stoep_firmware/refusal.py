@@ -9,14 +9,15 @@ from stoep_protocol.schema import (
     REFUSED_UNSUPPORTED,
 )
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Any
 
 # No board has a thermometer for the alarm yet; what is the other kind's is never obeyed in silence.
 _UNSUPPORTED_BAY = ("history", "change_cm", "alarm_distance_cm", "alarm_temperature_c")
 _UNSUPPORTED_BIN = ("alarm_temperature_c", "bay_threshold_nt", "settle_s")
-_BAY_THRESHOLD_MIN_NT = 3000  # below, the sensor's noise would wake the device all day
+_BAY_THRESHOLD_MIN_NT = const(3000)  # below, the sensor's noise would wake the device all day
 
 
 def refusal(payload: bytes, bay: bool) -> int:

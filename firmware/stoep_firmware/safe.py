@@ -11,14 +11,15 @@ from stoep_firmware import identity
 from stoep_firmware.app import PATIENCE
 from stoep_firmware.talk import Talk
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Any, Wait
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.store import Store
 
-_REST_MS = 6 * 3_600_000
+_REST_MS = const(6 * 3_600_000)
 
 
 class Silent:

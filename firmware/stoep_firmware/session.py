@@ -7,7 +7,8 @@ still no value is used twice.
 
 import struct
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_protocol.lorawan.join_frames import JoinAccept
 
@@ -42,7 +43,7 @@ _FIELDS = (
     "max_eirp_dbm",
 )
 _FORMAT = "<IBII16s16sIIIBBIBBBBBBB"
-_MASK_BYTES = 9  # 72 channels in US915
+_MASK_BYTES = const(9)  # 72 channels in US915
 _CHANNEL = "<IIB"
 # Only in RTC memory: times on the board's clock, what waits for the next uplink, a kept frame.
 _VOLATILE_FIELDS = (

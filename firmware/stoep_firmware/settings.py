@@ -15,15 +15,10 @@ from stoep_protocol.schema import (
     MODE_REGULAR,
 )
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Any, Config
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
-
 
 DAY_MS = 86_400_000
 

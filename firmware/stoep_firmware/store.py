@@ -20,7 +20,8 @@ from binascii import crc32
 
 from stoep_firmware.session import LAYOUT
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _ANY_LAYOUT = b"SW"  # what every layout begins with; the third octet tells them apart
 _NAMES = ("session.0", "session.1")
 RTC_SIZE = 2048  # of MicroPython's RTC memory on ESP32
-_MOST_STRIKES = 15
+_MOST_STRIKES = const(15)
 
 
 class Store:

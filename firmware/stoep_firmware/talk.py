@@ -19,7 +19,8 @@ from stoep_firmware import unload
 from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
 from stoep_firmware.session import NO_MARGIN
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 FIRMWARE = (0, 1, 0)
 
-_DAY_MS = 86_400_000
-_MOST_UPLINKS = 8  # in one wake
+_DAY_MS = const(86_400_000)
+_MOST_UPLINKS = const(8)  # in one wake
 
 # What RTC memory keeps of this module, beside two byte strings of error codes.
 _FIELDS = (
@@ -46,10 +47,10 @@ _FIELDS = (
 )
 _FORMAT = "<qqBBBBB"
 
-_EMPTY = 1
-_REPORT = 2
-_STATUS = 3
-_ACK = 4
+_EMPTY = const(1)
+_REPORT = const(2)
+_STATUS = const(3)
+_ACK = const(4)
 
 
 class Talk:

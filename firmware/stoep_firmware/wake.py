@@ -19,23 +19,24 @@ from stoep_firmware import energy, identity
 from stoep_firmware.settings import Settings
 from stoep_firmware.talk import Talk
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Any, Wait
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.store import Store
 
-_DAY_MS = 86_400_000
-_SHORTEST_SLEEP_MS = 1000
-_FIRST_SPREAD_MS = 8_000  # a street that gets its power back must not join in one moment
+_DAY_MS = const(86_400_000)
+_SHORTEST_SLEEP_MS = const(1000)
+_FIRST_SPREAD_MS = const(8_000)  # a street that gets its power back must not join in one moment
 _RESET_REASONS = {"power": RESET_POWER_ON, "watchdog": RESET_WATCHDOG}
 
 # What the watchdog may find hanging, as Store.mark keeps it, and the code that says so.
-_SENSOR = 1
-_RADIO = 2
+_SENSOR = const(1)
+_RADIO = const(2)
 _HANGING = (0, ERROR_SENSOR_BUS, ERROR_RADIO)
-_MOST_HANGS = 6  # after which a part is tried once in 64 slots, or a day
+_MOST_HANGS = const(6)  # after which a part is tried once in 64 slots, or a day
 
 # What RTC memory keeps of this module.
 _FIELDS = (
@@ -51,7 +52,7 @@ _FIELDS = (
 )
 _FORMAT = "<qqqqqBBBB"
 _DURABLE_FORMAT = "<q"
-_RTC_SECTIONS = 7  # beside those of the session
+_RTC_SECTIONS = const(7)  # beside those of the session
 
 
 class Wake:

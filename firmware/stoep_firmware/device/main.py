@@ -12,12 +12,13 @@ from stoep_firmware import app
 from stoep_firmware.board import build
 from stoep_firmware.device.files import Files
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Aes
 
 
-_AFTER_FAULT_MS = 900_000
+_AFTER_FAULT_MS = const(900_000)
 
 
 def new_aes(key: bytes) -> "Aes":

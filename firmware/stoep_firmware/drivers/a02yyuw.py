@@ -9,16 +9,17 @@ stays awake until two frames have come, and from then on sleeps until shortly be
 
 from stoep_firmware.board import IDLE, LIGHT
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Uart, Wait
     from stoep_firmware.clock import Clock
 
 BAUDRATE = 9600
 
-_POLL_MS = 10
-_EARLY_MS = 20  # before a frame is expected: waking up, and a poll's grain twice
-_HEADER = 0xFF
+_POLL_MS = const(10)
+_EARLY_MS = const(20)  # before a frame is expected: waking up, and a poll's grain twice
+_HEADER = const(0xFF)
 
 
 def sample(uart: "Uart", clock: "Clock", count: int, timeout_ms: int) -> "Wait[Burst]":

@@ -5,17 +5,12 @@ DS is ST's data sheet DocID024204. Full scale is +-4 gauss: 6842 counts per gaus
 axis' magnitude with the threshold; with the present field as offset, INT says "this has changed".
 """
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import I2c
 
     Field = tuple[int, int, int]
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
-
 
 CONVERSION_MS = 100  # of the fast mode, 10 Hz
 SATURATED = 32000  # counts on an axis, near the end of 16 bits

@@ -3,15 +3,11 @@
 Each has the same methods: `start, transmit, receive, interrupted, outcome, frame, sleep`.
 """
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Radio
     from stoep_firmware.board import Board
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 TX_DONE = const(0x001)  # what `outcome` returns; 0: not ended
 RX_DONE = const(0x002)

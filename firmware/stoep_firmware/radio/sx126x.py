@@ -25,18 +25,13 @@ from stoep_firmware.radio import (
     RadioError,
 )
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stoep_firmware._types import Config, Spi
     from stoep_firmware.board import RadioPins
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
-
 
 # The bits of IRQ status (DS 13.3.1) beside TX_DONE, RX_DONE and TIMEOUT.
 _HEADER_ERROR = const(0x020)

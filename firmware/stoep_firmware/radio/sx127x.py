@@ -18,17 +18,13 @@ from stoep_firmware.radio import (
     RadioError,
 )
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stoep_firmware._types import Config, Spi
     from stoep_firmware.board import RadioPins
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 _FIFO = const(0x00)
 _OP_MODE = const(0x01)

@@ -17,13 +17,14 @@ from stoep_protocol.schema import (
     OCCUPIED,
 )
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     Field = tuple[int, int, int]
 
 _FORMAT = "<BBBHqiiiiI"
-_LEARNED = 8  # free readings after which the baseline counts as calibrated
-_SETTLED_SHARE = 6  # readings within a sixth of the threshold of each other are a still field
+_LEARNED = const(8)  # free readings after which the baseline counts as calibrated
+_SETTLED_SHARE = const(6)  # readings within a sixth of the threshold are a still field
 
 
 class Bay:

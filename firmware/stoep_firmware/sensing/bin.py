@@ -2,12 +2,14 @@
 
 from stoep_protocol.schema import ECHO_BLOCKED, ECHO_UNSTABLE, ECHO_WEAK
 
+const = int
+
 # The A02YYUW's range (its data sheet: 3 to 450 cm); nearer is the dead zone of its transducer.
 NEAREST_MM = 30
 FARTHEST_MM = 4500
 
-_STEADY_MM = 20  # spread of a still surface
-_LOOSE_MM = 100
+_STEADY_MM = const(20)  # spread of a still surface
+_LOOSE_MM = const(100)
 
 
 def reading(distances_mm: "list[int]", wanted: int) -> "tuple[int | None, int, int]":

@@ -11,15 +11,10 @@ from stoep_protocol.schema import MODE_BOTH
 
 from stoep_firmware.settings import DAY_MS
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware.settings import Settings
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
-
 
 # When to look again (first: bin_task reads it), when last reported, that distance, whether in
 # alarm, what is doubted. All zeros: nothing yet.
