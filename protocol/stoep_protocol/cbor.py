@@ -7,10 +7,12 @@ else is refused: there is one spelling of every value.
 
 from .errors import LENGTH, NOT_CANONICAL, RANGE, TRAILING, TRUNCATED, TYPE, DecodeError
 
-_BYTES = 0x40
-_ARRAY = 0x80
-_NULL = 0xF6
-_ITEMS_MAX = 23
+const = int
+
+_BYTES = const(0x40)
+_ARRAY = const(0x80)
+_NULL = const(0xF6)
+_ITEMS_MAX = const(23)
 
 
 def _head(out: bytearray, major: int, argument: int) -> None:

@@ -30,8 +30,10 @@ from .schema import (
     TEMPERATURE_OFFSET_C,
 )
 
-_ROOM = 255
-_NO_DURATION = 255
+const = int
+
+_ROOM = const(255)
+_NO_DURATION = const(255)
 
 
 class Message:  # noqa: PLW1641 - its fields may be set, so it has no hash

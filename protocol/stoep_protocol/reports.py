@@ -26,7 +26,9 @@ from .schema import (
     UNCERTAIN,
 )
 
-_NO_DURATION = 255
+const = int
+
+_NO_DURATION = const(255)
 
 
 def duration_s(code: int) -> int:

@@ -7,10 +7,12 @@ little-endian (LoRaWAN 1.0.3, 4.3.3 and 4.4); keys and EUIs never appear in text
 
 import struct
 
+const = int
+
 UP = 0
 DOWN = 1
 
-_BLOCK = 16
+_BLOCK = const(16)
 _MASK_128 = (1 << 128) - 1
 
 # CMAC works on 128-bit integers in network order: an XOR of integers is one operation on either

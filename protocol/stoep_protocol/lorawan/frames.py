@@ -22,15 +22,11 @@ from stoep_protocol.errors import (
 )
 from stoep_protocol.lorawan.crypto import Key, crypt, data_mic
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_protocol.lorawan import network_frames
     from stoep_protocol.lorawan.network_frames import *  # noqa: F403
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 JOIN_REQUEST = 0
 JOIN_ACCEPT = 1

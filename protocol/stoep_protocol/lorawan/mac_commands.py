@@ -27,10 +27,7 @@ import struct
 from stoep_protocol.errors import EncodeError
 from stoep_protocol.lorawan.regions import decode_frequency
 
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
+const = int
 
 LINK_CHECK = 0x02
 LINK_ADR = 0x03

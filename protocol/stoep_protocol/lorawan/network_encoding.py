@@ -18,10 +18,12 @@ from stoep_protocol.lorawan.mac_commands import (
 )
 from stoep_protocol.lorawan.regions import CF_LIST_FREQUENCIES
 
+const = int
+
 MAX_CF_LIST_CHANNELS = 5
 
-_CF_LIST_BYTES = 16
-_FREQUENCY_STEP_HZ = 100
+_CF_LIST_BYTES = const(16)
+_FREQUENCY_STEP_HZ = const(100)
 _MAX_HZ = 0xFFFFFF * _FREQUENCY_STEP_HZ
 _FLAG = (0, 1)
 

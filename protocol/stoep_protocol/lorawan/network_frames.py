@@ -11,6 +11,8 @@ from stoep_protocol.lorawan.join_frames import (
     reverse,
 )
 
+const = int
+
 __all__ = (
     "JoinAccept",
     "JoinRequest",
@@ -20,8 +22,8 @@ __all__ = (
     "verify_join_request",
 )
 
-_MIC_BYTES = 4
-_JOIN_REQUEST_BYTES = 23
+_MIC_BYTES = const(4)
+_JOIN_REQUEST_BYTES = const(23)
 
 
 class JoinRequest:

@@ -11,14 +11,10 @@ import struct
 
 from stoep_protocol.errors import LENGTH, RANGE, RESERVED, DecodeError
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-try:
-    from micropython import const
-except ImportError:
-    const = int  # type: ignore[assignment]
 
 # Defaults common to these regions (2.2.9, 2.3.8).
 JOIN_ACCEPT_DELAY1_S = 5

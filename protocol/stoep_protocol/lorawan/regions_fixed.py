@@ -7,15 +7,16 @@ or a few of the groups; a device finds out which by asking to join in all of the
 from stoep_protocol.errors import RANGE, RESERVED, DecodeError
 from stoep_protocol.lorawan.regions import CF_LIST_MASKS, Region, SubBand
 
-TYPE_CHECKING = False
+const = int
+TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NARROW = 64
-_STEP_HZ = 200000
-_WIDE_STEP_HZ = 1600000
-_DOWN_HZ = 923300000
-_DOWN_STEP_HZ = 600000
+_NARROW = const(64)
+_STEP_HZ = const(200000)
+_WIDE_STEP_HZ = const(1600000)
+_DOWN_HZ = const(923300000)
+_DOWN_STEP_HZ = const(600000)
 _ALL_NARROW = (1 << _NARROW) - 1
 
 

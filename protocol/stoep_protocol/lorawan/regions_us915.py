@@ -3,8 +3,10 @@
 from stoep_protocol.lorawan.regions import SubBand
 from stoep_protocol.lorawan.regions_fixed import FixedRegion
 
-_WIDE_DR = 4
-_HOPPING_CHANNELS = 50
+const = int
+
+_WIDE_DR = const(4)
+_HOPPING_CHANNELS = const(50)
 
 
 class _Us915(FixedRegion):
