@@ -1,0 +1,281 @@
+"""Flash, read and erase a board with Espressif's esptool, which runs as a program of its own.
+
+What is written goes in pieces, each checked by its MD5 in the chip. A piece that is in flash
+already is not written again, so a run that was cut short goes on where it was. No key is ever in
+an argument: what is written lies in a folder that only its owner may enter, in RAM where it can.
+"""
+
+import errno
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from . import esptool_output as output
+from . import ports
+from .errors import FlashError
+
+Chip = output.Chip
+Progress = output.Progress
+Region = tuple[int, Path | bytes]
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
+
+PIECE = 256 * 1024  # octets: 2 to 3 s at 921600 baud is the most that is written twice
+SECTOR = 4096  # what flash erases at once
+_SILENCE_S = 180.0  # erasing 16 MB says nothing for over a minute
+_GRACE_S = 2.0
+
+
+class Run(Protocol):
+    """Runs a command in a folder, tells of every line; returns exit code and all that was said."""
+
+    def __call__(
+        self, command: Sequence[str], folder: Path, line: Callable[[str], None] | None
+    ) -> tuple[int, str]:
+        """Run it to its end."""
+
+
+class Esptool:
+    """One board's ROM bootloader.
+
+    `chip` refuses every other one; `hint` says how the bootloader is started by hand (boot_hint).
+    Every method raises FlashError, which says what to do.
+    """
+
+    def __init__(
+        self,
+        port: str,
+        baud: int = 921600,
+        *,
+        chip: str = "auto",
+        hint: str = "",
+        attempts: int = 7,
+        run: Run | None = None,
+    ) -> None:
+        if importlib.util.find_spec("esptool") is None:
+            raise ports.missing("esptool")
+        self.port = port
+        self._hint = hint or boot_hint({})
+        self._run = run or run_program
+        self._command = [
+            *(sys.executable, "-m", "esptool", "--chip", chip, "--port", port),
+            *("--baud", str(baud), "--connect-attempts", str(attempts)),
+        ]
+
+    def detect(self) -> Chip:
+        """Ask which chip it is, its base MAC and how large its flash is."""
+        with _private_folder() as folder:
+            return output.chip(self._call(folder, ["flash-id"]))
+
+    def write(self, regions: Sequence[Region], progress: Progress | None = None) -> int:
+        """Write regions (offset, what); return how many octets were in flash already.
+
+        `progress` is told (octets done, of all); what is in flash already counts as done.
+        """
+        pieces = _pieces(regions)
+        writing = output.Writing([(offset, len(data)) for offset, data in pieces], progress)
+        with _private_folder() as folder:
+            files = _store(pieces, folder)
+            self._call(folder, ["write-flash", "--skip-flashed", *files], writing.line)
+        if writing.finished != len(pieces):
+            raise FlashError(
+                f"{self.port}: {writing.finished} of {len(pieces)} pieces were verified",
+                "run it again; what is in flash already is not written again",
+            )
+        return writing.skipped
+
+    def verify(self, regions: Sequence[Region]) -> None:
+        """Compare what is in flash with the regions; writes nothing."""
+        with _private_folder() as folder:
+            self._call(folder, ["verify-flash", *_store(_pieces(regions), folder)])
+
+    def read(self, offset: int, size: int, path: Path, progress: Progress | None = None) -> None:
+        """Read flash into a file that only its owner may read."""
+        with _private_folder() as folder:
+            reading = output.Reading(size, progress)
+            self._call(folder, ["read-flash", hex(offset), hex(size), "flash"], reading.line)
+            data = (folder / "flash").read_bytes()
+        if len(data) != size:
+            raise FlashError(f"{self.port}: {len(data)} of {size} octets came", "try again")
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
+
+    def erase(self) -> None:
+        """Erase all flash: MicroPython, our files, and the identity with its DevNonce."""
+        with _private_folder() as folder:
+            self._call(folder, ["erase-flash"])
+
+    def _call(
+        self, folder: Path, what: list[str], line: Callable[[str], None] | None = None
+    ) -> str:
+        code, said = self._run([*self._command, *what], folder, line)
+        if code != 0:
+            raise output.failure(said, self.port, self._hint)
+        return said
+
+
+def boot_hint(buttons: Mapping[str, str]) -> str:
+    """Return how the bootloader is started by hand; `buttons` as in the board's file."""
+    reset = f"press {buttons['reset']}" if "reset" in buttons else "reset the board"
+    if "boot" in buttons:
+        return f"hold {buttons['boot']} (GPIO0), {reset}, let go, and run it again"
+    return f"connect GPIO0 to GND, {reset}, take the wire away, and run it again"
+
+
+def _pieces(regions: Sequence[Region]) -> list[tuple[int, bytes]]:
+    pieces = []
+    end = 0
+    for offset, what in sorted(regions, key=lambda region: region[0]):
+        if offset % SECTOR or offset < end:
+            raise ValueError(f"the region at {offset:#x} is within a sector or another region")
+        data = what if isinstance(what, bytes) else what.read_bytes()
+        end = offset + len(data)
+        pieces += [(offset + at, data[at : at + PIECE]) for at in range(0, len(data), PIECE)]
+    return pieces
+
+
+def _store(pieces: Sequence[tuple[int, bytes]], folder: Path) -> list[str]:
+    """Put the pieces into files; return them as esptool's arguments."""
+    arguments = []
+    for offset, data in pieces:
+        name = f"{offset:08x}"
+        (folder / name).write_bytes(data)
+        arguments += [hex(offset), name]
+    return arguments
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """Make a folder of mode 0700, in RAM if the system offers that."""
+    memory = os.environ.get("XDG_RUNTIME_DIR")
+    if memory is None or not os.access(memory, os.W_OK):
+        memory = None
+    try:
+        with tempfile.TemporaryDirectory(prefix="stoep-", dir=memory) as folder:
+            yield Path(folder)
+    except OSError as problem:
+        if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FlashError(
+            f"no room is left in {memory or tempfile.gettempdir()}",
+            "delete something there, and run it again",
+        ) from None
+
+
+_children: "set[subprocess.Popen[str]]" = set()
+_children_change = threading.Lock()
+_stopped = threading.Event()
+
+
+def run_program(
+    command: Sequence[str], folder: Path, line: Callable[[str], None] | None = None
+) -> tuple[int, str]:
+    """Run a program that does not outlive us; returns its exit code and all that it said.
+
+    Kills it on an exception (Ctrl-C) and when it is silent for minutes. If we die, Linux kills it
+    at once; elsewhere it ends at the next line that it cannot say.
+    """
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    environment = {key: v for key, v in os.environ.items() if not key.startswith("ESPTOOL_")}
+    environment |= {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+    environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    with _children_change:
+        if _stopped.is_set():
+            raise _interrupted()
+        child = subprocess.Popen(
+            [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), *command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+        _children.add(child)
+    said: list[str] = []
+    ended = threading.Event()
+    heard_s = time.monotonic()
+
+    def watch() -> None:
+        while not ended.wait(1.0):
+            if time.monotonic() - heard_s > _SILENCE_S:
+                child.kill()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        assert child.stdout is not None
+        for text in child.stdout:
+            heard_s = time.monotonic()
+            said.append(text)
+            if line is not None:
+                line(text.rstrip("\n"))
+        code = child.wait()
+    finally:
+        ended.set()
+        _end(child)
+        with _children_change:
+            _children.discard(child)
+        watcher.join()
+    if _stopped.is_set():
+        raise _interrupted()
+    return code, "".join(said)
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+def _interrupted() -> FlashError:
+    return FlashError("interrupted", "run it again; what is in flash already is not written again")
+
+
+def at_once(jobs: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result | FlashError]:
+    """Do one job per board, all at once; return what each gave, or how it failed.
+
+    Ctrl-C ends every program that runs, waits until the jobs have noticed, and goes on up.
+    """
+    _stopped.clear()
+    with ThreadPoolExecutor(max(1, len(jobs))) as threads:
+        running = {key: threads.submit(job) for key, job in jobs.items()}
+        results: dict[Key, Result | FlashError] = {}
+        try:
+            for key, future in running.items():
+                try:
+                    results[key] = future.result()
+                except FlashError as problem:
+                    results[key] = problem
+        except BaseException:
+            stop_all()
+            raise
+    return results
+
+
+def stop_all() -> None:
+    """End every program that runs; no other is started until the next `at_once`."""
+    with _children_change:
+        _stopped.set()
+        for child in _children:
+            with suppress(OSError):
+                child.terminate()
