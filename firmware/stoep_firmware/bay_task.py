@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
-_FORMAT = "<BBBq"
+_FORMAT = "<BBq"
 _FIELDS = const(6)
 _PATIENCE_MS = const(10_000)  # for a car that manoeuvres
 _RECHECK_MS = const(60_000)
@@ -53,7 +53,6 @@ class BayTask:
         self._bay = Bay()
         self._flags = 0
         self._recheck_ms = -1
-        self._unconfirmed = 0  # messages since a confirmed one
         self.store_due = False
         self.due = False
 
@@ -145,18 +144,12 @@ class BayTask:
             self._flags,
         )
 
-    def said(self, message: "Message", acknowledged: bool) -> None:
+    def said(self, message: "Message") -> None:
         """Note that a message has gone out."""
-        confirmed = self.wants_confirmed(message)
-        self._unconfirmed = 0 if confirmed else min(self._unconfirmed + 1, 255)
         self.due = False
 
     def asked(self, payload: bytes) -> None:
         """Take a request for readings: a bay has none."""
-
-    def wants_confirmed(self, message: "Message") -> bool:
-        """Tell whether a message is to be confirmed."""
-        return 0 < self._settings.confirmed_every() <= self._unconfirmed + 1
 
     def calibration(self) -> int:
         """Return the schema's calibration code."""
@@ -164,13 +157,12 @@ class BayTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        head = struct.pack(_FORMAT, self._flags, self.due, self._unconfirmed, self._recheck_ms)
+        head = struct.pack(_FORMAT, self._flags, self.due, self._recheck_ms)
         return head + self._bay.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        head = struct.unpack_from(_FORMAT, data, 0)
-        self._flags, due, self._unconfirmed, self._recheck_ms = head
+        self._flags, due, self._recheck_ms = struct.unpack_from(_FORMAT, data, 0)
         self.due = due != 0
         self._bay.unpack(data[struct.calcsize(_FORMAT) :])
 

@@ -30,6 +30,7 @@ _START_MS = const(300)  # from power to the first frame
 _BURST_MS = const(1500)
 _SILENT_BURSTS = const(6)  # without an octet; one is an absent echo, so many a dead sensor
 
+_HEAD_OCTETS = const(3)
 _ANSWERED_OCTETS = const(9)  # of answers.answer
 _NEWS_OCTETS = const(20)  # of sensing.news, which begins with the time of the next look
 
@@ -53,7 +54,6 @@ class BinTask:
         self._outbox = Outbox(board.clock)
         self._flags = 0
         self._silent = 0
-        self._unconfirmed = 0  # messages since a confirmed one
         self._answered = bytes(_ANSWERED_OCTETS)
         self._news = bytes(_NEWS_OCTETS)
         self.store_due = False
@@ -104,10 +104,8 @@ class BinTask:
         message = self._outbox.message(now_ms, self._settings.history(), self._flags)
         return message and fit(message, room)
 
-    def said(self, message: "BinReport", acknowledged: bool) -> None:
+    def said(self, message: "BinReport") -> None:
         """Note that a message has gone out; what did not fit into it stays due."""
-        confirmed = self.wants_confirmed(message)
-        self._unconfirmed = 0 if confirmed else min(self._unconfirmed + 1, 255)
         self._outbox.told(message.sequence, 1 + len(message.history))
         now_ms = self._board.clock.now_ms()
         # A low battery is not spent on what is past.
@@ -122,25 +120,21 @@ class BinTask:
             now_ms = self._board.clock.now_ms()
             self._answered = answer(self._outbox, self._answered, now_ms, payload)
 
-    def wants_confirmed(self, message: "BinReport") -> bool:
-        """Tell whether a message is to be confirmed."""
-        return 0 < self._settings.confirmed_every() <= self._unconfirmed + 1
-
     def calibration(self) -> int:
         """Return the schema's calibration code: there is nothing to calibrate."""
         return CALIBRATION_NONE
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        head = bytes((self._flags, self._silent, self.due, self._unconfirmed))
+        head = bytes((self._flags, self._silent, self.due))
         return head + self._answered + self._news + self._outbox.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        self._flags, self._silent, due, self._unconfirmed = data[:4]
+        self._flags, self._silent, due = data[:_HEAD_OCTETS]
         self.due = due != 0
-        at = 4 + _ANSWERED_OCTETS
-        self._answered = data[4:at]
+        at = _HEAD_OCTETS + _ANSWERED_OCTETS
+        self._answered = data[_HEAD_OCTETS:at]
         self._news = data[at : at + _NEWS_OCTETS]
         self._outbox.unpack(data[at + _NEWS_OCTETS :])
 

@@ -66,6 +66,18 @@ _VOLATILE_FIELDS = (
 _VOLATILE_FORMAT = "<qqHqHBBBqBbBBBB"
 
 
+def pack_fields(owner: object, form: str, names: "tuple[str, ...]") -> bytes:
+    """Return these attributes as octets."""
+    return struct.pack(form, *[getattr(owner, name) for name in names])
+
+
+def unpack_fields(owner: object, form: str, names: "tuple[str, ...]", data: bytes) -> None:
+    """Set the attributes that `pack_fields` made octets of."""
+    values = struct.unpack_from(form, data, 0)
+    for at in range(len(names)):
+        setattr(owner, names[at], values[at])
+
+
 class Session:
     """The state of the LoRaWAN MAC. Times are on the board's clock, in milliseconds.
 
@@ -150,7 +162,7 @@ class Session:
 
     def pack(self) -> bytes:
         """Return what storage keeps; after a power loss FCntUp goes on at its upper bound."""
-        out = struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS])
+        out = pack_fields(self, _FORMAT, _FIELDS)
         out += self.ch_mask.to_bytes(_MASK_BYTES, "little")
         # Until the network has heard these it goes by what was in force before.
         out += bytes((len(self.sticky),)) + self.sticky
@@ -160,7 +172,7 @@ class Session:
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        self._take(_FIELDS, _FORMAT, data)
+        unpack_fields(self, _FORMAT, _FIELDS, data)
         mask_at = struct.calcsize(_FORMAT)
         sticky_at = mask_at + _MASK_BYTES
         self.ch_mask = int.from_bytes(data[mask_at:sticky_at], "little")
@@ -174,7 +186,7 @@ class Session:
     def pack_volatile(self) -> "list[bytes]":
         """Return what only RTC memory keeps, as sections."""
         return [
-            struct.pack(_VOLATILE_FORMAT, *[getattr(self, name) for name in _VOLATILE_FIELDS]),
+            pack_fields(self, _VOLATILE_FORMAT, _VOLATILE_FIELDS),
             struct.pack("<%dq" % len(self.band_until_ms), *self.band_until_ms),
             self.answers,
             self.kept,
@@ -183,14 +195,9 @@ class Session:
     def unpack_volatile(self, sections: "list[bytes]") -> None:
         """Take back what `pack_volatile` gave."""
         fields, bands, self.answers, self.kept = sections
-        self._take(_VOLATILE_FIELDS, _VOLATILE_FORMAT, fields)
+        unpack_fields(self, _VOLATILE_FORMAT, _VOLATILE_FIELDS, fields)
         self.band_until_ms = list(struct.unpack("<%dq" % (len(bands) // 8), bands))
 
     def skip_ahead(self) -> None:
         """After a power loss: no counter below the stored bound is surely unused."""
         self.f_cnt_up = self.f_cnt_limit
-
-    def _take(self, names: "tuple[str, ...]", form: str, data: bytes) -> None:
-        values = struct.unpack_from(form, data, 0)
-        for at in range(len(names)):
-            setattr(self, names[at], values[at])

@@ -1,7 +1,5 @@
 """What the device says in a wake, and what it is told: joining, reports, status, answers."""
 
-import struct
-
 from stoep_protocol.messages import Status, encode, split
 from stoep_protocol.schema import (
     ERROR_MEMORY,
@@ -17,7 +15,7 @@ from stoep_protocol.schema import (
 from stoep_firmware import mac as m
 from stoep_firmware import unload
 from stoep_firmware.link import LONGEST_LIGHT_MS, PENDING, Link
-from stoep_firmware.session import NO_MARGIN
+from stoep_firmware.session import NO_MARGIN, pack_fields, unpack_fields
 
 const = int
 TYPE_CHECKING = const(0)
@@ -44,8 +42,9 @@ _FIELDS = (
     "status_due",
     "ack_due",
     "refused",
+    "unconfirmed",
 )
-_FORMAT = "<qqBBBBB"
+_FORMAT = "<qqBBBBBB"
 
 _EMPTY = const(1)
 _REPORT = const(2)
@@ -89,10 +88,10 @@ class Talk:
         self.status_due = 0
         self.ack_due = 0
         self.refused = 0
+        self.unconfirmed = 0  # reports since a confirmed one
 
     def mishap(self, problem: Exception) -> None:
         """Note a mistake of this program."""
-        self._board.on_problem(problem)
         self.fault(ERROR_MEMORY if isinstance(problem, MemoryError) else ERROR_PROGRAM)
 
     def fault(self, code: int) -> None:
@@ -127,11 +126,9 @@ class Talk:
             kind, message = self._next_message()
             if not kind:
                 return
-            f_port, payload = None, b""
-            confirmed = False
-            if message is not None:
-                f_port, payload = encode(message)
-                confirmed = kind == _REPORT and self._task.wants_confirmed(message)
+            f_port, payload = (None, b"") if message is None else encode(message)
+            every = self._settings.confirmed_every() if self._settings and kind == _REPORT else 0
+            confirmed = 0 < every <= self.unconfirmed + 1
             result, value = yield from self.link.perform((m.SEND, f_port, payload, confirmed))
             if result == m.BUSY:
                 if value - now_ms() > LONGEST_LIGHT_MS:
@@ -140,7 +137,7 @@ class Talk:
                 yield from self.link.pause(value)
                 continue
             if result in (m.SENT, PENDING):
-                self._said(kind, message, confirmed and result == m.SENT)
+                self._said(kind, message, confirmed)
             self._take_downlinks()
             if result == m.NO_ANSWER:
                 self.retry_at_ms = self.next_slot_ms
@@ -157,15 +154,12 @@ class Talk:
 
     def pack(self) -> "list[bytes]":
         """Return what RTC memory keeps, as sections."""
-        fields = struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS])
-        return [fields, self._errors, self._told]
+        return [pack_fields(self, _FORMAT, _FIELDS), self._errors, self._told]
 
     def unpack(self, sections: "list[bytes]") -> None:
         """Take back what `pack` gave."""
         fields, self._errors, self._told = sections
-        values = struct.unpack(_FORMAT, fields)
-        for at in range(len(_FIELDS)):
-            setattr(self, _FIELDS[at], values[at])
+        unpack_fields(self, _FORMAT, _FIELDS, fields)
 
     def _join(self) -> "Wait[bool]":
         now_ms = self._board.clock.now_ms
@@ -199,10 +193,11 @@ class Talk:
             return _EMPTY, None
         return 0, None
 
-    def _said(self, kind: int, message: "Any", acknowledged: bool) -> None:
+    def _said(self, kind: int, message: "Any", confirmed: bool) -> None:
         """Note that the MAC has taken a message; a confirmed one may still be under way."""
         if kind == _REPORT:
-            self._task.said(message, acknowledged)
+            self.unconfirmed = 0 if confirmed else min(self.unconfirmed + 1, 255)
+            self._task.said(message)
         elif kind == _ACK:
             self.ack_due = 0
         elif kind == _STATUS:

@@ -1,7 +1,5 @@
 """A wake that goes as it should: restore, sense what is due, say what is due, keep everything."""
 
-import struct
-
 from stoep_protocol.schema import (
     ERROR_BATTERY_LOW,
     ERROR_CLOCK,
@@ -16,6 +14,7 @@ from stoep_protocol.schema import (
 )
 
 from stoep_firmware import energy, identity
+from stoep_firmware.session import pack_fields, unpack_fields
 from stoep_firmware.settings import Settings
 from stoep_firmware.talk import Talk
 
@@ -51,7 +50,7 @@ _FIELDS = (
     "hanging",
 )
 _FORMAT = "<qqqqqBBBB"
-_DURABLE_FORMAT = "<q"
+_USED_OCTETS = const(8)  # of used_uc in storage
 _RTC_SECTIONS = const(7)  # beside those of the session
 
 
@@ -122,6 +121,7 @@ class Wake:
                 if (yield from self._task.sense(not slot)):
                     self._talk.retry_at_ms = 0
             except Exception as problem:  # noqa: BLE001 - else nobody would ever be told
+                board.on_problem(problem)
                 self.mishap(problem)
             self._worked(_SENSOR)
         if self._skips(_RADIO, now_ms):
@@ -224,9 +224,7 @@ class Wake:
         if kept is not None and len(kept) == _RTC_SECTIONS:
             self._settings.unpack(kept[0])
             self._task.unpack(kept[1])
-            values = struct.unpack(_FORMAT, kept[2])
-            for at in range(len(_FIELDS)):
-                setattr(self, _FIELDS[at], values[at])
+            unpack_fields(self, _FORMAT, _FIELDS, kept[2])
             self._settings.level = self.level
             self._meter.used_uc = self.used_uc
             clock.offset_ms = self.clock_offset_ms
@@ -240,7 +238,7 @@ class Wake:
         if stored is not None:
             self._settings.unpack(stored[0])
             self._task.restart(stored[1])
-            self._meter.used_uc = struct.unpack(_DURABLE_FORMAT, stored[2])[0]
+            self._meter.used_uc = int.from_bytes(stored[2], "little")
         return None
 
     def _save(self, durable: bool) -> bool:
@@ -255,7 +253,7 @@ class Wake:
         session = self._session.pack()
         settings = self._settings.pack()
         rtc = [session, self._identity] + self._session.pack_volatile()
-        fields = struct.pack(_FORMAT, *[getattr(self, name) for name in _FIELDS])
+        fields = pack_fields(self, _FORMAT, _FIELDS)
         rtc += [settings, self._task.pack(), fields, clock.pack()] + self._talk.pack()
         if durable or self._task.store_due:
             self._store.owing = True
@@ -263,7 +261,7 @@ class Wake:
             self._fault(ERROR_MEMORY)
         if not self._store.owing:
             return True
-        used = struct.pack(_DURABLE_FORMAT, self.used_uc)
+        used = self.used_uc.to_bytes(_USED_OCTETS, "little")
         try:
             self._store.save_storage(
                 [session, self._identity, settings, self._task.pack_durable(), used]

@@ -236,7 +236,7 @@ class Task:
             message = self.task.next_message(self.board.clock.ms, room)
             assert message == self.task.next_message(self.board.clock.ms, room)
             assert len(encode(message)[1]) <= room
-            self.task.said(message, False)
+            self.task.said(message)
             told.append(numbers(message))
         assert self.task.next_message(self.board.clock.ms, room) is None
         return told
@@ -320,27 +320,11 @@ def test_task_takes_no_harm_from_a_request_that_is_none():
     assert task.tell() == [[10, 9, 8, 7]]
 
 
-def test_task_confirms_every_nth_message_and_none_on_a_low_battery():
-    task = Task(confirmed_every=3)
-    confirmed = []
-    for _ in range(9):
-        task.read()
-        message = task.task.next_message(task.board.clock.ms, 51)
-        confirmed.append(task.task.wants_confirmed(message))
-        task.task.said(message, confirmed[-1])
-    assert confirmed == [False, False, True] * 3
-    task.settings.level = 1
-    for _ in range(4):
-        task.read()
-        assert not task.task.wants_confirmed(task.task.next_message(task.board.clock.ms, 51))
-        task.tell()
-
-
 def test_task_sleeps_and_wakes_with_what_is_due():
-    task = Task(confirmed_every=4)
+    task = Task()
     task.read(50)
-    task.task.said(task.task.next_message(task.board.clock.ms, 51), False)
-    again = Task(confirmed_every=4)
+    task.task.said(task.task.next_message(task.board.clock.ms, 51))
+    again = Task()
     again.board.clock.ms = task.board.clock.ms
     again.task.unpack(task.task.pack())
     assert again.task.due

@@ -89,7 +89,7 @@ class Bin:
             if message is None:
                 return said
             said.append(self.radio.uplink(message))
-            self.task.said(message, False)
+            self.task.said(message)
 
     def send(self, phy_payload):
         """Let a frame arrive; return the payloads of requests that come down in its windows."""
@@ -237,7 +237,7 @@ def test_a_device_of_another_network_server_is_asked_by_way_of_it(network):
         for _, until_ms in device.task.sense(False):
             device.board.clock.ms = until_ms
         message = device.task.next_message(device.board.clock.ms, 51)
-        device.task.said(message, False)
+        device.task.said(message)
         if hour not in range(1, 8):
             arrive(message)
         if hour == 8:

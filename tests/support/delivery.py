@@ -159,7 +159,7 @@ def _one(air: Air, policy: Policy, chance: random.Random, hours: int, outcome: O
                 outcome.uplinks += 1
                 outcome.airtime_us += airtime_us
             heard = link.up()
-            task.said(message, False)
+            task.said(message)
             board.clock.ms += 2000  # receive windows
             if not heard:
                 continue
