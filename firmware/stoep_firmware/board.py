@@ -227,13 +227,3 @@ class Board:
 
 
 build = Board
-
-
-def hold(machine: "Any", time: "Any") -> None:
-    """After any start but one from deep sleep wait, so that the bench's Ctrl-C can end the program
-    before the watchdog begins, which cannot be stopped: 90 mC at 80 MHz, once.
-
-    So long because a board on its chip's own USB first has to be found by the computer.
-    """
-    if machine.reset_cause() != machine.DEEPSLEEP_RESET:
-        time.sleep_ms(_HOLD_MS)
