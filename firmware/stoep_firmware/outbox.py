@@ -77,7 +77,8 @@ class Outbox:
 
         That is the newest reading, unless it has been told, with `history` earlier ones and all
         that is untold within reach; or else the newest untold reading and what else is.
-        A reading that has waited for minutes is told with its age.
+        A reading that has waited for minutes is told with its age, and any but the newest with one
+        of a minute at least: without an age it would pass for the newest.
         """
         first = -1
         last = 0
@@ -91,7 +92,7 @@ class Outbox:
                 if not told or (first == 0 and index <= history):
                     last = index
                 distance_mm = None if value < 5 else (value // 5 - 1) * 10
-                past.append((age_min, distance_mm, value % 5))
+                past.append((age_min or int(first > 0), distance_mm, value % 5))
         if first < 0:
             return None
         age_min, distance_mm, quality = past[0]

@@ -123,6 +123,19 @@ def test_reading_that_had_to_wait_says_its_age():
     assert encode(report)[0] == schema.F_PORT_BIN_PAST
 
 
+def test_earlier_reading_of_the_same_minute_does_not_pass_for_the_newest():
+    outbox = empty()
+    outbox.add(0, 800, 4)
+    outbox.add(15_000, 900, 4)
+    outbox.add(25_000, 1000, 4)
+    newest = fit(outbox.message(26_000, 6, 0), LEAST_ROOM)
+    assert (newest.sequence, newest.age_min, newest.history) == (2, 0, ())
+    outbox.told(newest.sequence, 1)
+    earlier = outbox.message(26_000, 6, 0)
+    assert encode(earlier)[0] == schema.F_PORT_BIN_PAST
+    assert (earlier.sequence, earlier.age_min, earlier.history) == (1, 1, ((1, 800, 4),))
+
+
 def test_regular_readings_stay_regular_and_none_is_off_by_more_than_half_a_minute():
     # Seconds of jitter cost nothing: an irregular gap would take 28 bits.
     outbox = empty()
