@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from stoep_firmware import app
-from stoep_firmware.board import Board, build
+from stoep_firmware.board import Board, build, hold
 
 from .buses import SimulationError
 from .cpython_machine import make_esp32, make_machine, make_time
@@ -142,33 +142,36 @@ class CPythonDevice(Device):
         self._stop()
         try:
             _run_boot(self._machine)
-            self._board = build(
-                self._machine,
-                self._esp32,
-                self._time,
-                self.board.esp32.entropy,
-                _Aes,
-                self._files,
-                json.loads(self._files.content["config.json"]),
-            )
-            # In the field a mistake becomes an error code; here it shall be seen.
-            self._board.on_problem = _raise
-            self._program = app.run(self._board)
+            self._is_sleeping = True
+            hold(self._machine, self._time)
+            self._is_sleeping = False
         except Reset as reset:
             self._reset(reset.cause)
             return
-        except SimulationError:
-            raise
-        except Exception as error:
-            raise self._crashed(error) from error
-        self._resume()
+        if self.board.esp32.is_awake:
+            self._resume()
+
+    def _begin(self) -> tuple[Board, Iterator[tuple[int, int]]]:
+        """Do what device/main.py does before it runs the program."""
+        board = build(
+            self._machine,
+            self._esp32,
+            self._time,
+            self.board.esp32.entropy,
+            _Aes,
+            self._files,
+            json.loads(self._files.content["config.json"]),
+        )
+        # In the field a mistake becomes an error code; here it shall be seen.
+        board.on_problem = _raise
+        return board, app.run(board)
 
     def _resume(self) -> None:
         """Run until the firmware sleeps."""
         mcu = self.board.esp32
-        assert self._program is not None
-        assert self._board is not None
         try:
+            if self._program is None or self._board is None:
+                self._board, self._program = self._begin()
             while mcu.is_awake:
                 mode, until_ms = next(self._program)
                 self._is_sleeping = True

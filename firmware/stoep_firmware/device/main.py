@@ -9,7 +9,7 @@ import cryptolib
 import esp32
 import machine
 from stoep_firmware import app
-from stoep_firmware.board import build
+from stoep_firmware.board import build, hold
 from stoep_firmware.device.files import Files
 
 const = int
@@ -31,6 +31,7 @@ def main() -> None:
 
     Without a config.json the board stays awake, for whoever is about to write it.
     """
+    hold(machine, time)
     with open("config.json") as file:
         config = json.load(file)
     try:
