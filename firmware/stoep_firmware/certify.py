@@ -33,7 +33,7 @@ class Certify:
         self._board = board
         self._store = store
         self._identity = identity.mark(board.config)
-        self._session, _, stored = identity.recall(store, self._identity)
+        self._session, _, stored = identity.recall(store, self._identity, board.clock)
         self._stored = stored or []
         mac = self._mac = identity.new_mac(board, self._session)
         mac.certification = Certification(mac, FIRMWARE)
@@ -88,6 +88,7 @@ class Certify:
         self._board.on_problem(RuntimeError("radio error %d" % code))
 
     def _save(self, durable: bool) -> bool:
+        self._session.stamp(self._board.clock)
         session = self._session.pack()
         self._store.save_rtc([session, self._identity] + self._session.pack_volatile())
         if durable:

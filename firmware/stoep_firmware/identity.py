@@ -13,6 +13,7 @@ TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Config
     from stoep_firmware.board import Board
+    from stoep_firmware.clock import Clock
     from stoep_firmware.store import Store
 
 # Of config.json: a record that was made under others is another device's.
@@ -49,11 +50,16 @@ def new_mac(board: "Board", session: Session) -> Mac:
     return mac
 
 
-def recall(store: "Store", ours: bytes) -> "tuple[Session, list[bytes] | None, list[bytes] | None]":
+def recall(
+    store: "Store", ours: bytes, clock: "Clock"
+) -> "tuple[Session, list[bytes] | None, list[bytes] | None]":
     """Return the session as memory has it, and what else RTC memory or storage holds of `ours`.
 
     RTC memory goes before; after a power loss storage has the counters' upper bounds. A record of
     another device (only the keys may have changed) or layout gives its DevNonce alone.
+
+    The clock goes on from where it was. If it has begun anew though RTC memory has not, it is as if
+    no time had passed, and its offset is no longer the session's.
     """
     session = Session()
     rtc = store.load_rtc()
@@ -61,6 +67,8 @@ def recall(store: "Store", ours: bytes) -> "tuple[Session, list[bytes] | None, l
     if rtc is not None and len(rtc) >= count and rtc[1] == ours:
         session.unpack(rtc[0])
         session.unpack_volatile(rtc[2:count])
+        clock.offset_ms = session.clock_offset_ms
+        clock.offset_ms += max(0, session.saved_ms - clock.now_ms())
         if len(rtc) > count:
             return session, rtc[count:], None
         return session, None, stored(store, ours)

@@ -43,7 +43,7 @@ class Safe:
         self._board = board
         self._store = store
         self._identity = identity.mark(board.config)
-        self._session, _, self._stored = identity.recall(store, self._identity)
+        self._session, _, self._stored = identity.recall(store, self._identity, board.clock)
         if self._stored is None:
             self._stored = identity.stored(store, self._identity)
         mac = identity.new_mac(board, self._session)
@@ -81,12 +81,15 @@ class Safe:
         return self._board.clock.now_ms() + _REST_MS
 
     def _save(self, durable: bool) -> bool:
+        self._session.stamp(self._board.clock)
         session = self._session.pack()
         self._store.owing = self._store.owing or durable
-        self._store.save_rtc([session, self._identity] + self._session.pack_volatile())
+        kept = [session, self._identity] + self._session.pack_volatile()
+        self._store.save_rtc(kept)
         if self._store.owing:
             try:
                 self._store.save_storage([session, self._identity] + (self._stored or []))
             except OSError:
                 return False
+            self._store.save_rtc(kept)
         return True

@@ -12,8 +12,10 @@ TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_protocol.lorawan.join_frames import JoinAccept
 
+    from stoep_firmware.clock import Clock
 
-LAYOUT = b"SW3"  # of pack and pack_volatile; store.py marks its records with it
+
+LAYOUT = b"SW4"  # of pack and pack_volatile; store.py marks its records with it
 
 RESERVE = 32  # uplinks between two writes to storage
 
@@ -62,8 +64,10 @@ _VOLATILE_FIELDS = (
     "lost",
     "link_margin_db",
     "link_gateways",
+    "saved_ms",
+    "clock_offset_ms",
 )
-_VOLATILE_FORMAT = "<qqHqHBBBqBbBBBB"
+_VOLATILE_FORMAT = "<qqHqHBBBqBbBBBBqq"
 
 
 def pack_fields(owner: object, form: str, names: "tuple[str, ...]") -> bytes:
@@ -91,6 +95,7 @@ class Session:
     LinkCheckAns says of the last uplink is in `link_margin_db` (0..254) and `link_gateways`, 0
     until there is one. `lost` counts how often the network has not answered though nothing could
     be done to be heard better. `joined` is 2 for a session of the bench's, without a join.
+    `saved_ms` is when this was kept, by a clock with the offset `clock_offset_ms`.
     """
 
     def __init__(self) -> None:
@@ -130,6 +135,8 @@ class Session:
         self.lost = 0
         self.link_margin_db = 0
         self.link_gateways = 0
+        self.saved_ms = 0
+        self.clock_offset_ms = 0
         self.band_until_ms: list[int] = []
         self.answers = b""
         self.sticky = b""
@@ -197,6 +204,11 @@ class Session:
         fields, bands, self.answers, self.kept = sections
         unpack_fields(self, _VOLATILE_FORMAT, _VOLATILE_FIELDS, fields)
         self.band_until_ms = list(struct.unpack("<%dq" % (len(bands) // 8), bands))
+
+    def stamp(self, clock: "Clock") -> None:
+        """Note the time before the session is kept: without it, its times say nothing."""
+        self.saved_ms = clock.now_ms()
+        self.clock_offset_ms = clock.offset_ms
 
     def skip_ahead(self) -> None:
         """After a power loss: no counter below the stored bound is surely unused."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FIRMWARE = (0, 1, 0)
 
 _DAY_MS = const(86_400_000)
-_MOST_UPLINKS = const(8)  # in one wake
+_MOST_UPLINKS = const(8)  # from a slot, or news, to the next
 
 # What RTC memory keeps of this module, beside two byte strings of error codes.
 _FIELDS = (
@@ -43,8 +43,9 @@ _FIELDS = (
     "ack_due",
     "refused",
     "unconfirmed",
+    "uplinks",
 )
-_FORMAT = "<qqBBBBBB"
+_FORMAT = "<qqBBBBBBB"
 
 _EMPTY = const(1)
 _REPORT = const(2)
@@ -58,7 +59,8 @@ class Talk:
     `save(durable)` keeps everything and says whether it is kept.
 
     Nothing is said before `retry_at_ms`. `next_slot_ms`, which the caller sets, is when a message
-    that nobody has answered is said again.
+    that nobody has answered is said again. `anew` is called at a slot and when there is news: after
+    so many uplinks the rest waits for it, or a network that always answers empties the battery.
     """
 
     def __init__(
@@ -89,6 +91,13 @@ class Talk:
         self.ack_due = 0
         self.refused = 0
         self.unconfirmed = 0  # reports since a confirmed one
+        self.uplinks = 0
+
+    def anew(self, news: bool) -> None:
+        """Allow uplinks again; with news, at once."""
+        self.uplinks = 0
+        if news:
+            self.retry_at_ms = 0
 
     def mishap(self, problem: Exception) -> None:
         """Note a mistake of this program."""
@@ -122,7 +131,7 @@ class Talk:
                 return
             if not (yield from self._join()):
                 return
-        for _ in range(_MOST_UPLINKS):
+        while self.uplinks < _MOST_UPLINKS:
             kind, message = self._next_message()
             if not kind:
                 return
@@ -136,6 +145,7 @@ class Talk:
                     return
                 yield from self.link.pause(value)
                 continue
+            self.uplinks += 1
             if result in (m.SENT, PENDING):
                 self._said(kind, message, confirmed)
             self._take_downlinks()
@@ -181,14 +191,15 @@ class Talk:
     def _next_message(self) -> "tuple[int, Any]":
         """Return (kind, message) of what is to be said next; kind 0 for nothing."""
         room = self._mac.room()
-        if self.ack_due and self._settings is not None:
-            return _ACK, self._settings.acknowledgement(self.refused)
         message = self._task.next_message(self._board.clock.now_ms(), room)
         if message is not None:
             return _REPORT, message
         if self.status_due:
             parts = split(self._status(), room)
             return _STATUS, parts[min(self.status_part, len(parts) - 1)]
+        # After those, lest a network that goes on configuring silences them.
+        if self.ack_due and self._settings is not None:
+            return _ACK, self._settings.acknowledgement(self.refused)
         if self._session.answer_due:
             return _EMPTY, None
         return 0, None

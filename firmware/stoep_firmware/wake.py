@@ -41,15 +41,13 @@ _MOST_HANGS = const(6)  # after which a part is tried once in 64 slots, or a day
 _FIELDS = (
     "next_slot_ms",
     "skip_until_ms",
-    "saved_ms",
-    "clock_offset_ms",
     "used_uc",
     "level",
     "level_doubted",
     "hangs",
     "hanging",
 )
-_FORMAT = "<qqqqqBBBB"
+_FORMAT = "<qqqBBBB"
 _USED_OCTETS = const(8)  # of used_uc in storage
 _RTC_SECTIONS = const(7)  # beside those of the session
 
@@ -68,14 +66,11 @@ class Wake:
         self._settings = Settings(config)
         self.next_slot_ms = 0
         self.skip_until_ms = 0
-        self.saved_ms = 0
-        self.clock_offset_ms = 0
         self.used_uc = 0
         self.level = 0
         self.level_doubted = 0
         self.hangs = 0
         self.hanging = 0
-        self._clock_broke = False
         # Only what this kind of device needs is loaded: heap.
         task: Any
         if config["kind"] == "bay":
@@ -95,7 +90,7 @@ class Wake:
         elif self._session.joined:
             self._talk.status_due = 1
             self._talk.status_at_ms = board.clock.now_ms() + _DAY_MS
-        if self._clock_broke:
+        if board.clock.offset_ms != self._session.clock_offset_ms:
             self._fault(ERROR_CLOCK)
 
     def run(self) -> "Wait[None]":
@@ -114,12 +109,13 @@ class Wake:
             return
         if slot:
             self._next_slot(now_ms, first)
+            self._talk.anew(news=False)
         due = slot or reason == "pin" or (recheck_ms is not None and now_ms >= recheck_ms)
         if due and not self._skips(_SENSOR, now_ms):
             store.mark(_SENSOR)
             try:
                 if (yield from self._task.sense(not slot)):
-                    self._talk.retry_at_ms = 0
+                    self._talk.anew(news=True)
             except Exception as problem:  # noqa: BLE001 - else nobody would ever be told
                 board.on_problem(problem)
                 self.mishap(problem)
@@ -166,7 +162,7 @@ class Wake:
     def _begin(self, reason: str, now_ms: int) -> None:
         """Take notice of how the last wake ended."""
         if reason in ("timer", "pin"):
-            self._meter.ended(self._task.asleep, now_ms - self.saved_ms)
+            self._meter.ended(self._task.asleep, now_ms - self._session.saved_ms)
             return
         self._board.quiet()
         # After any reset the radio has to be put to sleep, unless a call to it would not return.
@@ -174,7 +170,7 @@ class Wake:
         self._talk.reset_reason = _RESET_REASONS.get(reason, RESET_EXTERNAL)
         if reason != "watchdog":
             return
-        self._meter.ended("awake", now_ms - self.saved_ms)
+        self._meter.ended("awake", now_ms - self._session.saved_ms)
         part = self._store.marked
         self.hangs = min(self.hangs + 1, _MOST_HANGS) if part == self.hanging else 1
         self.hanging = part
@@ -220,19 +216,15 @@ class Wake:
     def _restore(self) -> "list[bytes] | None":
         """Take back what memory has; return what it has for the conversation."""
         clock = self._board.clock
-        self._session, kept, stored = identity.recall(self._store, self._identity)
+        self._session, kept, stored = identity.recall(self._store, self._identity, clock)
         if kept is not None and len(kept) == _RTC_SECTIONS:
             self._settings.unpack(kept[0])
             self._task.unpack(kept[1])
             unpack_fields(self, _FORMAT, _FIELDS, kept[2])
             self._settings.level = self.level
             self._meter.used_uc = self.used_uc
-            clock.offset_ms = self.clock_offset_ms
-            if self.saved_ms > clock.now_ms():
-                # The clock has begun anew though the memory has not: as if no time had passed.
-                clock.offset_ms += self.saved_ms - clock.now_ms()
-                self.next_slot_ms = self.saved_ms
-                self._clock_broke = True
+            if clock.offset_ms != self._session.clock_offset_ms:
+                self.next_slot_ms = self._session.saved_ms
             clock.unpack(kept[3])
             return kept[4:]
         if stored is not None:
@@ -246,9 +238,8 @@ class Wake:
         False if storage failed.
         """
         clock = self._board.clock
-        self.saved_ms = clock.now_ms()
-        self._meter.until(self.saved_ms)
-        self.clock_offset_ms = clock.offset_ms
+        self._session.stamp(clock)
+        self._meter.until(self._session.saved_ms)
         self.used_uc = self._meter.used_uc
         session = self._session.pack()
         settings = self._settings.pack()

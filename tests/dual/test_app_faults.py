@@ -5,6 +5,7 @@ from dual_wakes import HOUR_MS, Device, of
 from stoep_firmware import meter
 from stoep_firmware.board import DEEP
 from stoep_protocol import messages, schema
+from stoep_protocol.lorawan import crypto, mac_commands
 from stoep_protocol.lorawan.airtime import time_on_air_us
 from stoep_protocol.lorawan.regions import EU868
 
@@ -221,3 +222,37 @@ def test_any_downlink_on_any_port_leaves_a_device_that_reports():
             assert of(messages.BinReport, device.take()), (port, data)
             assert device.board.problems == []
             assert device.until_ms - device.board.clock.ms <= 32 * HOUR_MS
+
+
+class Chatter(Device):
+    """A device far away, and a network that answers every uplink."""
+
+    def __init__(self, **down):
+        super().__init__()
+        self.said = None
+        self.wake()
+        self.sleep()
+        slow = mac_commands.encode(crypto.DOWN, ((mac_commands.LINK_ADR, 0, 0, 0xFF, 0, 1),))
+        self.down = [{"f_opts": slow}]
+        self.wake()
+        self.take()
+        self.said = down
+
+    def _answer(self, freq_hz, sf, phy_payload):
+        if self.said:
+            self.down = [self.said]
+        return super()._answer(freq_hz, sf, phy_payload)
+
+
+def test_network_that_answers_every_uplink_gets_no_more_than_eight_in_an_hour():
+    for down in ({"f_pending": True}, {"confirmed": True}, {"f_port": 13, "data": b"\x81\x18\x3c"}):
+        device = Chatter(**down)
+        since_ms = device.board.clock.now_ms()
+        sent = len(device.radio.sent)
+        while device.board.clock.now_ms() - since_ms < 48 * HOUR_MS:
+            device.sleep()
+            device.wake()
+        assert len(device.radio.sent) - sent <= 8 * 49
+        heard = device.take()
+        assert len(of(messages.BinReport, heard)) >= 48
+        assert of(messages.Status, heard)

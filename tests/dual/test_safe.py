@@ -103,6 +103,36 @@ def test_safe_mode_lasts_until_it_has_been_said():
         fail(device, 1)
 
 
+def test_clock_that_begins_anew_in_safe_mode_does_not_silence_the_device():
+    for before in range(2):
+        device = Device()
+        sent = device.radio.sent
+        device.board.random = lambda below, sent=sent: (len(sent) * 7 + 3) % max(1, below)
+        device.wake()
+        device.board.clock.ms += 3 * 8766 * HOUR_MS
+        for _ in range(20):
+            device.sleep()
+            device.wake()
+        if before:  # the clock has an offset already
+            device.board.clock.ms = 1000
+            device.board.reason = "reset"
+            device.wake()
+        device.take()
+        device.sleep()
+        with Broken():
+            fail(device, 3)
+            if not before:
+                device.board.clock.ms = 1000
+                device.board.reason = "reset"
+            device.wake()
+            assert of(messages.Status, device.take())
+            assert device.until_ms - device.board.clock.now_ms() == 6 * HOUR_MS
+        for _ in range(3):
+            device.sleep()
+            device.wake()
+        assert len(of(messages.BinReport, device.take())) == 3
+
+
 def test_power_loss_in_safe_mode_loses_no_counter():
     for stop_after in range(1, 9):
         device = Device()
