@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -104,6 +105,8 @@ def new_file(path: Path, data: bytes) -> None:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
         raise FlashError(f"{path} cannot be written: {error.strerror}") from None
 
 
