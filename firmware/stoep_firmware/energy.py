@@ -7,9 +7,8 @@ to go down, and a tenth of a volt more to come up again.
 
 const = int
 
-NORMAL = 0
-SAVING = 1  # readings four times as seldom, nothing confirmed, no old readings on demand
-ALARMS = 2  # alarms alone, and a status a day
+# Level 0 is normal, 1 saves: readings four times as seldom, nothing confirmed, no old readings on
+# demand. On level 2 there are alarms alone, and a status a day.
 ASLEEP = 3  # nothing; the battery is looked at once a day
 
 # Where each level begins, in mV; config.json's `battery_levels_mv` goes before. A LiSOCl2 cell
@@ -19,14 +18,14 @@ _RISE_MV = const(100)
 
 
 def level(
-    before: int, doubted: bool, battery_mv: "int | None", levels_mv: "tuple[int, ...]" = LEVELS_MV
+    before: int, doubted: bool, battery_mv: "int | None", levels_mv: "tuple[int, ...]"
 ) -> "tuple[int, bool]":
     """Return the level, and whether the next reading has to confirm a lower one.
 
     `before` and `doubted` are what this returned last. Without a measurement nothing is saved.
     """
     if battery_mv is None:
-        return NORMAL, False
+        return 0, False
     now = 0
     while now < len(levels_mv) and battery_mv < levels_mv[now]:
         now += 1
@@ -37,7 +36,7 @@ def level(
     return before, False
 
 
-def gauge(battery_mv: "int | None", levels_mv: "tuple[int, ...]" = LEVELS_MV) -> int:
+def gauge(battery_mv: "int | None", levels_mv: "tuple[int, ...]") -> int:
     """Return the battery as DevStatusAns tells it: 1 (empty) to 254 (full), 255 unknown."""
     if battery_mv is None:
         return 255

@@ -318,14 +318,12 @@ class Mac:
         return (self._window(self._delay_ms(), self.rx1[0], self.rx1[1]),)
 
     def _second(self, event: "Event", now_ms: int) -> "Actions":
-        session = self.session
         delay_ms = self._delay_ms() + 1000
         if now_ms > self.sent_ms + delay_ms:
             return self._nothing(event, now_ms)  # RX1 was busy with a frame for somebody else
         self.state = RX2
-        if self.joining:
-            return (self._window(delay_ms, self.region.rx2_hz, self.region.rx2_dr),)
-        return (self._window(delay_ms, session.rx2_hz, session.rx2_dr),)
+        rules = self.region if self.joining else self.session
+        return (self._window(delay_ms, rules.rx2_hz, rules.rx2_dr),)
 
     def _delay_ms(self) -> int:
         if self.joining:

@@ -98,48 +98,53 @@ class Session:
     `saved_ms` is when this was kept, by a clock with the offset `clock_offset_ms`.
     """
 
+    dev_nonce: int
+    joined: int
+    join_nonce: int
+    dev_addr: int
+    nwk_s_key: bytes
+    app_s_key: bytes
+    f_cnt_up: int
+    f_cnt_limit: int
+    f_cnt_down: int
+    rx1_dr_offset: int
+    rx2_dr: int
+    rx2_hz: int
+    rx_delay_s: int
+    dr: int
+    tx_power: int
+    nb_trans: int
+    max_duty_cycle: int
+    dwell: int
+    max_eirp_dbm: int
+    join_since_ms: int
+    join_until_ms: int
+    join_attempts: int
+    duty_until_ms: int
+    adr_ack_cnt: int
+    ack_due: int
+    answer_due: int
+    tries: int
+    retry_at_ms: int
+    retry_confirmed: int
+    margin_db: int
+    asked: int
+    lost: int
+    link_margin_db: int
+    link_gateways: int
+    saved_ms: int
+    clock_offset_ms: int
+
     def __init__(self) -> None:
-        self.dev_nonce = 0
-        self.joined = 0
-        self.join_nonce = 0
-        self.dev_addr = 0
-        self.nwk_s_key = bytes(16)
-        self.app_s_key = bytes(16)
-        self.f_cnt_up = 0
-        self.f_cnt_limit = 0
-        self.f_cnt_down = 0
-        self.rx1_dr_offset = 0
-        self.rx2_dr = 0
-        self.rx2_hz = 0
-        self.rx_delay_s = 1
-        self.dr = 0
-        self.tx_power = 0
-        self.nb_trans = 1
-        self.max_duty_cycle = 0
-        self.dwell = 0
-        self.max_eirp_dbm = 0
+        for name in _FIELDS + _VOLATILE_FIELDS:
+            setattr(self, name, 0)
+        self.nwk_s_key = self.app_s_key = bytes(16)
+        self.rx_delay_s = self.nb_trans = 1
+        self.margin_db = NO_MARGIN
         self.ch_mask = 0
         self.channels: list[tuple[int, int, int]] = []
-        self.join_since_ms = 0
-        self.join_until_ms = 0
-        self.join_attempts = 0
-        self.duty_until_ms = 0
-        self.adr_ack_cnt = 0
-        self.ack_due = 0
-        self.answer_due = 0
-        self.tries = 0
-        self.retry_at_ms = 0
-        self.retry_confirmed = 0
-        self.margin_db = NO_MARGIN
-        self.asked = 0
-        self.lost = 0
-        self.link_margin_db = 0
-        self.link_gateways = 0
-        self.saved_ms = 0
-        self.clock_offset_ms = 0
         self.band_until_ms: list[int] = []
-        self.answers = b""
-        self.sticky = b""
+        self.answers = self.sticky = b""
         self.kept = b""  # the frame that may have to be sent again
 
     def begin(

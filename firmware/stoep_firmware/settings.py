@@ -20,7 +20,7 @@ TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import Any, Config
 
-DAY_MS = 86_400_000
+_DAY_MS = const(86_400_000)
 
 _HISTORY = const(6)
 _CONFIRMED_EVERY = const(0)  # none
@@ -38,7 +38,7 @@ _READINGS = const(4)  # per report, in mode both
 class Settings:
     """What is in force; `config` is the content of config.json.
 
-    `level` is the battery's, set in each wake: 0 normal, 1 saving, 2 only alarms, 3 asleep.
+    `level` is the battery's (energy.py), set in each wake.
     """
 
     def __init__(self, config: "Config") -> None:
@@ -57,7 +57,7 @@ class Settings:
         """Return the time between two looks: a container's readings, a bay's heartbeats."""
         mode = self.mode()
         if self.level > 2 or (self._bay and (self.level > 1 or mode == MODE_ON_CHANGE)):
-            return DAY_MS
+            return _DAY_MS
         interval_ms = self.report_ms()
         if mode == MODE_BOTH and not self._bay:
             interval_ms //= _READINGS

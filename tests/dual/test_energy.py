@@ -4,10 +4,10 @@ from stoep_firmware import energy
 
 
 def levels(*millivolts):
-    level, doubted = energy.NORMAL, False
+    level, doubted = 0, False
     found = []
     for battery_mv in millivolts:
-        level, doubted = energy.level(level, doubted, battery_mv)
+        level, doubted = energy.level(level, doubted, battery_mv, energy.LEVELS_MV)
         found.append(level)
     return found
 
@@ -39,14 +39,18 @@ def test_without_a_measurement_nothing_is_saved():
 
 
 def test_levels_of_another_cell():
-    level, doubted = energy.level(energy.NORMAL, True, 3500, (3550, 3450, 3300))
-    assert (level, doubted) == (energy.SAVING, False)
+    level, doubted = energy.level(0, True, 3500, (3550, 3450, 3300))
+    assert (level, doubted) == (1, False)
+
+
+def gauge(battery_mv):
+    return energy.gauge(battery_mv, energy.LEVELS_MV)
 
 
 def test_gauge_is_that_of_dev_status():
-    assert energy.gauge(None) == 255
-    assert energy.gauge(3600) == 254
-    assert energy.gauge(3400) == 254
-    assert energy.gauge(2900) == 1
-    assert energy.gauge(0) == 1
-    assert 120 <= energy.gauge(3150) <= 135
+    assert gauge(None) == 255
+    assert gauge(3600) == 254
+    assert gauge(3400) == 254
+    assert gauge(2900) == 1
+    assert gauge(0) == 1
+    assert 120 <= gauge(3150) <= 135

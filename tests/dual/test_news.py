@@ -1,11 +1,12 @@
 """What of a container's readings is told at once: alarms, changes, and no false echo."""
 
 from stoep_firmware.sensing import news
-from stoep_firmware.settings import DAY_MS, Settings
+from stoep_firmware.settings import Settings
 from stoep_protocol import schema
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
 NOTHING = bytes(20)
 
 

@@ -1,10 +1,11 @@
 """Settings: what comes down replaces what was there, whole or not at all; what the levels do."""
 
-from stoep_firmware.settings import DAY_MS, Settings
+from stoep_firmware.settings import Settings
 from stoep_protocol import schema
 from stoep_protocol.messages import Configuration, config_hash, encode
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 def settings(kind="bin", **config):

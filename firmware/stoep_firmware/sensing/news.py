@@ -9,8 +9,6 @@ import struct
 
 from stoep_protocol.schema import MODE_BOTH
 
-from stoep_firmware.settings import DAY_MS
-
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
@@ -22,6 +20,7 @@ FORMAT = "<qqHBB"
 
 _HYSTERESIS_MM = const(100)
 _RECHECK_MS = const(60_000)
+_DAY_MS = const(86_400_000)
 _GOOD = const(3)
 _ALARM = const(1)
 _CHANGE = const(2)
@@ -57,7 +56,7 @@ def weigh(
         alarm ^= 1
     due = news != 0
     if not only_alarms and not due:
-        wait_ms = DAY_MS
+        wait_ms = _DAY_MS
         if settings.mode() == MODE_BOTH:
             wait_ms = settings.report_ms()
         # A slot may come a little early.
