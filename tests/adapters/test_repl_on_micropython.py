@@ -165,3 +165,17 @@ def test_let_go_the_board_starts_its_program(board):
         repl.write("/main.py", b"import machine\nmachine.deepsleep(1)\n")
         repl.reset()
     board.wait_asleep()
+
+
+def test_caught_too_early_or_too_late_it_is_started_again(board):
+    for spoil, starts in (("import vfs\nvfs.umount('/')", 1), (LATE, 1)):
+        with hold(board) as repl:
+            repl.run(spoil)
+        before = board.starts
+        # Its port has no lines here: what is caught is the state that was left.
+        with Repl(board.port, wait_s=60, pulse=lambda _serial: None) as repl:
+            assert set(repl.list()) == {"/" + name for name in FILES}
+        assert board.starts == before + starts
+
+
+LATE = "import sys\nsys.modules['stoep_firmware.wake'] = sys"

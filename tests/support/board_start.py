@@ -1,10 +1,14 @@
 # ruff: noqa: BLE001, PTH123, RUF005, SIM115, UP031 - for MicroPython
 """What the ROM and MicroPython do before a board's own program; runs in MicroPython on a PC."""
 
-import sys
-
-import uos
 import vfs
+
+vfs.umount("/")  # first of all: like a board, it has no files until it has started
+vfs.mount(vfs.VfsPosix("/"), "/pc")
+
+import sys  # noqa: E402
+
+import uos  # noqa: E402
 
 
 class Flash:
@@ -33,9 +37,9 @@ class Flash:
 
 
 def start(image, folders, cause, hold_ms):
-    flash = Flash(image)
+    flash = Flash("/pc" + image)
+    vfs.umount("/pc")
     paths = []
-    vfs.umount("/")
     for at, folder in enumerate(folders):
         vfs.mount(vfs.VfsPosix(folder), "/sim%d" % at)
         paths.append("/sim%d" % at)

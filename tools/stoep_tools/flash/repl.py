@@ -31,6 +31,10 @@ BAUD = 115_200
 CHUNK = 1024  # octets of a file in one command
 _BANNER = b"raw REPL; CTRL-B to exit\r\n"
 _BEAT_S = 0.05  # between two Ctrl-C: a start can be interrupted for three seconds
+# Before the first of them: one that comes earlier finds a board without its file system, which
+# MicroPython's _boot.py mounts in the first tenths of a second. Longer at each further try.
+_MOUNT_S = 0.3
+_LONGEST_REST_S = 2.0
 _ASK_AFTER_S = 4.0  # of silence; a board that can be reset by its lines has answered by then
 _READ_S = 2.0
 _LINES_S = 0.1
@@ -113,11 +117,18 @@ class Repl:
     def hold(self) -> None:
         """Reset the board and get hold of it before its program begins."""
         until_s = time.monotonic() + self._wait_s
-        self._catch(until_s, self._pulse)
-        while self.run(_STARTED, 5).strip() == "True":
-            # Caught too late: its watchdog runs. This reset needs no lines.
+        rest_s = _MOUNT_S
+        self._catch(until_s, self._pulse, rest_s)
+        while (state := self.run(_STATE, 5).strip()) != "ready":
+            if rest_s > _LONGEST_REST_S:
+                raise FlashError(
+                    f"the board at {self.device} cannot be held: {state}",
+                    "flash it: stoep flash --port " + self.device,
+                )
+            # Too late: its watchdog runs. Too early: no files yet. This reset needs no lines.
             self._send_off("import machine\nmachine.reset()")
-            self._catch(until_s, lambda _serial: None)
+            rest_s = rest_s * 2 if state == "no files" else rest_s / 2
+            self._catch(until_s, lambda _serial: None, rest_s)
         self.run(_helper("files"))
 
     def reset(self) -> None:
@@ -148,7 +159,7 @@ class Repl:
             raise self._gone() from problem
         if error:
             raise BoardError(error.decode(errors="replace").strip().splitlines()[-1])
-        return bytes(out).decode(errors="replace")
+        return bytes(out).decode(errors="replace").replace("\r\n", "\n")
 
     def value(self, expression: str, timeout_s: float = 10.0) -> Any:
         """Return what an expression is on the board: numbers, texts, octets, lists of them."""
@@ -229,7 +240,7 @@ class Repl:
 
     # ---- the line -------------------------------------------------------------------------------
 
-    def _catch(self, until_s: float, pulse: Callable[[Any], object]) -> None:
+    def _catch(self, until_s: float, pulse: Callable[[Any], object], rest_s: float) -> None:
         """Interrupt whatever begins until the raw REPL answers."""
         heard = bytearray()
         begun_s = time.monotonic()
@@ -246,6 +257,7 @@ class Repl:
                 if not pulsed:
                     pulsed = True
                     pulse(line.serial)
+                    time.sleep(rest_s)
                 line.serial.write(b"\r\x03\x03\x01")  # interrupt; enter the raw REPL
                 heard += self._hear(_BEAT_S)
             except OSError:
@@ -360,11 +372,15 @@ class Repl:
         )
 
 
-# Loaded by app.run once the watchdog has begun, and by nothing before.
-_STARTED = (
-    "import sys\n"
-    "print(any(['stoep_firmware.' + name in sys.modules for name in ('wake', 'safe', 'certify')]))"
-)
+# What app.run loads once the watchdog has begun, and nothing loads before.
+_STATE = """
+import os, sys
+state = "ready" if os.statvfs("/")[2] else "no files"
+for name in ("wake", "safe", "certify"):
+    if "stoep_firmware." + name in sys.modules:
+        state = "its program runs"
+print(state)
+"""
 
 
 def _helper(name: str) -> str:

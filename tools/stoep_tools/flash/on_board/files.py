@@ -11,6 +11,8 @@ def _s_tree(folder):
     found = {}
     for entry in os.ilistdir(folder):
         path = folder.rstrip("/") + "/" + entry[0]
+        if folder == "/" and len(entry) < 4:
+            continue  # another file system, which is mounted here
         if entry[1] == 0x4000:
             found.update(_s_tree(path))
         else:
