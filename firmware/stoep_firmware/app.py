@@ -37,7 +37,15 @@ def run(board: "Board") -> "Iterator[tuple[int, int]]":
         store = Store(board.rtc_memory, board.storage)
         meter = Meter(board.wiring)
         # Only what is needed is loaded: heap, and a safe mode that depends on little.
-        if store.begin() >= PATIENCE:
+        strikes = store.begin()
+        # RTC memory outlasts a brown-out, which is a power-on else, but no loss of power. One is
+        # forgiven, for a reset button may look alike.
+        if strikes > 1 and board.wake_reason() == "power":
+            from stoep_firmware.rest import rest  # noqa: PLC0415
+
+            yield DEEP, rest(board, store, strikes)
+            return
+        if strikes >= PATIENCE:
             from stoep_firmware.safe import Safe  # noqa: PLC0415
 
             wake = Safe(board, store, meter)

@@ -5,10 +5,11 @@ session, so that whatever brought them down is not met again. Once it has been s
 is an ordinary one, with nothing in RTC memory but the session.
 """
 
-from stoep_protocol.schema import CALIBRATION_NONE, ERROR_SAFE_MODE, RESET_CRASH
+from stoep_protocol.schema import CALIBRATION_NONE, ERROR_SAFE_MODE, RESET_BROWN_OUT, RESET_CRASH
 
 from stoep_firmware import identity
 from stoep_firmware.app import PATIENCE
+from stoep_firmware.store import BROWN_OUT
 from stoep_firmware.talk import Talk
 
 const = int
@@ -49,7 +50,7 @@ class Safe:
         mac = identity.new_mac(board, self._session)
         self._talk = Talk(board, mac, None, Silent(), self._save, meter)
         self._talk.fault(ERROR_SAFE_MODE)
-        self._talk.reset_reason = RESET_CRASH
+        self._talk.reset_reason = RESET_BROWN_OUT if store.marked == BROWN_OUT else RESET_CRASH
 
     @property
     def strikes(self) -> int:

@@ -32,6 +32,7 @@ _ANY_LAYOUT = b"SW"  # what every layout begins with; the third octet tells them
 _NAMES = ("session.0", "session.1")
 RTC_SIZE = 2048  # of MicroPython's RTC memory on ESP32
 _MOST_STRIKES = const(15)
+BROWN_OUT = 3  # a mark: the starts before this one ended in brown-outs
 
 
 class Store:

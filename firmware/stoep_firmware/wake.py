@@ -8,6 +8,7 @@ from stoep_protocol.schema import (
     ERROR_SENSOR_BUS,
     ERROR_STORAGE,
     ERROR_WATCHDOG,
+    RESET_BROWN_OUT,
     RESET_EXTERNAL,
     RESET_POWER_ON,
     RESET_WATCHDOG,
@@ -16,6 +17,7 @@ from stoep_protocol.schema import (
 from stoep_firmware import energy, identity
 from stoep_firmware.session import pack_fields, unpack_fields
 from stoep_firmware.settings import Settings
+from stoep_firmware.store import BROWN_OUT
 from stoep_firmware.talk import Talk
 
 const = int
@@ -163,6 +165,9 @@ class Wake:
         """Take notice of how the last wake ended."""
         if reason in ("timer", "pin"):
             self._meter.ended(self._task.asleep, now_ms - self._session.saved_ms)
+            if self._store.marked == BROWN_OUT:
+                self._talk.reset_reason = RESET_BROWN_OUT
+                self.level_doubted = 1
             return
         self._board.quiet()
         # After any reset the radio has to be put to sleep, unless a call to it would not return.

@@ -133,6 +133,48 @@ def test_clock_that_begins_anew_in_safe_mode_does_not_silence_the_device():
         assert len(of(messages.BinReport, device.take())) == 3
 
 
+class BrownOutError(BaseException):
+    """Not an Exception: no firmware survives it."""
+
+
+def test_cell_that_gives_in_at_every_uplink_is_asked_ever_more_rarely():
+    for joined in range(2):
+        device = Device()
+        if joined:
+            device.wake()
+            device.sleep()
+        begun_ms = device.board.clock.now_ms()
+        tries = [device.board.clock.now_ms()]
+        sends = device.radio.transmit
+
+        def gives_in(*_, device=device, tries=tries):
+            tries.append(device.board.clock.now_ms())
+            raise BrownOutError
+
+        device.radio.transmit = gives_in
+        while device.board.clock.now_ms() < begun_ms + 48 * HOUR_MS:
+            try:
+                device.wake()
+                device.sleep()
+            except BrownOutError:
+                device.board.clock.ms += 3000
+                device.board.reason = "power"
+        assert 9 <= len(tries) <= 16
+        for last in (-1, -2):
+            assert 6 * HOUR_MS <= tries[last] - tries[last - 1] < 7 * HOUR_MS
+        device.radio.transmit = sends
+        device.take()
+        device.wake()
+        device.sleep()
+        assert device.radio.state == "cold"
+        while not of(messages.BinReport, device.heard):
+            device.wake()
+            device.sleep()
+        assert device.board.clock.now_ms() < tries[-1] + 24 * HOUR_MS
+        status = of(messages.Status, device.take())[0]
+        assert status.reset_reason == schema.RESET_BROWN_OUT
+
+
 def test_power_loss_in_safe_mode_loses_no_counter():
     for stop_after in range(1, 9):
         device = Device()
