@@ -206,9 +206,7 @@ class Ledger:
         with self._change() as run:
             known = self._find("mac", mac)
             if known is None:
-                identity = new_identity(
-                    mac, lambda eui: self._find("dev_eui", eui) is not None, join_eui, euis
-                )
+                identity = new_identity(mac, self._is_taken, join_eui, euis)
                 start = dev_nonce or 0
                 sealed = self._sealer.seal(identity.app_key, identity.dev_eui)
                 texts = tuple(said.values())
@@ -352,6 +350,10 @@ class Ledger:
             "INSERT INTO event (number, state, utc_ms) VALUES (?, ?, ?)",
             (number, state, self._now_ms()),
         )
+
+    def _is_taken(self, dev_eui: bytes) -> bool:
+        statement = "SELECT 1 FROM board WHERE dev_eui = ?"
+        return self._connection.execute(statement, (dev_eui,)).fetchone() is not None
 
     def _find(self, column: str, value: bytes) -> Entry | None:
         return next(self._entries(f"WHERE {column} = ?", (value,)), None)
