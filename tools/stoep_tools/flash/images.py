@@ -43,7 +43,7 @@ _ENTRY = 32
 _LEAST = 512 * 1024  # of our files, twice over
 _FILE_SYSTEMS = ("vfs", "ffat")  # partitions that MicroPython looks for
 _BANNER = re.compile(
-    rb"MicroPython (?:\(with v2\.0 preview\) )?v(\d+)\.(\d+)(?:\.(\d+))?([-.\w]*) on \d{4}-\d\d-\d\d"
+    rb"MicroPython (?:\(with v2\.0 preview\) )?v(\d+)\.(\d+)(?:\.(\d+))?([-.\w]*) on \d{4}-\d\d"
 )
 _OTHERS = (
     (b"UF2\n", "a UF2 file, for bootloaders that look like a disk"),
