@@ -8,7 +8,6 @@ At most one of a device waits. Runs on the event loop; what is answered is durab
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from stoep_protocol.messages import ConfigurationAck
 from stoep_protocol.schema import F_PORT_CONFIGURATION
@@ -16,18 +15,14 @@ from stoep_protocol.schema import F_PORT_CONFIGURATION
 from stoep_gateway.assets import configuration
 from stoep_gateway.clock import Clock
 from stoep_gateway.decode import Uplink
-from stoep_gateway.downlinks import Downlinks
+from stoep_gateway.downlinks import Downlinks, Recorder
+from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.queue import Queued
 from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.store.records import ConfigurationRow, Record
 
 __all__ = ["Configurations"]
-
-
-class _Recorder(Protocol):
-    def __call__(self, record: Record, then: Callable[[], None] | None = None) -> None:
-        """Write, then call."""
 
 
 class Configurations:
@@ -39,7 +34,7 @@ class Configurations:
         downlinks: Downlinks,
         clock: Clock,
         metrics: Metrics,
-        record: _Recorder,
+        record: Recorder,
     ) -> None:
         self._memory = memory
         self._rows = memory.configurations
@@ -91,17 +86,8 @@ class Configurations:
         self._record(Record(configurations=(row,)))
 
     def _send(self, row: ConfigurationRow, then: Callable[[], None] | None = None) -> None:
-        utc_ms = self._clock.utc_ms()
-        downlink_id = self._memory.last_downlink_id + 1
-        queued = Queued(
-            downlink_id, row.dev_eui, F_PORT_CONFIGURATION, row.payload, created_utc_ms=utc_ms
-        )
-        self._keep(configuration.tried(row, utc_ms))
-        if self._downlinks.enqueue(queued, then or _nothing) is None:
-            self._memory.last_downlink_id = downlink_id
-        elif then is not None:  # the queue is full: it is tried again like one that was lost
+        self._keep(configuration.tried(row, self._clock.utc_ms()))
+        queued = self._downlinks.send(row.dev_eui, F_PORT_CONFIGURATION, row.payload, then)
+        # If the queue is full it is tried again like one that was lost.
+        if isinstance(queued, Rejected) and then is not None:
             self._record(Record(), then)
-
-
-def _nothing() -> None:
-    pass

@@ -56,7 +56,9 @@ _NO_UPLINK = (0, 0)  # a station's context: no time, its first antenna
 _UNKNOWN_SIGNAL = (-200.0, -20.0)  # RSSI and SNR of a device that was not heard since the start
 
 
-class _Recorder(Protocol):
+class Recorder(Protocol):
+    """What writes a record."""
+
     def __call__(self, record: Record, then: Callable[[], None] | None = None) -> None:
         """Write, then call."""
 
@@ -73,7 +75,7 @@ class Downlinks:
         clock: Clock,
         metrics: Metrics,
         *,
-        record: _Recorder,
+        record: Recorder,
         outbox: Callable[[Iterable[OutboxMessage]], tuple[OutboxRow, ...]],
         transmit: Callable[[Transmit], None],
         reject: Callable[[Rejected], None],
@@ -182,21 +184,50 @@ class Downlinks:
 
     # Of applications.
 
-    def enqueue(self, queued: Queued, then: Callable[[], None]) -> Rejected | None:
+    def send(
+        self,
+        dev_eui: bytes,
+        f_port: int,
+        frm_payload: bytes,
+        then: Callable[[], None] | None = None,
+        *,
+        confirmed: bool = False,
+        priority: int = 0,
+        expires_utc_ms: int | None = None,
+    ) -> int | Rejected:
+        """Queue a new downlink; return its id. `enqueue` says the rest."""
+        queued = Queued(
+            self._memory.last_downlink_id + 1,
+            dev_eui,
+            f_port,
+            frm_payload,
+            confirmed,
+            priority,
+            self._clock.utc_ms(),
+            expires_utc_ms,
+        )
+        rejected = self.enqueue(queued, then)
+        if rejected is not None:
+            return rejected
+        self._memory.last_downlink_id = queued.downlink_id
+        return queued.downlink_id
+
+    def enqueue(self, queued: Queued, then: Callable[[], None] | None = None) -> Rejected | None:
         """Queue a downlink and call ``then`` once it is durable. Rejected: ``queue_full``."""
         rejected = self._queue.add(queued)
         if rejected is not None:
             return rejected
 
         def durable() -> None:
-            then()
+            if then is not None:
+                then()
             self.send_waiting(queued.dev_eui)
 
         self._record(Record(downlinks=(recording.downlink_row(queued),)), durable)
         self._arm_expiry()
         return None
 
-    def flush(self, dev_eui: bytes, then: Callable[[], None]) -> int:
+    def flush(self, dev_eui: bytes, then: Callable[[], None] | None = None) -> int:
         """Forget what waits for a device; return how many and call ``then`` once it is durable."""
         ended = self._queue.flush(dev_eui)
         self._record(self._ended_record(ended), then)

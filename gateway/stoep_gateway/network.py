@@ -12,7 +12,6 @@ from stoep_gateway.clock import Clock
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.device_network import Activity, Changes
 from stoep_gateway.lns.frames import Rejected
-from stoep_gateway.lns.queue import Queued
 from stoep_gateway.lns.sessions import Session
 from stoep_gateway.memory import Memory
 from stoep_gateway.pipeline import Pipeline
@@ -67,7 +66,7 @@ class NetworkServer:
             for session in memory.sessions.of_device(dev_eui):
                 memory.sessions.remove(session)
                 ended.append(session.session_id)
-            self._pipeline.downlinks.flush(dev_eui, _nothing)
+            self._pipeline.downlinks.flush(dev_eui)
             self._pipeline.configurations.restarted(dev_eui)
         for dev_eui in changes.removed:  # last: the ends of what waited name the device
             self.registry.remove(dev_eui)
@@ -100,24 +99,19 @@ class NetworkServer:
         expires_utc_ms: int | None,
     ) -> int | Rejected:
         """Queue a downlink durably; return its id. Rejected: ``queue_full``."""
-        downlink_id = self._memory.last_downlink_id + 1
-        queued = Queued(
-            downlink_id,
+        durable = asyncio.get_running_loop().create_future()
+        queued = self._pipeline.downlinks.send(
             dev_eui,
             f_port,
             frm_payload,
-            confirmed,
-            priority,
-            self._clock.utc_ms(),
-            expires_utc_ms,
+            partial(_settle, durable),
+            confirmed=confirmed,
+            priority=priority,
+            expires_utc_ms=expires_utc_ms,
         )
-        durable = asyncio.get_running_loop().create_future()
-        rejected = self._pipeline.downlinks.enqueue(queued, partial(_settle, durable))
-        if rejected is not None:
-            return rejected
-        self._memory.last_downlink_id = downlink_id
-        await durable
-        return downlink_id
+        if not isinstance(queued, Rejected):
+            await durable
+        return queued
 
     async def flush(self, dev_eui: bytes) -> int:
         """Forget what waits for a device, durably; return how many."""
@@ -193,7 +187,3 @@ class NetworkServer:
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():  # the command's client may have gone
         future.set_result(None)
-
-
-def _nothing() -> None:
-    pass

@@ -17,7 +17,7 @@ from stoep_gateway.decode import Uplink
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.insight import gaps
 from stoep_gateway.insight.gaps import Asked
-from stoep_gateway.lns.queue import Queued
+from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
 
@@ -63,13 +63,10 @@ class Requests:
             asked = gaps.after(asked, state, newer=newer)
         utc_ms = self._clock.utc_ms()
         delay = 0 if device.source is None else 1
-        wish = None
         if newer and not self._is_waiting(dev_eui):
             wish = gaps.next_request(state, message, asked, utc_ms, delay=delay)
-        if wish is not None:
-            request, then_asked = wish
-            if self._send(device, request, utc_ms):
-                asked = then_asked
+            if wish is not None and self._send(device, wish.request, utc_ms):
+                asked = wish
         if asked is not None:
             self._asked[dev_eui] = asked
 
@@ -81,24 +78,16 @@ class Requests:
 
     def _send(self, device: Device, request: gaps.Request, utc_ms: int) -> bool:
         f_port, payload = encode(ReadingsRequest(request.newest % SEQUENCE_MODULUS, request.count))
-        downlink_id = self._memory.last_downlink_id + 1
         waits_ms = _WAITS_MS if device.source is None else _WAITS_AT_SOURCE_MS
-        queued = Queued(
-            downlink_id,
+        queued = self._downlinks.send(
             device.dev_eui,
             f_port,
             payload,
             priority=_PRIORITY,
-            created_utc_ms=utc_ms,
             expires_utc_ms=utc_ms + waits_ms,
         )
-        if self._downlinks.enqueue(queued, _nothing) is not None:
+        if isinstance(queued, Rejected):
             return False
-        self._memory.last_downlink_id = downlink_id
         self._metrics.count("readings_requests")
         self._metrics.count("readings_asked_for", request.count)
         return True
-
-
-def _nothing() -> None:
-    pass

@@ -43,15 +43,15 @@ def test_nothing_is_asked_for_while_nothing_is_missing() -> None:
 def test_a_gap_is_asked_for_at_the_report_that_reveals_it() -> None:
     wish = ask(state(500, (490, 491, 492)))
     assert wish is not None
-    assert wish[0] == Request(492, 3)
-    assert wish[1].tries == {490: 1, 491: 1, 492: 1}
+    assert wish.request == Request(492, 3)
+    assert wish.tries == {490: 1, 491: 1, 492: 1}
 
 
 def test_what_the_next_report_brings_anyway_is_not_asked_for() -> None:
     assert ask(state(500, (498, 499))) is None
     wish = ask(state(500, (496, 497, 498)))
     assert wish is not None
-    assert wish[0] == Request(497, 2)
+    assert wish.request == Request(497, 2)
 
 
 def test_a_device_that_has_more_to_tell_is_left_to_tell_it() -> None:
@@ -59,21 +59,21 @@ def test_a_device_that_has_more_to_tell_is_left_to_tell_it() -> None:
     assert ask(state(500, missing), history=HISTORY_MAX) is None
     wish = ask(state(500, missing), history=HISTORY_MAX - 1)
     assert wish is not None
-    assert wish[0] == Request(475, HISTORY_MAX)
+    assert wish.request == Request(475, HISTORY_MAX)
 
 
 def test_a_request_reaches_over_a_small_hole_and_not_over_a_large_one() -> None:
     wish = ask(state(500, (470, 480, 486, 490)))
     assert wish is not None
-    assert wish[0] == Request(490, 11)
-    assert wish[1].tries == {480: 1, 486: 1, 490: 1}
+    assert wish.request == Request(490, 11)
+    assert wish.tries == {480: 1, 486: 1, 490: 1}
 
 
 def test_what_the_device_has_no_more_is_not_asked_for() -> None:
     assert ask(state(500, (500 - KEPT,))) is None
     wish = ask(state(500, (500 - KEPT, 501 - KEPT)))
     assert wish is not None
-    assert wish[0] == Request(501 - KEPT, 1)
+    assert wish.request == Request(501 - KEPT, 1)
 
 
 def test_what_is_a_week_old_is_not_asked_for() -> None:
@@ -81,14 +81,14 @@ def test_what_is_a_week_old_is_not_asked_for() -> None:
     known = ContainerState(500, 500 * four_hours, four_hours, (458, 459))
     wish = ask(known)
     assert wish is not None
-    assert wish[0] == Request(459, 1)
+    assert wish.request == Request(459, 1)
 
 
 def test_one_request_is_out_at_a_time_and_a_lost_one_is_repeated_with_patience() -> None:
     missing = (490, 491)
     wish = ask(state(500, missing))
     assert wish is not None
-    asked: Asked | None = wish[1]
+    asked: Asked | None = wish
     at = []
     for newest in range(501, 501 + 300):
         known = state(newest, missing)
@@ -96,7 +96,7 @@ def test_one_request_is_out_at_a_time_and_a_lost_one_is_repeated_with_patience()
         wish = ask(known, asked=asked)
         if wish is not None:
             at.append(newest - 500)
-            asked = wish[1]
+            asked = wish
     # In vain ever more rarely; after TRIES requests, or once the device has no more, never again.
     assert at == [1, 3, 7, 14, 28, 52, 76]
     assert len(at) == TRIES - 1
@@ -106,22 +106,22 @@ def test_an_answer_that_comes_after_the_report_is_waited_for() -> None:
     missing = (440, 441)
     wish = ask(state(500, missing))
     assert wish is not None
-    asked = after(wish[1], state(501, missing), newer=True)
+    asked = after(wish, state(501, missing), newer=True)
     assert ask(state(501, missing), asked=asked) is None
     asked = after(asked, state(501, (440,)), newer=False)
     assert (asked.reports, asked.in_vain, asked.tries) == (1, 0, {440: 1})
     asked = after(asked, state(502, (440,)), newer=True)
     wish = ask(state(502, (440,)), asked=asked)
     assert wish is not None
-    assert wish[0] == Request(440, 1)
-    assert after(wish[1], state(503, ()), newer=True).tries == {}
+    assert wish.request == Request(440, 1)
+    assert after(wish, state(503, ()), newer=True).tries == {}
 
 
 def test_another_network_server_is_given_an_uplink_more() -> None:
     missing = (490, 491)
     wish = ask(state(500, missing), delay=1)
     assert wish is not None
-    asked = after(wish[1], state(501, missing), newer=True)
+    asked = after(wish, state(501, missing), newer=True)
     assert ask(state(501, missing), asked=asked, delay=1) is None
     asked = after(asked, state(502, missing), newer=True)
     assert ask(state(502, missing), asked=asked, delay=1) is not None
@@ -137,7 +137,7 @@ def test_requests_keep_their_pace_whatever_the_interval() -> None:
             asked = after(asked, known, newer=True)
         wish = next_request(known, report(), asked, known.measured_ms)
         if wish is not None:
-            asked = wish[1]
+            asked = wish
             at.append(known.measured_ms)
     assert len(at) > 2
     assert min(late - early for early, late in itertools.pairwise(at)) >= PACE_MS
@@ -157,12 +157,12 @@ def test_every_request_is_one_that_a_device_can_answer(
     wish = next_request(known, report(history), None, 10**12)
     if wish is None:
         return
-    request, asked = wish
+    request = wish.request
     assert 1 <= request.count <= HISTORY_MAX
     assert request.newest in missing
     assert request.newest - request.count + 1 in missing
     assert request.newest - request.count + 1 > newest - KEPT
-    assert set(asked.tries) <= set(missing)
+    assert set(wish.tries) <= set(missing)
 
 
 @settings(

@@ -181,7 +181,8 @@ def _one(air: Air, policy: Policy, chance: random.Random, hours: int, outcome: O
                 asked = gaps.after(asked, state, newer=newer)
             wish = gaps.next_request(state, report, asked, board.clock.now_ms()) if newer else None
             if wish is not None:
-                request, asked = wish
+                asked = wish
+                request = wish.request
                 outcome.requests += hour < hours
                 if link.down():
                     task.asked(encode(ReadingsRequest(request.newest % 1024, request.count))[1])

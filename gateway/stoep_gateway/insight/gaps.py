@@ -64,8 +64,8 @@ def after(asked: Asked, state: ContainerState, *, newer: bool) -> Asked:
 
 def next_request(
     state: ContainerState, report: BinReport, asked: Asked | None, now_ms: int, *, delay: int = 0
-) -> tuple[Request, Asked] | None:
-    """Return what to ask for now that ``report`` has made ``state``, and what to remember of it.
+) -> Asked | None:
+    """Return what to ask for now that ``report`` has made ``state``.
 
     ``report`` has brought a newer reading than all before, so that the device listens now.
     ``delay`` is how many uplinks a downlink to this device comes late.
@@ -83,13 +83,12 @@ def next_request(
         if oldest - number > _HOLE or newest - number >= HISTORY_MAX:
             break
         oldest = number
-    request = Request(newest, newest - oldest + 1)
     counted = dict(tries)
     for number in wanted:
         if oldest <= number:
             counted[number] = counted.get(number, 0) + 1
     in_vain = asked.in_vain + 1 if asked is not None and asked.tries else 0
-    return request, Asked(request, now_ms, 0, in_vain, counted)
+    return Asked(Request(newest, newest - oldest + 1), now_ms, 0, in_vain, counted)
 
 
 def _is_over(asked: Asked, state: ContainerState, now_ms: int, delay: int) -> bool:
