@@ -58,6 +58,10 @@ class Clock:
         self._board_ms = board_ms
         self._gps_ms = gps_ms
 
+    def broke(self) -> None:
+        """Forget where the measurement began: nobody knows how much time has been lost since."""
+        self._gps_ms = 0
+
     def error_ppm(self) -> int:
         """Return how far off a time may be that was measured by this clock alone."""
         if not self._spread_ppm:

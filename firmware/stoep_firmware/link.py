@@ -22,6 +22,7 @@ LONGEST_LIGHT_MS = 20_000  # what light sleep costs in this time, a wake from de
 _SLACK_MS = const(100)  # how long after its due time an interrupt is still awaited
 _HEADER_SYMBOLS = const(25)  # preamble and header: a frame that comes is known by then
 _TCXO_MS = const(5)  # before the radio begins, see sx126x.py
+_MOST_SYMBOLS = const(248)  # of a window: an SX126x counts no more
 _LOOK_MS = const(2)  # where the radio's line cannot end a sleep: between two looks
 
 
@@ -133,6 +134,9 @@ class Link:
 
     def _receive(self, radio: "Radio", action: "tuple[Any, ...]") -> "Wait[tuple[Event, int]]":
         _, freq_hz, sf, bw_hz, at_ms, symbols = action
+        if symbols > _MOST_SYMBOLS:  # its middle, for a clock is mostly better than it might be
+            at_ms += ((symbols - _MOST_SYMBOLS) << sf) * 500 // bw_hz
+            symbols = _MOST_SYMBOLS
         yield from self.pause(at_ms)
         window_ms = (symbols << sf) * 1000 // bw_hz
         header_ms = (_HEADER_SYMBOLS << sf) * 1000 // bw_hz + 1

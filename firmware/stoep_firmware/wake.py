@@ -228,9 +228,10 @@ class Wake:
             unpack_fields(self, _FORMAT, _FIELDS, kept[2])
             self._settings.level = self.level
             self._meter.used_uc = self.used_uc
+            clock.unpack(kept[3])
             if clock.offset_ms != self._session.clock_offset_ms:
                 self.next_slot_ms = self._session.saved_ms
-            clock.unpack(kept[3])
+                clock.broke()
             return kept[4:]
         if stored is not None:
             self._settings.unpack(stored[0])

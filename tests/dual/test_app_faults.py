@@ -256,3 +256,32 @@ def test_network_that_answers_every_uplink_gets_no_more_than_eight_in_an_hour():
         heard = device.take()
         assert len(of(messages.BinReport, heard)) >= 48
         assert of(messages.Status, heard)
+
+
+class Timekeeper(Device):
+    """A device whose network always says what time it is; `lost_ms` the board's clock missed."""
+
+    lost_ms = 0
+
+    def _answer(self, freq_hz, sf, phy_payload):
+        s = (self.board.clock.now_ms() + self.lost_ms) // 1000 + 1_000_000_000
+        self.down = [{"f_opts": b"\x0d" + s.to_bytes(4, "little") + b"\0"}]
+        return super()._answer(freq_hz, sf, phy_payload)
+
+
+def test_time_that_a_clock_has_lost_is_not_taken_for_its_drift():
+    device = Timekeeper()
+    device.wake()
+    for _ in range(70):
+        device.sleep()
+        device.wake()
+    before_ppm = device.board.clock.error_ppm()
+    assert before_ppm < 1000
+    device.lost_ms = HOUR_MS // 2  # three per cent of most of a day
+    device.board.clock.ms = 1000
+    device.board.reason = "reset"
+    device.wake()
+    for _ in range(48):
+        device.sleep()
+        device.wake()
+        assert device.board.clock.error_ppm() <= before_ppm

@@ -258,3 +258,15 @@ def test_frames_are_what_the_specification_says():
     device.perform(m.SEND, 10, b"hello", False)
     request = frames.parse(device.radio.sent[0][4])
     assert (request.join_eui, request.dev_eui, request.dev_nonce) == (JOIN_EUI, DEV_EUI, 0)
+
+
+def test_window_longer_than_a_chip_can_listen_keeps_its_middle():
+    device = joined()
+    device.mac.session.rx_delay_s = 5
+    device.mac.error_ppm = 60_000
+    windows = len(device.radio.windows)
+    device.perform(m.SEND, 10, b"hello", False)
+    begin_ms, _, sf, symbols = device.radio.windows[windows]
+    assert (sf, symbols) == (7, 248)
+    assert begin_ms < 4900
+    assert begin_ms + symbols * 1.024 > 5100
