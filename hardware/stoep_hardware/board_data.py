@@ -27,6 +27,7 @@ class BoardData:
     i2c: dict[str, int]
     pins: dict[str, int]
     display: dict[str, int] | None
+    buttons: dict[str, str]  # `boot` at GPIO 0 and `reset`, as the board calls them, if it has them
     nss_pull_up: bool
     currents_ua: dict[str, int]
     boot_us: int
@@ -88,6 +89,7 @@ def load(name: str) -> BoardData:
         i2c=data["i2c"],
         pins=data["pins"],
         display=data.get("display"),
+        buttons=data["buttons"],
         nss_pull_up=data["electric"]["nss_pull_up"],
         currents_ua=data["currents_ua"],
         boot_us=data["boot"]["ms"] * 1000,

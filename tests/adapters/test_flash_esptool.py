@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import serial
 from mock_board import MockBoard
+from stoep_hardware import board_data
 from stoep_tools.flash import esptool
 from stoep_tools.flash.errors import BOARD_FAILED, NO_BOARD, USAGE, FlashError
 from stoep_tools.flash.esptool import PIECE, Chip, Esptool
 from waiting import wait_until
 
-HINT = esptool.boot_hint({"boot": "PRG", "reset": "RST"})
+HINT = esptool.boot_hint(board_data.load("heltec_wifi_lora_32_v3").buttons)
 FIRMWARE = 0x0
 VFS = 0x200000
 
@@ -125,8 +126,17 @@ def test_a_board_that_does_not_answer_says_which_button_to_hold(board):
     assert tool(board).detect().name == "esp32s3"
 
 
-def test_a_board_without_the_button_is_told_what_to_connect():
-    assert esptool.boot_hint({"reset": "RST"}).startswith("connect GPIO0 to GND, press RST")
+@pytest.mark.parametrize(
+    ("board", "hint"),
+    [
+        ("heltec_wifi_lora_32_v3", "hold PRG (GPIO0), press RST, let go"),
+        ("lilygo_t3_s3", "hold BOOT (GPIO0), press RST, let go"),
+        ("lilygo_ttgo_lora32_v21", "connect GPIO0 to GND, press RST, take the wire away"),
+        ("esp32_s3_sx1262_module", "connect GPIO0 to GND, reset the board, take the wire away"),
+    ],
+)
+def test_each_board_has_its_own_way_into_the_bootloader(board, hint):
+    assert esptool.boot_hint(board_data.load(board).buttons) == f"{hint}, and run it again"
 
 
 def test_a_board_that_falls_silent_in_the_middle(board):
@@ -220,6 +230,7 @@ def test_several_boards_at_once_and_one_of_them_fails(tmp_path):
 
 PROGRAM = """
 import sys
+from stoep_hardware import board_data
 from stoep_tools.flash import esptool
 data = bytes(range(256)) * 8192
 def tell(done, total):

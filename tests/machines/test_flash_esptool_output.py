@@ -67,7 +67,7 @@ def test_an_address_beyond_the_piece_counts_as_its_end_at_most():
     ("said", "message", "exit_code"),
     [
         (
-            "A fatal error occurred: Failed to connect to ESP32-S3: Wrong boot mode detected (0x13)!",
+            "A fatal error occurred: Failed to connect to ESP32: Wrong boot mode detected (0x13)!",
             "does not answer",
             NO_BOARD,
         ),
