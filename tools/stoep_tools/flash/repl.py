@@ -129,7 +129,7 @@ class Repl:
             self._send_off("import machine\nmachine.reset()")
             rest_s = rest_s * 2 if state == "no files" else rest_s / 2
             self._catch(until_s, lambda _serial: None, rest_s)
-        self.run(_helper("files"))
+        self.run(helper("files"))
 
     def reset(self) -> None:
         """Start the board's own program and let go of the port."""
@@ -383,7 +383,7 @@ print(state)
 """
 
 
-def _helper(name: str) -> str:
-    """Return a program of on_board/."""
+def helper(name: str) -> str:
+    """Return a program of on_board/, to be run on the board."""
     folder = resources.files("stoep_tools.flash") / "on_board"
     return (folder / f"{name}.py").read_text("utf-8")

@@ -1,0 +1,209 @@
+"""The self-test's side on the board, for selftest.py; defines names that begin with _t_.
+
+It uses the firmware's own drivers from the board's file system, and starts no watchdog. Every
+check is a generator that waits as the firmware's do; here nothing sleeps, for a sleeping board's
+own USB would be gone.
+"""
+
+from stoep_firmware.board import LIGHT
+
+_STEP_MS = 8  # between two looks at the radio's line; the windows allow for 20
+
+
+def _t_make():
+    """Build the board as main.py does."""
+    import json
+    import os
+    import time
+
+    import cryptolib
+    import esp32
+    import machine
+    from stoep_firmware.board import build
+    from stoep_firmware.device.files import Files
+
+    with open("config.json") as file:
+        config = json.load(file)
+    return build(
+        machine, esp32, time, os.urandom, lambda key: cryptolib.aes(key, 1), Files(), config
+    )
+
+
+def _t_drive(board, wait):
+    """Run a check to its end and return what it returns."""
+    now_ms = board.clock.now_ms
+    while True:
+        try:
+            mode, until_ms = next(wait)
+        except StopIteration as end:
+            return end.value
+        pins = board._radio_pins if mode == LIGHT else None
+        while now_ms() < until_ms:
+            if pins is not None and any([pin() for pin in pins.ends]):
+                break
+            board.delay_ms(min(_STEP_MS, until_ms - now_ms()))
+
+
+def _t_scan(board, bus):
+    """Return the addresses that answer on the sensor's bus ("i2c") or the display's."""
+    pins = board.wiring[bus]
+    pin = board._machine.Pin
+    i2c = board._machine.I2C(pins["id"], scl=pin(pins["scl"]), sda=pin(pins["sda"]), freq=100000)
+    found = {}
+    for address in i2c.scan():
+        try:
+            found[address] = i2c.readfrom_mem(address, 0x0F, 1)[0]  # a LIS3MDL's WHO_AM_I
+        except OSError:
+            found[address] = -1
+    return found
+
+
+def _t_bin(board):
+    """Return the distances of five frames, and how many octets came."""
+    from stoep_firmware.drivers.a02yyuw import BAUDRATE, sample
+
+    board.sensor_power(True)
+    try:
+        uart = board.uart(BAUDRATE)
+        yield LIGHT, board.clock.now_ms() + 300
+        burst = yield from sample(uart, board.clock, 5, 3000)
+    finally:
+        board.sensor_power(False)
+    return burst.distances_mm, burst.octets
+
+
+def _t_bay(board):
+    """Return fields in nT, whether the sensor is saturated, and whether INT rises and falls."""
+    from stoep_firmware.drivers.lis3mdl import CONVERSION_MS, Lis3mdl, SensorError
+
+    clock = board.clock
+    try:
+        sensor = Lis3mdl(board.i2c())
+    except SensorError:
+        return None
+    sensor.measure()
+    fields = []
+    for _ in range(8):
+        yield LIGHT, clock.now_ms() + CONVERSION_MS + 20
+        if sensor.fresh():
+            fields.append(sensor.field())
+    saturated = sensor.saturated()
+    line = []
+    if fields and "sensor_int" in board.wiring:
+        # As if the field had been another: what is measured next is a change.
+        sensor.watch([value - 4000 if value > 0 else value + 4000 for value in fields[-1]], 500)
+        yield LIGHT, clock.now_ms() + 2 * CONVERSION_MS
+        line.append(bool(board.sensor_int()))
+        sensor.measure()
+        yield LIGHT, clock.now_ms() + 20
+        line.append(bool(board.sensor_int()))
+    sensor.rest()
+    return [[value * 1000000 // 68420 for value in field] for field in fields], saturated, line
+
+
+def _t_radio(board):
+    """Return what the radio's driver and the chip say of it."""
+    from stoep_firmware.radio import RadioError, open_radio
+    from stoep_protocol.lorawan import regions
+
+    region = regions.by_name(board.config["region"])
+    config = board.wiring["radio"]
+    found = {}
+    try:
+        radio = open_radio(board)
+        radio.start(region.join_place(0, lambda _below: 0)[0])
+        if config["chip"] in ("sx1276", "sx1278"):
+            found["version"] = radio._read(0x42, 1)[0]
+        else:
+            errors = radio._read((0x17, 0), 2)
+            found["errors"] = errors[0] << 8 | errors[1]
+            if config.get("tcxo_mv"):
+                radio._command(0x80, 1)  # standby on the TCXO: it has to run for that
+                found["mode"] = radio._read((0xC0,), 1)[0] >> 4 & 7
+        radio.sleep(False)
+    except RadioError as problem:
+        found["code"] = problem.code
+    return found
+    yield  # a generator, like the others
+
+
+def _t_join(board, tries):
+    """Join as the firmware does, with its session, and keep what comes of it as it would."""
+    from stoep_firmware import identity
+    from stoep_firmware import mac as m
+    from stoep_firmware.link import Link
+    from stoep_firmware.meter import Meter
+    from stoep_firmware.store import Store
+
+    now_ms = board.clock.now_ms
+    store = Store(board.rtc_memory, board.storage)
+    ours = identity.mark(board.config)
+    session, kept, stored = identity.recall(store, ours, board.clock)
+    if stored is None:
+        stored = identity.stored(store, ours)
+    mac = identity.new_mac(board, session)
+    if "dev_addr" in board.config:
+        return {"result": "personalised"}
+    faults = []
+    heard = []
+
+    def save(durable):
+        session.stamp(board.clock)
+        octets = session.pack()
+        store.owing = store.owing or durable
+        sections = [octets, ours] + session.pack_volatile() + (kept or [])
+        store.save_rtc(sections)
+        if store.owing:
+            try:
+                store.save_storage([octets, ours] + (stored or []))
+            except OSError:
+                faults.append("storage")
+                return False
+            store.save_rtc(sections)
+        return True
+
+    class Heard(Link):
+        """Notes how well an answer is heard."""
+
+        def _open(self):
+            radio = Link._open(self)
+            if not heard:
+                heard.append(None)
+                frame = radio.frame
+
+                def noted():
+                    got = frame()
+                    heard[0] = got[1:]
+                    return got
+
+                radio.frame = noted
+            return radio
+
+    link = Heard(board, mac, save, faults.append, Meter(board.wiring))
+    link.radio_awake = True
+    sent = 0
+    until_ms = 0
+    try:
+        while sent < tries:
+            used = session.dev_nonce
+            result, until_ms = yield from link.perform((m.JOIN,))
+            sent += session.dev_nonce - used
+            if result not in (m.BUSY, m.NO_ANSWER) or faults:
+                break
+            if until_ms - now_ms() > 30_000:
+                break
+            if sent < tries:
+                yield from link.pause(until_ms)
+    finally:
+        link.close()
+        save(False)
+    names = {m.JOINED: "joined", m.NO_ANSWER: "no answer", m.BUSY: "busy", m.EXHAUSTED: "exhausted"}
+    return {
+        "result": names.get(result, "failed"),
+        "sent": sent,
+        "wait_s": max(0, until_ms - now_ms()) // 1000,
+        "heard": heard[0] if heard else None,
+        "dev_nonce": session.dev_nonce,
+        "dr": session.dr,
+        "faults": faults,
+    }
