@@ -18,7 +18,6 @@ import pytest
 from ledger_writer import mac_of
 from power_cut import Claim, examine
 from stoep_tools.flash import ledger as ledger_module
-from stoep_tools.flash import sealing
 from stoep_tools.flash.errors import USAGE, FlashError
 from stoep_tools.flash.identity import MAX_DEV_NONCE, SAFE_STEP, EuiRange, dev_eui_of
 from stoep_tools.flash.ledger import STATES, Entry, Issued, Ledger, default_path, listing
@@ -468,18 +467,15 @@ def test_what_was_said_before_a_power_cut_is_there(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
 
-    def read(connection: sqlite3.Connection) -> tuple[set[Hashable], list[str]]:
-        if not connection.execute("SELECT 1 FROM sqlite_schema").fetchall():
-            return set(), []
-        key = sealing.load_key(scratch / f"{database}.key", must_exist=True)
-        sealer = sealing.Sealer(key)
-        ((check_value,),) = connection.execute("SELECT check_value FROM sealed").fetchall()
-        problems = [] if check_value == sealer.check_value else ["the key is another"]
-        rows = connection.execute("SELECT mac, dev_eui, app_key FROM board").fetchall()
+    def read(_: sqlite3.Connection) -> tuple[set[Hashable], list[str]]:
+        try:
+            entries = by_mac(scratch / database)
+        except FlashError as error:
+            return set(), [str(error)]
         return {
-            (mac.hex(), dev_eui.hex(), sealer.open(sealed, dev_eui).hex())
-            for mac, dev_eui, sealed in rows
-        }, problems
+            (mac, entry.identity.dev_eui.hex(), entry.identity.app_key.hex())
+            for mac, entry in entries.items()
+        }, []
 
     report = examine(recording, database, claims, read, scratch, seed=3, other_cuts=150)
     assert report.violations == []

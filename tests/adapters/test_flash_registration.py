@@ -104,6 +104,7 @@ def test_a_gateway_lists_what_was_registered(entries: list[Entry], options: list
         assert device.get("name") == entry.name
     # Again: nothing is done. With another key: it is that.
     assert registration.register(STOEP, entries, options=options) == Registered(0, 0, 3)
+    assert registration.register(["no-such-program"], []) == Registered(0, 0, 0)
     identity = replace(entries[0].identity, app_key=bytes(range(16)))
     other = replace(entries[0], identity=identity)
     assert registration.register(STOEP, [other], options=options) == Registered(0, 1, 0)

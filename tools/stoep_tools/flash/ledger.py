@@ -131,7 +131,7 @@ class Ledger:
     """The ledger at a path; a context manager that any thread may use.
 
     ``secret`` is its key file, else ``PATH.key``. Every change is durable when its call returns;
-    a call that raises has changed nothing. Raises `FlashError`.
+    one that raises `FlashError` has changed nothing.
     """
 
     def __init__(
@@ -233,16 +233,15 @@ class Ledger:
                     " asset = ?, name = ?, serial = ?, dev_nonce = ? WHERE number = ?",
                     (sealed, board, kind, region, lorawan, *kept, start, known.number),
                 )
-            entry = self._find("mac", mac)
-            assert entry is not None
-            self._add_event(entry.number, "issued")
-        return Issued(self.of_mac(mac), known is not None)
+            self._add_event(self.of_mac(mac).number, "issued")
+            entry = self.of_mac(mac)
+        return Issued(entry, known is not None)
 
     def mark(self, dev_eui: bytes, state: str) -> Entry:
         """Note that a board has reached a state."""
         with self._change():
             self._add_event(self.of(dev_eui).number, state)
-        return self.of(dev_eui)
+            return self.of(dev_eui)
 
     def place(
         self,
@@ -259,7 +258,7 @@ class Ledger:
             for key, value in said.items():
                 if value is not None:
                     run(f"UPDATE board SET {key} = ? WHERE number = ?", (value, number))  # noqa: S608
-        return self.of(dev_eui)
+            return self.of(dev_eui)
 
     def of(self, dev_eui: bytes) -> Entry:
         """Return a board by its DevEUI. Raises `FlashError` if there is none."""

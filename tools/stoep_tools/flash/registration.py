@@ -216,6 +216,8 @@ def register(
     Keys go to its standard input. Raises `FlashError` with what the gateway said; then none of
     them is registered. With ``dry_run`` it says what would be done.
     """
+    if not entries:
+        return Registered(0, 0, 0)
     arguments = ["import", "-", "--format", "yaml", "--json", *options]
     said = _run(command, [*arguments, *(["--dry-run"] if dry_run else [])], entries)
     return Registered(said["added"], said["changed"], said["unchanged"])
