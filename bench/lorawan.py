@@ -4,7 +4,7 @@ import timeit
 from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from stoep_protocol.lorawan import crypto, frames
+from stoep_protocol.lorawan import crypto, frames, network_frames
 from stoep_protocol.lorawan.airtime import time_on_air_us
 
 
@@ -58,7 +58,7 @@ def main() -> None:
 
     def join() -> bytes:
         key = crypto.Key(Aes(app_key))
-        accept = frames.encode_join_accept(key, 1, 0x13, dev_addr, 0, 0, 1, bytes(16))
+        accept = network_frames.encode_join_accept(key, 1, 0x13, dev_addr, 0, 0, 1, bytes(16))
         for session_key in crypto.derive_session_keys(key, 1, 0x13, 2):
             crypto.Key(Aes(session_key))
         return accept

@@ -22,8 +22,9 @@ from stoep_gateway.lns.sessions import Match, Session, Sessions
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.messages import UplinkMeta
 from stoep_protocol.errors import EncodeError
-from stoep_protocol.lorawan import frames
-from stoep_protocol.lorawan.frames import DataFrame, JoinRequest
+from stoep_protocol.lorawan import frames, network_frames
+from stoep_protocol.lorawan.frames import DataFrame
+from stoep_protocol.lorawan.network_frames import JoinRequest
 from stoep_protocol.lorawan.regions import EU868
 from stoep_protocol.messages import BayReport, BinReport, Status, encode
 
@@ -92,7 +93,9 @@ class Target:
         made.append(bytes((1, 1, 0, 0xA0, 1, len(commands))) + commands)
         made.append(bytes((1, 1, 0, 0xA0, 1, 0, F_PORTS.index(0))) + commands)
         made.append(bytes((2, 1, 0, 3)))
-        made.append(b"\x00\x01" + frames.encode_join_request(self.key, JOIN_EUI, _eui(0), 5))
+        made.append(
+            b"\x00\x01" + network_frames.encode_join_request(self.key, JOIN_EUI, _eui(0), 5)
+        )
         return made
 
     def __call__(self, data: bytes) -> None:
@@ -109,7 +112,7 @@ class Target:
         else:
             eui = _eui(octets.number() % 4)
             nonce = octets.number() % NONCES
-            phy_payload = frames.encode_join_request(self.key, JOIN_EUI, eui, nonce)
+            phy_payload = network_frames.encode_join_request(self.key, JOIN_EUI, eui, nonce)
         frame = UplinkFrame(
             phy_payload, bytes(8), 0, 868_100_000, 7, 125_000, -90.0, 5.0, self.utc_ms
         )

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from stoep_protocol.lorawan.frames import DataFrame, JoinRequest
+from stoep_protocol.lorawan.frames import DataFrame
+from stoep_protocol.lorawan.network_frames import JoinRequest
 
 from stoep_gateway import recording
 from stoep_gateway.assets.registry import Device, Registry

@@ -14,7 +14,7 @@ from broker import Mosquitto, Subscriber
 from gateway_process import Gateway
 from gwmp_client import Device, Forwarder, rxpk
 from stoep_gateway.cli import main
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import network_frames
 from stoep_protocol.messages import BinReport
 
 GATEWAY_EUI = bytes.fromhex("0016c001ff10a235")
@@ -117,7 +117,7 @@ def test_rx2_after_a_refused_rx1(gateway, forwarder):
 
 def test_bad_input_is_counted_by_reason_and_stops_nothing(broker, gateway, forwarder):
     device = joined(forwarder)
-    used_request = frames.encode_join_request(device.app_key, JOIN_EUI, BIN_EUI, 1)
+    used_request = network_frames.encode_join_request(device.app_key, JOIN_EUI, BIN_EUI, 1)
     first, second = device.uplink(BinReport(1, 900, 4)), device.uplink(BinReport(2, 900, 4))
     dice = random.Random(2)
     with Subscriber(broker, "stoep/v1/street/#") as subscriber:

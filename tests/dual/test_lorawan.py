@@ -7,7 +7,7 @@ from the sections of the specification that the code cites.
 from binascii import hexlify, unhexlify
 
 from stoep_protocol import errors
-from stoep_protocol.lorawan import airtime, crypto, frames, mac_commands, regions
+from stoep_protocol.lorawan import airtime, crypto, frames, mac_commands, network_frames, regions
 
 try:
     import cryptolib
@@ -272,16 +272,16 @@ def test_full_counter():
 def test_join_request():
     app_key = new_key("01" * 16)
     join_eui = dev_eui = unhexlify("0102030405060708")
-    phy_payload = frames.encode_join_request(app_key, join_eui, dev_eui, 258)
+    phy_payload = network_frames.encode_join_request(app_key, join_eui, dev_eui, 258)
     assert text(phy_payload) == "00080706050403020108070605040302010201e6e10c55"
     request = frames.parse(phy_payload)
-    assert isinstance(request, frames.JoinRequest)
+    assert isinstance(request, network_frames.JoinRequest)
     assert (request.join_eui, request.dev_eui, request.dev_nonce) == (join_eui, dev_eui, 258)
-    assert frames.verify_join_request(phy_payload, app_key)
-    assert not frames.verify_join_request(phy_payload, new_key("02" * 16))
-    assert not frames.verify_join_request(phy_payload[:-1] + b"\0", app_key)
-    assert refuses(frames.encode_join_request, app_key, join_eui, dev_eui, 65536)
-    assert refuses(frames.encode_join_request, app_key, join_eui[1:], dev_eui, 1)
+    assert network_frames.verify_join_request(phy_payload, app_key)
+    assert not network_frames.verify_join_request(phy_payload, new_key("02" * 16))
+    assert not network_frames.verify_join_request(phy_payload[:-1] + b"\0", app_key)
+    assert refuses(network_frames.encode_join_request, app_key, join_eui, dev_eui, 65536)
+    assert refuses(network_frames.encode_join_request, app_key, join_eui[1:], dev_eui, 1)
 
 
 def test_join_accept_from_server_to_device():
@@ -289,24 +289,24 @@ def test_join_accept_from_server_to_device():
     cf_list = EU868.encode_cf_list(EU868.extra_channels_hz)
     assert text(cf_list) == "184f84e85684b85e84886684586e8400"
     for given, expected in ((b"", ()), (cf_list, EU868.extra_channels_hz)):
-        phy_payload = frames.encode_join_accept(
+        phy_payload = network_frames.encode_join_accept(
             server, 0xFEDCBA, 0x000013, 0x26FFFFFE, 3, 5, 15, given
         )
         assert len(phy_payload) == 17 + len(given)
         assert isinstance(frames.parse(phy_payload), frames.EncryptedJoinAccept)
-        accept = frames.decode_join_accept(phy_payload, device)
+        accept = network_frames.decode_join_accept(phy_payload, device)
         assert accept.app_nonce == 0xFEDCBA
         assert accept.net_id == 0x000013
         assert accept.dev_addr == 0x26FFFFFE
         assert (accept.rx1_dr_offset, accept.rx2_dr, accept.rx_delay_s) == (3, 5, 15)
         assert EU868.decode_cf_list(accept.cf_list) == expected
-        assert code_of(frames.decode_join_accept, phy_payload, new_key(NWK)) == errors.MIC
+        assert code_of(network_frames.decode_join_accept, phy_payload, new_key(NWK)) == errors.MIC
         broken = phy_payload[:-1] + bytes((phy_payload[-1] ^ 1,))
-        assert code_of(frames.decode_join_accept, broken, device) == errors.MIC
+        assert code_of(network_frames.decode_join_accept, broken, device) == errors.MIC
 
 
 def test_join_accept_of_the_things_stack():
-    accept = frames.decode_join_accept(
+    accept = network_frames.decode_join_accept(
         unhexlify("20c9fbb259e11649096a568a9e3b7117c3"), new_key("01" * 16)
     )
     assert (accept.app_nonce, accept.net_id, accept.dev_addr) == (66051, 0x010203, 0x01020304)
@@ -318,18 +318,18 @@ def test_reserved_bits_of_a_join_accept_are_ignored():
     server = new_server_key(APP)
     message = b"\x20" + bytes(10) + b"\xb5\xf7"  # DLSettings with OptNeg of 1.1, RxDelay
     sealed = b"\x20" + server.decrypt(message[1:] + server.cmac(message)[:4])
-    accept = frames.decode_join_accept(sealed, new_key(APP))
+    accept = network_frames.decode_join_accept(sealed, new_key(APP))
     assert (accept.rx1_dr_offset, accept.rx2_dr, accept.rx_delay_s) == (3, 5, 7)
 
 
 def test_join_accept_that_is_none():
     key = new_key(APP)
-    assert code_of(frames.decode_join_accept, b"\x20" + bytes(10), key) == errors.LENGTH
-    assert code_of(frames.decode_join_accept, bytes(23), key) == errors.RESERVED
-    assert code_of(frames.decode_join_accept, b"\x60" + bytes(16), key) == errors.RESERVED
-    assert code_of(frames.decode_join_accept, b"", key) == errors.TRUNCATED
+    assert code_of(network_frames.decode_join_accept, b"\x20" + bytes(10), key) == errors.LENGTH
+    assert code_of(network_frames.decode_join_accept, bytes(23), key) == errors.RESERVED
+    assert code_of(network_frames.decode_join_accept, b"\x60" + bytes(16), key) == errors.RESERVED
+    assert code_of(network_frames.decode_join_accept, b"", key) == errors.TRUNCATED
     server = new_server_key(APP)
-    encode = frames.encode_join_accept
+    encode = network_frames.encode_join_accept
     assert refuses(encode, server, 1 << 24, 0, 0, 0, 0, 1)
     assert refuses(encode, server, 0, 1 << 24, 0, 0, 0, 1)
     assert refuses(encode, server, 0, 0, 1 << 32, 0, 0, 1)
@@ -344,7 +344,7 @@ def test_a_key_that_only_encrypts_makes_no_join_accept():
         def encrypt(self, data):
             return bytes(len(data))
 
-    assert refuses(frames.encode_join_accept, crypto.Key(OneWay()), 0, 0, 0, 0, 0, 1)
+    assert refuses(network_frames.encode_join_accept, crypto.Key(OneWay()), 0, 0, 0, 0, 0, 1)
 
 
 # MAC commands

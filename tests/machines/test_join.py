@@ -8,7 +8,8 @@ from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.join import Activation, DevNonces, activate, dev_addr_of
 from stoep_protocol.lorawan.crypto import derive_session_keys
-from stoep_protocol.lorawan.frames import decode_join_accept, encode_join_request, parse
+from stoep_protocol.lorawan.frames import parse
+from stoep_protocol.lorawan.network_frames import decode_join_accept, encode_join_request
 
 DEV_EUI = bytes.fromhex("70b3d57ed0000001")
 JOIN_EUI = bytes.fromhex("70b3d57ed00000ff")

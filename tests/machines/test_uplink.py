@@ -4,7 +4,7 @@ import pytest
 from lns_values import frame_set, session, uplink
 from stoep_gateway.lns import uplink as steps
 from stoep_gateway.lns.sessions import Match
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stoep_protocol.lorawan import mac_commands as codec
 from stoep_protocol.lorawan.crypto import UP
 from stoep_protocol.lorawan.regions import EU868
@@ -27,7 +27,7 @@ def test_an_uplink_is_parsed():
 
 def test_a_join_request_is_parsed():
     request = bytes(19) + b"\1\2\3\4"
-    assert isinstance(steps.parse(frame_set(request)), frames.JoinRequest)
+    assert isinstance(steps.parse(frame_set(request)), network_frames.JoinRequest)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from mortal_gateway import GATEWAY_EUI, MortalGateway, configuration
 from site_operator import SiteOperator
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.lns.queue import MAX_ATTEMPTS
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stored import Ended, Forgiven, Given, Join, Unsent, Up, Waiting, facts, told_by
 
 SEEDS = range(10, 10 + int(os.environ.get("STOEP_KILL_SEEDS", "1")))
@@ -288,7 +288,9 @@ def _check_joins(forwarder: Forwarder, operator: SiteOperator) -> None:
     accepts: dict[tuple[bytes, int], bytes] = {}
     for request, phy_payload in forwarder.accepts:
         device = request.device
-        app_nonce = frames.decode_join_accept(phy_payload, new_key(device.app_key)).app_nonce
+        app_nonce = network_frames.decode_join_accept(
+            phy_payload, new_key(device.app_key)
+        ).app_nonce
         answers.setdefault((device.dev_eui, request.dev_nonce), set()).add(app_nonce)
         assert accepts.setdefault((device.dev_eui, app_nonce), phy_payload) == phy_payload
     for (dev_eui, dev_nonce), app_nonces in answers.items():

@@ -22,7 +22,7 @@ from mortal_gateway import DATABASE, GATEWAY_EUI, MortalGateway, configuration
 from mqtt_wire import published
 from power_cut import Claim, Disk, Report, examine, lay_out, torn
 from site_operator import Answered, SiteOperator
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stored import Down, Join, Session, Tried, Unsent, Up, Waiting, facts, told_by
 from traced_files import UNIX, Recording, Snapshot, record
 
@@ -181,7 +181,7 @@ def _behind(phy_payload: bytes, uplink: Uplink, steady: list[Device]) -> Iterato
     device = uplink.device
     frame = frames.parse(phy_payload)
     if isinstance(frame, frames.EncryptedJoinAccept):
-        accept = frames.decode_join_accept(phy_payload, new_key(device.app_key))
+        accept = network_frames.decode_join_accept(phy_payload, new_key(device.app_key))
         yield Join(device.dev_eui, accept.app_nonce)
         # Else it asked again, for the accept came too late, or a command ended its session.
         if device in steady and accept.app_nonce == device.app_nonce:

@@ -2,7 +2,7 @@
 
 from dual_device import Aes
 from stoep_protocol import messages
-from stoep_protocol.lorawan import crypto, frames
+from stoep_protocol.lorawan import crypto, frames, network_frames
 from stoep_protocol.lorawan import mac_commands as mc
 
 MINUTE_MS = 60_000
@@ -115,7 +115,7 @@ class Network:
 
     def _join(self, freq_hz, dr, octets, end_ms):
         request = frames.parse(octets)
-        if not frames.verify_join_request(octets, key_of(self.app_key)):
+        if not network_frames.verify_join_request(octets, key_of(self.app_key)):
             raise ViolationError("a join-request with a wrong MIC")
         if request.dev_nonce in self.dev_nonces:
             raise ViolationError(f"DevNonce {request.dev_nonce} came twice")
@@ -134,7 +134,7 @@ class Network:
         cf_list = b""
         if not self.region.has_fixed_channels:
             cf_list = self.region.encode_cf_list(self.region.extra_channels_hz)
-        accept = frames.encode_join_accept(
+        accept = network_frames.encode_join_accept(
             key_of(self.app_key), number, 0x13, session.dev_addr, 0, session.rx2_dr, 1, cf_list
         )
         return self._place(freq_hz, dr, session, end_ms + 4000, accept)

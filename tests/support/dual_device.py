@@ -3,7 +3,7 @@
 from stoep_firmware import clock
 from stoep_firmware.board import DEEP
 from stoep_firmware.radio import RX_DONE, TIMEOUT, TX_DONE, RadioError
-from stoep_protocol.lorawan import crypto, frames, regions
+from stoep_protocol.lorawan import crypto, frames, network_frames, regions
 from stoep_protocol.lorawan.airtime import time_on_air_us
 
 try:
@@ -53,8 +53,8 @@ class Network:
     def accept(self, phy_payload, rx1_dr_offset=0, rx2_dr=0, rx_delay_s=1, cf_list=None):
         """Check a join-request and return the join-accept."""
         request = frames.parse(phy_payload)
-        assert isinstance(request, frames.JoinRequest)
-        assert frames.verify_join_request(phy_payload, self.app_key)
+        assert isinstance(request, network_frames.JoinRequest)
+        assert network_frames.verify_join_request(phy_payload, self.app_key)
         assert (request.dev_eui, request.join_eui) == (self.dev_eui, self.join_eui)
         assert request.dev_nonce not in self.dev_nonces
         self.dev_nonces.append(request.dev_nonce)
@@ -68,7 +68,7 @@ class Network:
         self.f_cnt_down = 0
         if cf_list is None:
             cf_list = regions.EU868.encode_cf_list(regions.EU868.extra_channels_hz)
-        return frames.encode_join_accept(
+        return network_frames.encode_join_accept(
             self.app_key,
             self.app_nonce,
             0x13,

@@ -12,7 +12,7 @@ import socket
 from typing import Any
 
 from lorawan_keys import new_key
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stoep_protocol.lorawan.crypto import derive_session_keys
 from stoep_protocol.messages import encode
 
@@ -110,11 +110,13 @@ class Device:
     def join_request(self) -> bytes:
         """Return a join-request with the next DevNonce."""
         self.dev_nonce += 1
-        return frames.encode_join_request(self.app_key, self.join_eui, self.dev_eui, self.dev_nonce)
+        return network_frames.encode_join_request(
+            self.app_key, self.join_eui, self.dev_eui, self.dev_nonce
+        )
 
-    def accept(self, phy_payload: bytes) -> frames.JoinAccept:
+    def accept(self, phy_payload: bytes) -> network_frames.JoinAccept:
         """Take a join-accept and begin its session."""
-        accept = frames.decode_join_accept(phy_payload, self.app_key)
+        accept = network_frames.decode_join_accept(phy_payload, self.app_key)
         nwk_s_key, app_s_key = derive_session_keys(
             self.app_key, accept.app_nonce, accept.net_id, self.dev_nonce
         )

@@ -20,7 +20,7 @@ from typing import Any, Self
 from lorawan_keys import new_key
 from stoep_protocol import messages
 from stoep_protocol.errors import DecodeError
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stoep_protocol.lorawan.crypto import Key, derive_session_keys
 from waiting import PATIENCE_S
 
@@ -96,7 +96,7 @@ class Device:
     def join_request(self) -> Uplink:
         """Ask to join, with a new nonce."""
         self._nonce += 1
-        phy_payload = frames.encode_join_request(
+        phy_payload = network_frames.encode_join_request(
             self._key, self.join_eui, self.dev_eui, self._nonce
         )
         self.awaits = Uplink(self, phy_payload, self._nonce, None, None)
@@ -161,7 +161,7 @@ class Device:
 
     def _accept(self, phy_payload: bytes) -> bool:
         try:
-            accept = frames.decode_join_accept(phy_payload, self._key)
+            accept = network_frames.decode_join_accept(phy_payload, self._key)
         except DecodeError:
             return False
         keys = derive_session_keys(self._key, accept.app_nonce, accept.net_id, self._nonce)

@@ -26,7 +26,7 @@ from stoep_gateway.lns.mac_state import Target
 from stoep_gateway.lns.queue import Queued
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan.airtime import time_on_air_us
-from stoep_protocol.lorawan.frames import JoinAccept
+from stoep_protocol.lorawan.network_frames import JoinAccept
 
 __all__ = ["Air", "Node", "Sign", "World"]
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from stoep_hardware.air import SYNC_WORD_PUBLIC, Air, Frame, Listen
 from stoep_hardware.engine import US_PER_S, Engine
 from stoep_protocol.errors import DecodeError
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stoep_protocol.lorawan.airtime import time_on_air_us
 from stoep_protocol.lorawan.crypto import Key, derive_session_keys
 from stoep_protocol.messages import BinReport, encode
@@ -76,7 +76,7 @@ class PlainDevice:
 
     def _join(self):
         self.session = None
-        phy_payload = frames.encode_join_request(
+        phy_payload = network_frames.encode_join_request(
             self.app_key, self.join_eui, self.dev_eui, self.dev_nonce
         )
         self._awaits = self.dev_nonce
@@ -159,7 +159,7 @@ class PlainDevice:
             self.downlinks.append((t_us, frame.payload))
             return
         try:
-            accept = frames.decode_join_accept(frame.payload, self.app_key)
+            accept = network_frames.decode_join_accept(frame.payload, self.app_key)
         except DecodeError:
             return  # another device's
         nwk, app = derive_session_keys(self.app_key, accept.app_nonce, accept.net_id, self._awaits)

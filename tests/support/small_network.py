@@ -6,7 +6,7 @@ No gateway, no forwarder, no server: for tests of devices, which must not depend
 from plain_device import Aes
 from stoep_hardware.air import Frame, Listen
 from stoep_hardware.engine import US_PER_S
-from stoep_protocol.lorawan import frames
+from stoep_protocol.lorawan import frames, network_frames
 from stoep_protocol.lorawan.airtime import time_on_air_us
 from stoep_protocol.lorawan.crypto import Key, derive_session_keys
 from stoep_protocol.messages import decode
@@ -53,14 +53,14 @@ class SmallNetwork:
         assert frame.crc_on
         self.heard.append((frame.start_us, frame.freq_hz, frame.sf, frame.payload))
         message = frames.parse(frame.payload)
-        if isinstance(message, frames.JoinRequest):
+        if isinstance(message, network_frames.JoinRequest):
             self._join(frame, message)
         else:
             self._uplink(frame, message)
 
     def _join(self, frame, request):
         key = self.keys[request.dev_eui]
-        assert frames.verify_join_request(frame.payload, key)
+        assert network_frames.verify_join_request(frame.payload, key)
         assert (request.dev_eui, request.dev_nonce) not in {join[1:] for join in self.joins}
         self.joins.append((frame.end_us, request.dev_eui, request.dev_nonce))
         dev_addr = 0x26010000 + len(self.joins)
@@ -73,7 +73,7 @@ class SmallNetwork:
             0,
             0,
         ]
-        accept = frames.encode_join_accept(key, app_nonce, 0x13, dev_addr, 0, 0, 1)
+        accept = network_frames.encode_join_accept(key, app_nonce, 0x13, dev_addr, 0, 0, 1)
         self._answer(frame, accept, 5)
 
     def _uplink(self, frame, uplink):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lora_packet import LoraPacket, opened
 from lorawan_keys import new_key
-from stoep_protocol.lorawan import crypto, frames
+from stoep_protocol.lorawan import crypto, frames, network_frames
 from stoep_protocol.lorawan.regions import EU868
 
 
@@ -119,13 +119,13 @@ def test_join_requests_agree(
     lora_packet: LoraPacket, app_key: bytes, join_eui: bytes, dev_eui: bytes, dev_nonce: int
 ) -> None:
     key = new_key(app_key)
-    encoded = frames.encode_join_request(key, join_eui, dev_eui, dev_nonce)
+    encoded = network_frames.encode_join_request(key, join_eui, dev_eui, dev_nonce)
     fields = in_hex({"join_eui": join_eui, "dev_eui": dev_eui, "dev_nonce": dev_nonce}, dev_nonce=4)
     decoded = lora_packet("decode_join_request", phy_payload=encoded.hex(), app_key=app_key.hex())
     assert decoded == {**fields, "mic_valid": True}
     again = lora_packet("encode_join_request", app_key=app_key.hex(), **fields)
     assert bytes.fromhex(again["phy_payload"]) == encoded
-    assert frames.verify_join_request(encoded, key)
+    assert network_frames.verify_join_request(encoded, key)
 
 
 @settings(deadline=None, max_examples=200)
@@ -147,7 +147,7 @@ def test_join_accepts_agree(
     if frequencies is not None:
         cf_list = EU868.encode_cf_list(tuple(100 * step for step in frequencies))
         channels = tuple((*frequencies, 0, 0, 0, 0, 0)[:5])
-    encoded = frames.encode_join_accept(key, cf_list=cf_list, **numeric)
+    encoded = network_frames.encode_join_accept(key, cf_list=cf_list, **numeric)
     fields = in_hex({**numeric, "cf_list": cf_list}, app_nonce=6, net_id=6, dev_addr=8)
     decoded = lora_packet("decode_join_accept", phy_payload=encoded.hex(), app_key=app_key.hex())
     assert decoded == {
@@ -157,7 +157,7 @@ def test_join_accepts_agree(
     }
     again = lora_packet("encode_join_accept", app_key=app_key.hex(), **fields)
     assert bytes.fromhex(again["phy_payload"]) == encoded
-    accept = frames.decode_join_accept(encoded, key)
+    accept = network_frames.decode_join_accept(encoded, key)
     assert accept.rx_delay_s == (numeric.pop("rx_delay_s") or 1)
     assert {name: getattr(accept, name) for name in numeric} == numeric
     assert EU868.decode_cf_list(accept.cf_list) == tuple(100 * step for step in channels)

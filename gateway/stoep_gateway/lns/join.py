@@ -11,7 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from stoep_protocol.lorawan.crypto import derive_session_keys
-from stoep_protocol.lorawan.frames import JoinRequest, encode_join_accept, verify_join_request
+from stoep_protocol.lorawan.network_frames import (
+    JoinRequest,
+    encode_join_accept,
+    verify_join_request,
+)
 
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.lns.crypto import new_key

@@ -11,7 +11,8 @@ import functools
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan.crypto import UP
-from stoep_protocol.lorawan.frames import DataFrame, JoinRequest
+from stoep_protocol.lorawan.frames import DataFrame
+from stoep_protocol.lorawan.network_frames import JoinRequest
 from stoep_protocol.lorawan.regions import Region
 
 from stoep_gateway import decode as payloads

@@ -25,8 +25,7 @@ from stoep_protocol.lorawan.crypto import Key, crypt, data_mic
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
-    from stoep_protocol.lorawan import network_frames
-    from stoep_protocol.lorawan.network_frames import *  # noqa: F403
+    from stoep_protocol.lorawan.network_frames import JoinRequest
 
 JOIN_REQUEST = 0
 JOIN_ACCEPT = 1
@@ -135,7 +134,7 @@ class DataFrame:
         return self.f_ctrl & _F_PENDING != 0 and self.m_type & 1 != 0
 
 
-def parse(phy_payload: bytes) -> "network_frames.JoinRequest | EncryptedJoinAccept | DataFrame":
+def parse(phy_payload: bytes) -> "JoinRequest | EncryptedJoinAccept | DataFrame":
     """Take a PHYPayload apart without any key.
 
     Raises `DecodeError`: `truncated`, `length` (no length of its type, or over 255), `version`
@@ -263,14 +262,3 @@ def full_f_cnt(next_expected: int, f_cnt_16: int) -> int:
     if next_expected and f_cnt_16 == (next_expected - 1) & 0xFFFF:
         return next_expected - 1
     return (next_expected + ((f_cnt_16 - next_expected) & 0xFFFF)) & 0xFFFFFFFF
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> object:
-        """Find what only a network server needs, and joining; a device does not load it here."""
-        if name[:2] == "__":
-            raise AttributeError(name)
-        from stoep_protocol.lorawan import network_frames  # noqa: PLC0415
-
-        return getattr(network_frames, name)
