@@ -80,6 +80,7 @@ def test_no_network_refuses_a_board_that_was_flashed_again(
                 found = None
             entry = ledger.issue(MAC, BOARD, "bin", "EU868", dev_nonce=found).entry
             place = flash(entry)
+            ledger.mark(entry.identity.dev_eui, "written")
             place.run(hours=1.5)
             assert place.far.messages, "it has joined and reported"
             assert asked(place)[0] == entry.dev_nonce

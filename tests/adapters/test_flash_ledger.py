@@ -102,9 +102,11 @@ def test_states_come_with_their_times_and_begin_anew_with_each_flashing(ledger: 
 
 def test_a_board_that_is_flashed_again_goes_on_with_its_dev_nonce(ledger: Ledger) -> None:
     assert issue(ledger, dev_nonce=None).entry.dev_nonce == 0
+    ledger.mark(dev_eui_of(mac_of(1)), "written")
     assert issue(ledger, dev_nonce=None).entry.dev_nonce == SAFE_STEP
-    assert issue(ledger, dev_nonce=SAFE_STEP + 7).entry.dev_nonce == SAFE_STEP + 7
-    assert issue(ledger, dev_nonce=3).entry.dev_nonce == SAFE_STEP + 7, "never back"
+    assert 0 < issue(ledger).entry.dev_nonce - SAFE_STEP < 100, "it was not written"
+    assert issue(ledger, dev_nonce=SAFE_STEP + 70).entry.dev_nonce == SAFE_STEP + 70
+    assert issue(ledger, dev_nonce=3).entry.dev_nonce == SAFE_STEP + 70, "never back"
     assert issue(ledger, 2, dev_nonce=9).entry.dev_nonce == 9, "of a board that was another's"
     known = issue(ledger, dev_nonce=MAX_DEV_NONCE).entry
     with pytest.raises(FlashError, match="used up") as caught:

@@ -39,6 +39,7 @@ STATES = ("issued", "written", "verified", "registered", "labelled")
 
 _APPLICATION_ID = 0x53744C67  # "StLg"
 _PATIENCE_S = 30.0  # for another run at the same ledger
+_RETRY_STEP = 16
 # By version; each is run on what the one before has left.
 _LAYOUTS = (
     """
@@ -225,7 +226,7 @@ class Ledger:
                     )
                 identity = known.identity
                 key = secrets.token_bytes(len(identity.app_key)) if new_key else identity.app_key
-                start = 0 if new_key else _next_start(known.dev_nonce, dev_nonce)
+                start = 0 if new_key else _next_start(known, dev_nonce)
                 kept = [said[text] or getattr(known, text) for text in _TEXTS]
                 sealed = self._sealer.seal(key, identity.dev_eui)
                 run(
@@ -388,9 +389,13 @@ class Ledger:
             )
 
 
-def _next_start(last: int, read_back: int | None) -> int:
-    """Return where a board goes on that began with ``last`` when it was flashed before."""
-    start = last + SAFE_STEP if read_back is None else max(last, read_back)
+def _next_start(known: Entry, read_back: int | None) -> int:
+    """Return where a board goes on with its DevNonces, by what it began with the last time."""
+    start = known.dev_nonce
+    if read_back is None:
+        # One that was never written can hardly have asked for anything.
+        start += SAFE_STEP if "written" in known.times else _RETRY_STEP
+    start = max(start, read_back or 0)
     if start > MAX_DEV_NONCE:
         raise FlashError("this board's DevNonces are used up", "give it a new key", USAGE)
     return start
