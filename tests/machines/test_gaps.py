@@ -117,6 +117,24 @@ def test_an_answer_that_comes_after_the_report_is_waited_for() -> None:
     assert after(wish, state(503, ()), newer=True).tries == {}
 
 
+def test_a_device_whose_numbers_leap_is_asked_ever_more_rarely() -> None:
+    """What is given up as too old has not been brought: eight numbers an hour, one of them told."""
+    asked: Asked | None = None
+    days: list[int] = []
+    for hour in range(30 * 24):
+        newest = 1000 + 8 * hour
+        missing = tuple(it for it in range(newest - WINDOW + 1, newest) if it % 8)
+        known = ContainerState(newest, hour * HOUR, HOUR // 8, missing)
+        if asked is not None:
+            asked = after(asked, known, newer=True)
+        wish = ask(known, 0, asked)
+        if wish is not None:
+            asked = wish
+            days.append(hour // 24)
+    assert days.count(0) <= 6
+    assert max(days.count(day) for day in range(5, 30)) == 1
+
+
 def test_another_network_server_is_given_an_uplink_more() -> None:
     missing = (490, 491)
     wish = ask(state(500, missing), delay=1)

@@ -14,6 +14,7 @@ from stoep_protocol.messages import BinReport
 from stoep_protocol.schema import HISTORY_MAX
 
 from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.insight.readings import WINDOW
 from stoep_gateway.values import value
 
 __all__ = ["Asked", "Request", "after", "next_request"]
@@ -57,7 +58,8 @@ def after(asked: Asked, state: ContainerState, *, newer: bool) -> Asked:
     """
     missing = set(state.missing)
     tries = {number: count for number, count in asked.tries.items() if number in missing}
-    brought = len(tries) < len(asked.tries)
+    oldest = state.sequence - WINDOW  # what is older has not come, but is no longer expected
+    brought = any(number > oldest and number not in missing for number in asked.tries)
     in_vain = 0 if brought else asked.in_vain
     return Asked(asked.request, asked.at_ms, asked.reports + newer, in_vain, tries)
 
