@@ -1,0 +1,246 @@
+"""From a board that is plugged in to one that may be mounted, step by step.
+
+::
+
+    found ─ identity ─ written ─ registered ─ self-test ─ labelled
+              │           └ ledger: written, verified
+              └ ledger: issued, durable before anything is written
+
+A run that was cut short goes on where it was: the ledger knows the chip by its MAC, and what is in
+flash already is not written again. What a board lacks in the end is said with the command that
+finishes it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stoep_hardware.board_data import BoardData
+
+from . import filesystem, labels, ports, registration, selftest
+from .errors import GATEWAY_REFUSED, USAGE, FlashError
+from .esptool import Esptool, boot_hint
+from .esptool_output import Chip
+from .identity import SESSION_NAMES, EuiRange, config_json, dev_nonce_of, grouped, session_record
+from .images import Image
+from .ledger import Entry, Ledger
+from .repl import Repl
+from .selftest import Check
+
+_READ_BACK = 256 * 1024  # octets of the file system in which a board's records lie
+Tell = Callable[[str, str], None]  # (step, what), as it comes
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to become of a board."""
+
+    board: BoardData
+    kind: str
+    region: str
+    image: Image
+    lorawan: str = "1.0.4"
+    behaviour: Mapping[str, int] = field(default_factory=dict)
+    join_eui: bytes | None = None
+    euis: EuiRange | None = None
+    new_key: bool = False
+    asset: str | None = None
+    name: str | None = None
+    serial: str | None = None
+    self_test: bool = True
+    gateway: Sequence[str] | None = None  # how `stoep` is run there; None: registered later
+    gateway_options: Sequence[str] = ()
+    labels: Path | None = None  # the folder that labels go to
+    baud: int = 921_600
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a board; `left` is the command that finishes it, if any is needed."""
+
+    port: str
+    entry: Entry | None = None
+    again: bool = False
+    checks: Sequence[Check] = ()
+    label: Path | None = None
+    problem: FlashError | None = None
+    left: str = ""
+
+
+def flash(
+    port: str,
+    order: Order,
+    ledger: Ledger,
+    tell: Tell,
+    progress: Progress,
+    open_repl: Callable[[str, Callable[[str], object]], Repl] = lambda port, ask: Repl(
+        port, ask=ask
+    ),
+) -> Outcome:
+    """Do all of it with one board; what fails is in the outcome, with what is left to do."""
+    outcome = Outcome(port)
+    try:
+        with ports.lock(port):
+            files = _write(outcome, order, ledger, tell, progress)
+            _register(outcome, order, ledger, tell)
+            if order.self_test:
+                with open_repl(port, lambda text: tell("self-test", text)) as repl:
+                    _test(outcome, order, repl, files, tell)
+        _label(outcome, order, ledger, tell)
+    except FlashError as problem:
+        outcome.problem = problem
+        outcome.left = _left(outcome)
+    return outcome
+
+
+def _write(
+    outcome: Outcome, order: Order, ledger: Ledger, tell: Tell, progress: Progress
+) -> Mapping[str, bytes]:
+    """Flash a board; return the files that it has now."""
+    board = order.board
+    hint = boot_hint(board.buttons)
+    tool = Esptool(outcome.port, order.baud, hint=hint)
+    chip = tool.detect()
+    _check(chip, board, outcome.port)
+    tell("found", f"{chip.name}, {chip.flash_bytes >> 20} MB flash, MAC {chip.mac.hex(':')}")
+    known = ledger.find_mac(chip.mac)
+    dev_nonce = None
+    if known is not None and "written" in known.times:
+        tell("found", "it was flashed before: its DevNonce is read back")
+        dev_nonce = _dev_nonce(tool, board)
+    issued = ledger.issue(
+        chip.mac,
+        board.name,
+        order.kind,
+        order.region,
+        lorawan=order.lorawan,
+        join_eui=order.join_eui,
+        euis=order.euis,
+        dev_nonce=dev_nonce,
+        new_key=order.new_key,
+        asset=order.asset,
+        name=order.name,
+        serial=order.serial,
+    )
+    entry = outcome.entry = issued.entry
+    outcome.again = issued.again
+    age = "as before" if issued.again else "new"
+    tell("identity", f"DevEUI {grouped(entry.identity.dev_eui)}, {age}")
+    files = filesystem.firmware_files(board, order.kind, order.region)
+    files["config.json"] = config_json(
+        entry.identity,
+        board.name,
+        order.kind,
+        order.region,
+        lorawan=order.lorawan,
+        **order.behaviour,
+    )
+    if entry.dev_nonce:
+        files[SESSION_NAMES[0]] = session_record(entry.dev_nonce)
+    at = board.flash
+    system = filesystem.build(files, at["vfs_size"], at["vfs_block"])
+    regions = [(at["firmware_offset"], order.image.data), (at["vfs_offset"], system)]
+    tell("written", f"MicroPython {order.image.version} and {len(files)} files")
+    skipped = tool.write(regions, progress)
+    dev_eui = entry.identity.dev_eui
+    ledger.mark(dev_eui, "written")
+    outcome.entry = ledger.mark(dev_eui, "verified")
+    total = sum(len(data) for _, data in regions)
+    there = f", {skipped >> 10} of them were there already" if skipped else ""
+    tell("written", f"{total >> 10} KB, verified by hash{there}")
+    return files
+
+
+def _check(chip: Chip, board: BoardData, port: str) -> None:
+    if chip.name != board.chip:
+        raise FlashError(
+            f"{port} has an {chip.name}, a {board.title} has an {board.chip}",
+            "name the board that it is: --board",
+        )
+    if chip.flash_bytes < board.flash["size"]:
+        raise FlashError(
+            f"{port} has {chip.flash_bytes >> 20} MB of flash, a {board.title} has"
+            f" {board.flash['size'] >> 20}",
+            "name the board that it is: --board",
+        )
+
+
+def _dev_nonce(tool: Esptool, board: BoardData) -> int | None:
+    """Return the next DevNonce by the board's own records, None if they cannot be read."""
+    with tempfile.TemporaryDirectory(prefix="stoep-") as folder:
+        path = Path(folder) / "flash"
+        try:
+            tool.read(board.flash["vfs_offset"], _READ_BACK, path)
+            files = filesystem.read(path.read_bytes(), board.flash["vfs_block"])
+        except FlashError:
+            return None  # the ledger then leaves room for those that it may have used
+    return dev_nonce_of({name: files[name] for name in SESSION_NAMES if name in files})
+
+
+def _register(outcome: Outcome, order: Order, ledger: Ledger, tell: Tell) -> None:
+    entry = outcome.entry
+    if order.gateway is None or entry is None:
+        return
+    done = registration.register(order.gateway, [entry], options=order.gateway_options)
+    outcome.entry = ledger.mark(entry.identity.dev_eui, "registered")
+    tell("registered", "known to the gateway already" if done.unchanged else "at the gateway")
+
+
+def _test(
+    outcome: Outcome, order: Order, repl: Repl, files: Mapping[str, bytes], tell: Tell
+) -> None:
+    """Test a board, with a join if a gateway knows it, and start its program."""
+    fixed = {path: data for path, data in files.items() if path not in SESSION_NAMES}
+    outcome.checks = selftest.run(
+        repl,
+        order.board,
+        order.kind,
+        files=fixed,
+        join=order.gateway is not None,
+        say=lambda check: tell("self-test", f"{check.name}: {check.value}"),
+    )
+    repl.reset()
+    failed = [check for check in outcome.checks if check.passed is False]
+    if failed:
+        names = ", ".join(check.name for check in failed)
+        raise FlashError(f"the self-test failed: {names}", failed[0].hint)
+
+
+def _label(outcome: Outcome, order: Order, ledger: Ledger, tell: Tell) -> None:
+    entry = outcome.entry
+    if order.labels is None or entry is None:
+        return
+    dev_eui = entry.identity.dev_eui
+    path = order.labels / f"{dev_eui.hex()}.png"
+    try:
+        order.labels.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(labels.label_png(labels.label_of(entry)))
+    except OSError as problem:
+        raise FlashError(
+            f"{path}: {problem.strerror}", "--labels FOLDER names another place", USAGE
+        ) from None
+    outcome.label = path
+    outcome.entry = ledger.mark(dev_eui, "labelled")
+    tell("labelled", str(path))
+
+
+def _left(outcome: Outcome) -> str:
+    """Say in what state the board is and what finishes it."""
+    entry = outcome.entry
+    if entry is None:
+        return "the board was not touched"
+    dev_eui = entry.identity.dev_eui.hex()
+    if "verified" not in entry.times:
+        return f"the board is half done: stoep flash --port {outcome.port} writes the rest"
+    if not selftest.passed(list(outcome.checks)):
+        return (
+            f"the board is flashed but failed: stoep flash test --port {outcome.port} tries again"
+        )
+    problem = outcome.problem
+    if problem is not None and problem.exit_code == GATEWAY_REFUSED:
+        return f"the board is flashed: stoep flash register {dev_eui} finishes it"
+    return f"the board is flashed: stoep flash --port {outcome.port} goes on"
