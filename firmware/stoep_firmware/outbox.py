@@ -61,8 +61,9 @@ class Outbox:
             self._newest_mm = distance_mm
             value += 5 + (distance_mm + 5) // 10 * 5
         if self._kept:
-            gap_min = min(max(0, self._minutes(now_ms)), _GAP_MAX_MIN)
+            gap_min = max(0, self._minutes(now_ms))
             now_ms -= self._clock.elapsed_ms(self.newest_ms, now_ms) - gap_min * 60000
+            gap_min = min(gap_min, _GAP_MAX_MIN)
         self.newest_ms = now_ms
         newest = struct.pack("<I", gap_min << 14 | value)
         self._kept = bytearray(newest) + self._kept[: (KEPT - 1) * _OCTETS]

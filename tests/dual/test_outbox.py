@@ -180,6 +180,14 @@ def test_ages_that_no_message_can_carry_are_left_out():
     assert told == [3, 2, 1]  # a day or two of them each; the first is 61 days old
 
 
+def test_reading_after_years_is_told_as_taken_now():
+    outbox = filled(3)
+    now_ms = 30 * 8766 * HOUR_MS  # or the clock has leapt
+    outbox.add(now_ms, 800, 4)
+    report = outbox.message(now_ms, 6, 0)
+    assert (report.sequence, report.age_min, report.history) == (3, 0, ())
+
+
 def test_outbox_survives_deep_sleep():
     outbox = empty()
     for number in range(KEPT + 3):
