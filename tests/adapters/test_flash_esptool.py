@@ -13,7 +13,7 @@ import pytest
 import serial
 from mock_board import MockBoard
 from stoep_hardware import board_data
-from stoep_tools.flash import esptool
+from stoep_tools.flash import esptool, ports
 from stoep_tools.flash.errors import BOARD_FAILED, NO_BOARD, USAGE, FlashError
 from stoep_tools.flash.esptool import PIECE, Chip, Esptool
 from waiting import wait_until
@@ -105,6 +105,21 @@ def test_a_cable_pulled_in_the_middle_goes_on_where_it_was(board):
     assert int(board.octets().split()[0]) - before < 20_000  # the stub, and no data
 
 
+def test_a_cable_that_is_back_in_time_goes_unnoticed(board):
+    data = random.Random(5).randbytes(2 * PIECE)
+    board.pull_after(100_000)
+
+    def put_back():
+        wait_until(lambda: not Path(board.port).exists(), "the cable pulled")
+        board.plug()
+
+    helper = threading.Thread(target=put_back)
+    helper.start()
+    tool(board).write([(FIRMWARE, data)])
+    helper.join()
+    assert board.flash(0, len(data)) == data
+
+
 def test_a_bad_cell_is_found_by_hash(board):
     board.bad_cell(VFS + 5000)
     data = octets(8192)
@@ -173,6 +188,43 @@ def test_a_port_that_another_program_has_is_said_to_be_used(board):
     assert busy.exit_code == NO_BOARD
 
 
+def test_a_board_may_stay_in_its_bootloader(board):
+    commands = []
+
+    def run(command, folder, line):
+        commands.append(command)
+        return esptool.run_program(command, folder, line)
+
+    tool(board, run=run, stay=True).detect()
+    tool(board, run=run).detect()
+    after = [command[command.index("--after") + 1] for command in commands]
+    assert after == ["no-reset", "hard-reset"]
+
+
+HOLDER = """
+import sys
+from stoep_tools.flash import ports
+with ports.lock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_runs_at_once_on_one_port_and_the_first_dies(board):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, board.port], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(FlashError) as held, ports.lock(board.port):
+            pass
+        assert f"(process {holder.pid})" in held.value.message
+        assert held.value.exit_code == BOARD_FAILED
+        holder.kill()
+        holder.wait()
+        with ports.lock(board.port):
+            pass
+
+
 def test_no_esptool_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     missing = refusal(Esptool, "/dev/ttyUSB0")
@@ -231,7 +283,7 @@ def test_several_boards_at_once_and_one_of_them_fails(tmp_path):
 PROGRAM = """
 import sys
 from stoep_hardware import board_data
-from stoep_tools.flash import esptool
+from stoep_tools.flash import esptool, ports
 data = bytes(range(256)) * 8192
 def tell(done, total):
     print(done, flush=True)

@@ -41,10 +41,7 @@ def table(*partitions):
 def application(chip="esp32s3", size=40_000, banner=BANNER, seed=1):
     """Return an application; what it holds compresses to about two thirds, as a real one's."""
     noise = random.Random(seed)
-    code = b"".join(
-        noise.randbytes(64) + bytes(noise.choices(b"\x36\x41\x00\x1d\xf0", k=32))
-        for _ in range(size // 96)
-    )
+    code = b"".join(noise.randbytes(60) + bytes(36) for _ in range(size // 96))
     return image(chip, APPLICATION + banner, code)
 
 

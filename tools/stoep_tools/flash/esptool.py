@@ -48,8 +48,10 @@ class Run(Protocol):
 class Esptool:
     """One board's ROM bootloader.
 
-    `chip` refuses every other one; `hint` says how the bootloader is started by hand (boot_hint).
-    Every method raises FlashError, which says what to do.
+    `chip` refuses every other one; `hint` says how the bootloader is started by hand (boot_hint);
+    `stay` leaves the board in its bootloader, lest what runs on it goes to sleep: the port of a
+    board without a USB chip of its own goes with it. Every method raises FlashError, which says
+    what to do.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Esptool:
         *,
         chip: str = "auto",
         hint: str = "",
+        stay: bool = False,
         attempts: int = 7,
         run: Run | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class Esptool:
         self._command = [
             *(sys.executable, "-m", "esptool", "--chip", chip, "--port", port),
             *("--baud", str(baud), "--connect-attempts", str(attempts)),
+            *("--after", "no-reset" if stay else "hard-reset"),
         ]
 
     def detect(self) -> Chip:
@@ -107,7 +111,8 @@ class Esptool:
             data = (folder / "flash").read_bytes()
         if len(data) != size:
             raise FlashError(f"{self.port}: {len(data)} of {size} octets came", "try again")
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             file.write(data)
 
     def erase(self) -> None:

@@ -112,8 +112,9 @@ def no_board(ports: list[Port]) -> FlashError:
         )
     return FlashError(
         "no board is connected",
-        "plug it in with a cable that carries data (many only charge); a board with a CP210x or "
-        "CH9102 on Windows needs that chip's driver from its maker",
+        "plug it in with a cable that carries data (many only charge); a LilyGO T3-S3 that is "
+        "asleep has no port: hold BOOT, press RST; on Windows a CP210x or CH9102 needs the driver "
+        "of its maker",
         NO_BOARD,
     )
 
