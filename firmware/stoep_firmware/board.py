@@ -121,10 +121,10 @@ class Board:
             )
         return self._radio_pins
 
-    def i2c(self) -> "I2c":
-        """The sensor's bus at 100 kHz."""
+    def i2c(self, name: str = "i2c") -> "I2c":
+        """The sensor's bus, or the `display`'s, at 100 kHz."""
         pin = self._machine.Pin
-        bus = self.wiring["i2c"]
+        bus = self.wiring[name]
         i2c: I2c = self._machine.I2C(
             bus["id"], scl=pin(bus["scl"]), sda=pin(bus["sda"]), freq=100_000
         )
@@ -148,14 +148,9 @@ class Board:
 
     def quiet(self) -> None:
         """Switch off what a power-up has switched on and nobody needs: a display."""
-        bus = self.wiring.get("display")
-        if bus is not None:
-            pin = self._machine.Pin
-            i2c = self._machine.I2C(
-                bus["id"], scl=pin(bus["scl"]), sda=pin(bus["sda"]), freq=400_000
-            )
+        if "display" in self.wiring:
             try:
-                i2c.writeto_mem(_DISPLAY, 0x00, b"\xae")
+                self.i2c("display").writeto_mem(_DISPLAY, 0x00, b"\xae")
             except OSError:
                 pass  # the board came without one
 
@@ -225,9 +220,6 @@ class Board:
             else:
                 self.arm(LIGHT)
                 self._machine.lightsleep(ms)
-
-
-build = Board
 
 
 def hold(machine: "Any", time: "Any") -> None:

@@ -74,19 +74,14 @@ class Wake:
         self.hangs = 0
         self.hanging = 0
         # Only what this kind of device needs is loaded: heap.
-        task: Any
         if config["kind"] == "bay":
-            from stoep_firmware.bay_task import BayTask  # noqa: PLC0415
-
-            task = BayTask(board, self._settings, self._fault, meter)
+            from stoep_firmware.bay_task import BayTask as Task  # noqa: PLC0415
         else:
-            from stoep_firmware.bin_task import BinTask  # noqa: PLC0415
-
-            task = BinTask(board, self._settings, self._fault, meter)
-        self._task = task
+            from stoep_firmware.bin_task import BinTask as Task  # type: ignore[assignment]  # noqa: PLC0415
+        self._task: Any = Task(board, self._settings, self._fault, meter)
         said = self._restore()
         self._mac = identity.new_mac(board, self._session)
-        self._talk = Talk(board, self._mac, self._settings, task, self._save, meter)
+        self._talk = Talk(board, self._mac, self._settings, self._task, self._save, meter)
         if said is not None:
             self._talk.unpack(said)
         elif self._session.joined:

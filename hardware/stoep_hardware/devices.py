@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from stoep_firmware import app
-from stoep_firmware.board import Board, build, hold
+from stoep_firmware.board import Board, hold
 
 from .buses import SimulationError
 from .cpython_machine import make_esp32, make_machine, make_time
@@ -153,7 +153,7 @@ class CPythonDevice(Device):
 
     def _begin(self) -> tuple[Board, Iterator[tuple[int, int]]]:
         """Do what device/main.py does before it runs the program."""
-        board = build(
+        board = Board(
             self._machine,
             self._esp32,
             self._time,

@@ -381,6 +381,7 @@ def test_a_fed_watchdog_ends_nothing(watched):
         watched.time.sleep_ms(WDT_MS - 1_000)
         watched.wdt.feed()
         watched.engine.run_until(watched.mcu.t_us)
+    assert watched.resets == []
 
 
 def test_a_hungry_watchdog_ends_what_runs_and_no_firmware_catches_it(watched):

@@ -1,6 +1,6 @@
 """A chip on a bench: an engine, an air without chance, and a master that speaks in bytes."""
 
-from stoep_firmware.board import LIGHT, build
+from stoep_firmware.board import LIGHT, Board
 from stoep_hardware import board_data
 from stoep_hardware.air import Air, Frame, Listen
 from stoep_hardware.chips.sx1262 import Sx1262
@@ -192,7 +192,7 @@ class Bench:
         self.chip = self.hardware.radio
         self.mcu.power_on()
         self.engine.run_until(data.boot_us)
-        self.board = build(
+        self.board = Board(
             make_machine(self.mcu),
             make_esp32(self.mcu),
             make_time(self.mcu, lambda: False),

@@ -9,7 +9,7 @@ import cryptolib
 import esp32
 import machine
 from stoep_firmware import app
-from stoep_firmware.board import build, hold
+from stoep_firmware.board import Board, hold
 from stoep_firmware.device.files import Files
 
 const = int
@@ -35,7 +35,7 @@ def main() -> None:
     with open("config.json") as file:
         config = json.load(file)
     try:
-        board = build(machine, esp32, time, os.urandom, new_aes, Files(), config)
+        board = Board(machine, esp32, time, os.urandom, new_aes, Files(), config)
         board.on_problem = sys.print_exception
         for mode, until_ms in app.run(board):
             board.sleep(mode, until_ms)

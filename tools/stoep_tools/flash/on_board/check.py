@@ -19,12 +19,12 @@ def _t_make():
     import cryptolib
     import esp32
     import machine
-    from stoep_firmware.board import build
+    from stoep_firmware.board import Board
     from stoep_firmware.device.files import Files
 
     with open("config.json") as file:
         config = json.load(file)
-    return build(
+    return Board(
         machine, esp32, time, os.urandom, lambda key: cryptolib.aes(key, 1), Files(), config
     )
 
