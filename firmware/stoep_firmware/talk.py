@@ -44,8 +44,9 @@ _FIELDS = (
     "refused",
     "unconfirmed",
     "uplinks",
+    "unanswered",
 )
-_FORMAT = "<qqBBBBBBB"
+_FORMAT = "<qqBBBBBBBB"
 
 _EMPTY = const(1)
 _REPORT = const(2)
@@ -92,6 +93,7 @@ class Talk:
         self.refused = 0
         self.unconfirmed = 0  # reports since a confirmed one
         self.uplinks = 0
+        self.unanswered = 0  # whether the last one was
 
     def anew(self, news: bool) -> None:
         """Allow uplinks again; with news, at once."""
@@ -149,7 +151,8 @@ class Talk:
             if result in (m.SENT, PENDING):
                 self._said(kind, message, confirmed)
             self._take_downlinks()
-            if result == m.NO_ANSWER:
+            self.unanswered = int(result == m.NO_ANSWER)
+            if self.unanswered:
                 self.retry_at_ms = self.next_slot_ms
                 return
             if result == PENDING:
@@ -191,7 +194,10 @@ class Talk:
     def _next_message(self) -> "tuple[int, Any]":
         """Return (kind, message) of what is to be said next; kind 0 for nothing."""
         room = self._mac.room()
-        message = self._task.next_message(self._board.clock.now_ms(), room)
+        message = None
+        # A report that is told again until it is answered lets a status go first.
+        if not (self.unanswered and self.status_due):
+            message = self._task.next_message(self._board.clock.now_ms(), room)
         if message is not None:
             return _REPORT, message
         if self.status_due:

@@ -147,6 +147,17 @@ def test_every_nth_report_is_confirmed():
     assert confirmed == [False, False, True, False, False, True]
 
 
+def test_reports_that_nobody_confirms_do_not_keep_the_status_back():
+    device = Device(confirmed_every=1)  # heard, but out of reach of every downlink
+    for _ in range(30):
+        device.wake()
+        device.sleep()
+    heard = device.take()
+    assert len(of(messages.Status, heard)) == 2
+    assert len(of(messages.BinReport, heard)) >= 28
+    assert {report.sequence for report in of(messages.BinReport, heard)} >= set(range(28))
+
+
 def test_session_survives_a_power_loss_and_skips_ahead():
     device = Device()
     device.wake()
