@@ -1,11 +1,14 @@
 """Which files are flashed as MicroPython, and what is said of those that are not."""
 
+import contextlib
 import subprocess
 import sys
 from hashlib import sha256
 
 import micropython_image as made
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stoep_hardware import board_data
 from stoep_tools.flash import images
 from stoep_tools.flash.errors import USAGE, FlashError
@@ -16,7 +19,7 @@ TTGO = board_data.load("lilygo_ttgo_lora32_v21")
 
 
 @pytest.fixture
-def given(tmp_path):
+def file_of(tmp_path):
     def write(data, name="firmware.bin"):
         path = tmp_path / name
         path.write_bytes(data)
@@ -42,9 +45,9 @@ def esptool(chip, *arguments):
 
 
 @pytest.mark.parametrize(("board", "chip"), [(HELTEC, "esp32s3"), (TTGO, "esp32")])
-def test_an_image_tells_its_chip_version_and_file_system(given, board, chip):
+def test_an_image_tells_its_chip_version_and_file_system(file_of, board, chip):
     data = made.firmware(chip)
-    image = images.load(given(data), board)
+    image = images.load(file_of(data), board)
     assert (image.chip, image.version) == (chip, "1.29.0")
     assert image.sha256 == sha256(data).hexdigest()
     assert image.data == data
@@ -55,16 +58,16 @@ def test_an_image_tells_its_chip_version_and_file_system(given, board, chip):
     assert str(data[:4]) not in repr(image)
 
 
-def test_our_images_are_images_to_esptool(given, tmp_path):
+def test_our_images_are_images_to_esptool(file_of, tmp_path):
     """What tests are made with is no mistake of ours that both ends share."""
     for chip in ("esp32", "esp32s3"):
-        said = esptool(chip, "image-info", given(made.application(chip), f"{chip}.bin"))
+        said = esptool(chip, "image-info", file_of(made.application(chip), f"{chip}.bin"))
         assert "Checksum: 0x" in said
         assert said.count("(valid)") == 2
         assert "Segments: 2" in said
 
 
-def test_images_merged_by_esptool_are_accepted(given, tmp_path):
+def test_images_merged_by_esptool_are_accepted(file_of, tmp_path):
     for board in (HELTEC, TTGO):
         whole = made.firmware(board.chip)
         offset = board.flash["firmware_offset"]
@@ -76,7 +79,7 @@ def test_images_merged_by_esptool_are_accepted(given, tmp_path):
         pairs = [
             word
             for at, part in parts.items()
-            for word in (hex(at), given(part, f"{board.chip}-{at:x}"))
+            for word in (hex(at), file_of(part, f"{board.chip}-{at:x}"))
         ]
         out = tmp_path / f"{board.chip}.bin"
         where = ("--target-offset", hex(offset), "--output", out)
@@ -84,36 +87,36 @@ def test_images_merged_by_esptool_are_accepted(given, tmp_path):
         assert images.load(out, board).data == whole
 
 
-def test_where_the_file_system_is_comes_from_the_image(given):
-    later = images.load(given(made.firmware(factory=0x210000)), HELTEC)
+def test_where_the_file_system_is_comes_from_the_image(file_of):
+    later = images.load(file_of(made.firmware(factory=0x210000)), HELTEC)
     assert later.file_system(8 << 20) == (0x220000, 0x5E0000)
     assert later.file_system(16 << 20) == (0x220000, 0xDE0000)
     entry = (1, 0x81, 0x200000, 0x200000, "vfs")
-    fixed = images.load(given(made.firmware(extra=[entry])), HELTEC)
+    fixed = images.load(file_of(made.firmware(extra=[entry])), HELTEC)
     assert fixed.file_system(8 << 20) == (0x200000, 0x200000)
     small = refusal(fixed.file_system, 2 << 20)
     assert "does not fit a board with 2 MiB" in small.message
     fat = made.firmware(extra=[(1, 0x81, 0x200000, 0x200000, "ffat")])
-    assert "FAT" in refusal(images.load, given(fat), HELTEC).message
+    assert "FAT" in refusal(images.load, file_of(fat), HELTEC).message
     large = (1, 0x81, 0x200000, 0xE00000, "vfs")
-    assert "8 MiB" in refusal(images.load, given(made.firmware(extra=[large])), HELTEC).message
+    assert "8 MiB" in refusal(images.load, file_of(made.firmware(extra=[large])), HELTEC).message
 
 
-def test_another_chips_image_is_refused(given):
-    wrong = refusal(images.load, given(made.firmware("esp32")), HELTEC)
+def test_another_chips_image_is_refused(file_of):
+    wrong = refusal(images.load, file_of(made.firmware("esp32")), HELTEC)
     assert wrong.message == (
         "firmware.bin is for an ESP32, a Heltec WiFi LoRa 32 V3 has an ESP32-S3"
     )
     assert wrong.remedy.endswith(
         "take the .bin of https://micropython.org/download/ESP32_GENERIC_S3"
     )
-    assert "ESP32-C3" in refusal(images.load, given(made.firmware("esp32c3")), TTGO).message
+    assert "ESP32-C3" in refusal(images.load, file_of(made.firmware("esp32c3")), TTGO).message
 
 
-def test_an_application_alone_and_a_bootloader_alone_are_refused(given):
-    alone = refusal(images.load, given(made.application()), HELTEC)
+def test_an_application_alone_and_a_bootloader_alone_are_refused(file_of):
+    alone = refusal(images.load, file_of(made.application()), HELTEC)
     assert "holds the application alone" in alone.message
-    boot = refusal(images.load, given(made.image("esp32s3", bytes(64))), HELTEC)
+    boot = refusal(images.load, file_of(made.image("esp32s3", bytes(64))), HELTEC)
     assert "no partition table" in boot.message
 
 
@@ -131,15 +134,15 @@ def test_an_application_alone_and_a_bootloader_alone_are_refused(given):
         (b"\xff" * 5000, "is no image"),
     ],
 )
-def test_other_files_are_told_by_what_they_are(given, data, what):
-    refused = refusal(images.load, given(data), HELTEC)
+def test_other_files_are_told_by_what_they_are(file_of, data, what):
+    refused = refusal(images.load, file_of(data), HELTEC)
     assert f"firmware.bin {what}" in refused.message
     assert "micropython.org" in refused.remedy
 
 
-def test_what_is_not_micropython_is_refused(given):
+def test_what_is_not_micropython_is_refused(file_of):
     other = made.firmware(app=made.application(banner=b"Meshtastic 2.7"))
-    assert "is not MicroPython" in refusal(images.load, given(other), HELTEC).message
+    assert "is not MicroPython" in refusal(images.load, file_of(other), HELTEC).message
 
 
 @pytest.mark.parametrize(
@@ -151,26 +154,31 @@ def test_what_is_not_micropython_is_refused(given):
         (b"MicroPython v1.29 on 2026-09-01", "1.29.0"),
     ],
 )
-def test_versions(given, banner, version):
+def test_versions(file_of, banner, version):
     data = made.firmware(app=made.application(banner=banner))
-    assert images.load(given(data), HELTEC).version == version
+    assert images.load(file_of(data), HELTEC).version == version
 
 
-def test_an_old_version_is_refused(given):
+def test_an_old_version_is_refused(file_of):
     data = made.firmware(app=made.application(banner=b"MicroPython v1.24.1 on 2024-11-29"))
-    old = refusal(images.load, given(data), HELTEC)
+    old = refusal(images.load, file_of(data), HELTEC)
     assert "is MicroPython 1.24.1: our firmware needs 1.27 or newer" in old.message
 
 
-def test_every_cut_and_every_flipped_bit_in_code_is_noticed(given):
+@pytest.mark.parametrize("length", [0xF001, 0xF002, 0xF00D, 0xF017, 0xF018, 0xF020])
+def test_an_esp32s_image_that_ends_in_the_applications_header_is_refused(file_of, length):
+    refusal(images.load, file_of(WHOLE["esp32"][:length]), TTGO)
+
+
+def test_every_cut_and_every_flipped_bit_in_code_is_noticed(file_of):
     """Octets between the parts, and what only headers say, are the manifest's to notice."""
     data = made.firmware()
     for length in (1, 31, 200, 0x7FFF, 0x8010, 0x9000, 0x10000, 0x10004, 0x12000, len(data) - 1):
-        refusal(images.load, given(data[:length]), HELTEC)
+        refusal(images.load, file_of(data[:length]), HELTEC)
     for at in (200, 1000, 0x8004, 0x8048, 0x10200, 0x14000, len(data) - 33, len(data) - 1):
         flipped = bytearray(data)
         flipped[at] ^= 4
-        refusal(images.load, given(bytes(flipped)), HELTEC)
+        refusal(images.load, file_of(bytes(flipped)), HELTEC)
 
 
 def test_a_file_that_is_not_there(tmp_path):
@@ -188,8 +196,8 @@ def known(image, **changed):
     return Known(**fields)
 
 
-def test_only_a_known_image_passes(given):
-    path = given(made.firmware())
+def test_only_a_known_image_passes(file_of):
+    path = file_of(made.firmware())
     image = images.load(path, HELTEC)
     assert images.check(path, HELTEC, [known(image)]) == image
     assert images.check(path, HELTEC, [known(image, name="another.bin")]) == image
@@ -208,12 +216,12 @@ def test_only_a_known_image_passes(given):
     assert "manifest has it as 1.28.0" in wrong.message
 
 
-def test_trust_enters_an_image_once_and_keeps_what_is_there(given, tmp_path):
+def test_trust_enters_an_image_once_and_keeps_what_is_there(file_of, tmp_path):
     manifest = tmp_path / "config" / "stoep" / "firmware.toml"
-    first = given(made.firmware(), 'an "odd" name\n.bin')
+    first = file_of(made.firmware(), 'an "odd" name\n.bin')
     images.trust(first, HELTEC, manifest)
     manifest.write_text("# my own\n" + manifest.read_text())
-    second = given(made.firmware("esp32"))
+    second = file_of(made.firmware("esp32"))
     for _ in range(2):
         images.trust(second, TTGO, manifest)
     text = manifest.read_text()
@@ -223,9 +231,9 @@ def test_trust_enters_an_image_once_and_keeps_what_is_there(given, tmp_path):
         images.check(path, board, images.manifests(manifest))
 
 
-def test_trust_does_not_enter_what_is_no_image(given, tmp_path):
+def test_trust_does_not_enter_what_is_no_image(file_of, tmp_path):
     manifest = tmp_path / "firmware.toml"
-    refusal(images.trust, given(b"hello" * 100), HELTEC, manifest)
+    refusal(images.trust, file_of(b"hello" * 100), HELTEC, manifest)
     assert not manifest.exists()
 
 
@@ -256,3 +264,20 @@ def test_where_the_users_manifest_lies(tmp_path):
 def test_the_manifest_that_comes_with_us_can_be_read(tmp_path):
     for one in images.manifests(tmp_path / "none"):
         assert one.chip in {"esp32", "esp32s3"}
+
+
+WHOLE = {board.chip: made.firmware(board.chip) for board in (HELTEC, TTGO)}
+
+
+@given(st.data())
+def test_no_file_does_more_than_be_refused(tmp_path_factory, data):
+    board = data.draw(st.sampled_from([HELTEC, TTGO]))
+    octets = bytearray(WHOLE[board.chip])
+    for _ in range(data.draw(st.integers(0, 3))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    around = data.draw(st.sampled_from([0, 0x7000, 0x8000, 0xF000, 0x10000, len(octets)]))
+    length = max(0, around + data.draw(st.integers(-64, 64)))
+    path = tmp_path_factory.getbasetemp() / "any.bin"
+    path.write_bytes(octets[:length])
+    with contextlib.suppress(FlashError):
+        assert len(images.load(path, board).data) >= len(WHOLE[board.chip])

@@ -262,7 +262,7 @@ def _check_kind(data: bytes, refuse: _Refusal) -> None:
 
 
 def _chip_of(image: bytes) -> str:
-    if image[:1] != bytes([_MAGIC]):
+    if image[:1] != bytes([_MAGIC]) or len(image) < _HEADER:
         return ""
     number = int.from_bytes(image[12:14], "little")
     return _CHIPS.get(number, f"chip {number}")
