@@ -28,3 +28,13 @@ def reset():
 
 def deepsleep(ms=0):
     uos.system("kill -USR1 $PPID")
+
+
+class RTC:
+    kept = b""
+
+    def memory(self, data=None):
+        if data is None:
+            return RTC.kept
+        RTC.kept = bytes(data)
+        return None

@@ -82,3 +82,15 @@ def _s_remove(path):
         except OSError:
             break  # not empty
         folder = folder.rsplit("/", 1)[0]
+
+
+def _s_copy(source, path):
+    _s_begin(path)
+    buffer = bytearray(512)
+    with open(source, "rb") as file:
+        while True:
+            count = file.readinto(buffer)
+            if not count:
+                break
+            _s_f.write(memoryview(buffer)[:count])
+    return _s_end(path, _s_hash(source))
