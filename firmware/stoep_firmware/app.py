@@ -4,11 +4,11 @@
 drives it do the sleeping: LIGHT ends at `until_ms` (board clock) or when the radio raises DIO1,
 IDLE at `until_ms`, with the processor on. DEEP is always the last; the next wake is a new `run`.
 
-Whatever goes wrong ends in a DEEP yield and as an error code in a status report, in one of three
-ways. A mistake of the program ends the wake, and the next comes in a quarter of an hour. A call
-that never returns is ended by the watchdog; the start that follows knows from RTC memory what it
-was (`Store.mark`). And after `PATIENCE` starts in a row that did not end well,
-one in safe mode (safe.py) loads nothing but what it takes to say so.
+Whatever goes wrong ends in a DEEP yield, and a status report tells of it. A mistake of the program
+ends the wake, and the next comes in a quarter of an hour. A call that never returns is ended by the
+watchdog; the start that follows knows from RTC memory what it was (`Store.mark`). After one
+brown-out upon another the device rests (rest.py). And after `PATIENCE` starts in a row that did not
+end well, one in safe mode (safe.py) loads nothing but what it takes to say so.
 """
 
 from stoep_firmware.board import DEEP, LIGHT

@@ -33,8 +33,8 @@ class Certify:
         self._board = board
         self._store = store
         self._identity = identity.mark(board.config)
-        self._session, _, stored = identity.recall(store, self._identity, board.clock)
-        self._stored = stored or []
+        self._session, _ = identity.recall(store, self._identity, board.clock)
+        self._stored = identity.stored(store, self._identity)
         mac = self._mac = identity.new_mac(board, self._session)
         mac.certification = Certification(mac, FIRMWARE)
         self._link = Link(board, mac, self._save, self._radio_fault, meter)

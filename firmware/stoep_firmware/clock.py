@@ -2,7 +2,8 @@
 
 It rests on `time.time_ns()`, which the RTC carries through deep sleep; `ticks_ms` restarts at
 every wake. Nothing in the firmware sets the RTC, so this time runs forward from power-on and says
-nothing about the date. Where the RTC begins anew and its memory does not, app.py adds an offset.
+nothing about the date. Where the RTC begins anew and its memory does not, there is an
+offset from then on.
 
 What the network says of the time tells how fast this clock is. It changes nothing in `now_ms`:
 ages are corrected by `elapsed_ms`, and receive windows widen by `error_ppm`.

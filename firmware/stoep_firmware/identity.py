@@ -50,10 +50,8 @@ def new_mac(board: "Board", session: Session) -> Mac:
     return mac
 
 
-def recall(
-    store: "Store", ours: bytes, clock: "Clock"
-) -> "tuple[Session, list[bytes] | None, list[bytes] | None]":
-    """Return the session as memory has it, and what else RTC memory or storage holds of `ours`.
+def recall(store: "Store", ours: bytes, clock: "Clock") -> "tuple[Session, list[bytes] | None]":
+    """Return the session as memory has it, and what else RTC memory holds of `ours`.
 
     RTC memory goes before; after a power loss storage has the counters' upper bounds. A record of
     another device (only the keys may have changed) or layout gives its DevNonce alone.
@@ -63,25 +61,23 @@ def recall(
     """
     session = Session()
     rtc = store.load_rtc()
-    count = 2 + len(session.pack_volatile())
-    if rtc is not None and len(rtc) >= count and rtc[1] == ours:
+    if rtc is not None and rtc[1] == ours:
+        count = 2 + len(session.pack_volatile())
         session.unpack(rtc[0])
         session.unpack_volatile(rtc[2:count])
         clock.offset_ms = session.clock_offset_ms
         clock.offset_ms += max(0, session.saved_ms - clock.now_ms())
-        if len(rtc) > count:
-            return session, rtc[count:], None
-        return session, None, stored(store, ours)
+        return session, rtc[count:] or None
     sections = store.load_storage()
     if sections is None or sections[1] != ours:
         session.dev_nonce = store.dev_nonce()
-        return session, None, None
-    session.unpack(sections[0])
-    session.skip_ahead()
-    return session, None, sections[2:] or None
+    else:
+        session.unpack(sections[0])
+        session.skip_ahead()
+    return session, None
 
 
-def stored(store: "Store", ours: bytes) -> "list[bytes] | None":
+def stored(store: "Store", ours: bytes) -> "list[bytes]":
     """Return what storage holds of `ours` beside the session."""
     sections = store.load_storage()
-    return sections[2:] or None if sections is not None and sections[1] == ours else None
+    return sections[2:] if sections is not None and sections[1] == ours else []

@@ -44,9 +44,8 @@ class Safe:
         self._board = board
         self._store = store
         self._identity = identity.mark(board.config)
-        self._session, _, self._stored = identity.recall(store, self._identity, board.clock)
-        if self._stored is None:
-            self._stored = identity.stored(store, self._identity)
+        self._session, _ = identity.recall(store, self._identity, board.clock)
+        self._stored = identity.stored(store, self._identity)
         mac = identity.new_mac(board, self._session)
         self._talk = Talk(board, mac, None, Silent(), self._save, meter)
         self._talk.fault(ERROR_SAFE_MODE)
@@ -89,7 +88,7 @@ class Safe:
         self._store.save_rtc(kept)
         if self._store.owing:
             try:
-                self._store.save_storage([session, self._identity] + (self._stored or []))
+                self._store.save_storage([session, self._identity] + self._stored)
             except OSError:
                 return False
             self._store.save_rtc(kept)

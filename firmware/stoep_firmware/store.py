@@ -32,6 +32,7 @@ _ANY_LAYOUT = b"SW"  # what every layout begins with; the third octet tells them
 _NAMES = ("session.0", "session.1")
 RTC_SIZE = 2048  # of MicroPython's RTC memory on ESP32
 _MOST_STRIKES = const(15)
+_HEAD = const(7)  # layout and number
 BROWN_OUT = 3  # a mark: the starts before this one ended in brown-outs
 
 
@@ -136,15 +137,12 @@ class Store:
         return [record for record in records if _sound(record)]
 
 
-_HEAD = len(LAYOUT) + 4
-
-
 def _checked(octet: int) -> bool:
     return octet >> 4 == 15 - (octet & 15)
 
 
 def _number(record: bytes) -> int:
-    number: int = struct.unpack_from("<I", record, len(LAYOUT))[0]
+    number: int = struct.unpack_from("<I", record, _HEAD - 4)[0]
     return number
 
 
@@ -152,7 +150,7 @@ def _sound(record: bytes) -> bool:
     end = len(record) - 4
     return (
         end >= _HEAD
-        and record[: len(_ANY_LAYOUT)] == _ANY_LAYOUT
+        and record.startswith(_ANY_LAYOUT)
         and struct.unpack_from("<I", record, end)[0] == crc32(record[:end])
     )
 
@@ -167,7 +165,7 @@ def make_record(number: int, sections: "list[bytes]") -> bytes:
 
 def parse_record(record: bytes) -> "list[bytes] | None":
     """Return the sections of a record, None if it is damaged, absent or of another layout."""
-    if not _sound(record) or record[: len(LAYOUT)] != LAYOUT:
+    if not _sound(record) or not record.startswith(LAYOUT):
         return None
     sections = []
     at = _HEAD

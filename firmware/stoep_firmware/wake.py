@@ -216,7 +216,7 @@ class Wake:
     def _restore(self) -> "list[bytes] | None":
         """Take back what memory has; return what it has for the conversation."""
         clock = self._board.clock
-        self._session, kept, stored = identity.recall(self._store, self._identity, clock)
+        self._session, kept = identity.recall(self._store, self._identity, clock)
         if kept is not None and len(kept) == _RTC_SECTIONS:
             self._settings.unpack(kept[0])
             self._task.unpack(kept[1])
@@ -228,7 +228,8 @@ class Wake:
                 self.next_slot_ms = self._session.saved_ms
                 clock.broke()
             return kept[4:]
-        if stored is not None:
+        stored = identity.stored(self._store, self._identity)
+        if stored:
             self._settings.unpack(stored[0])
             self._task.restart(stored[1])
             self._meter.used_uc = int.from_bytes(stored[2], "little")

@@ -115,7 +115,7 @@ def test_a_join_is_kept_as_an_ordinary_one_is():
     board = desk.bench.board
     for rtc_memory in (board.rtc_memory, lambda *_: b""):  # with power, and after its loss
         store = Store(rtc_memory, board.storage)
-        session, _, _ = identity.recall(store, identity.mark(board.config), board.clock)
+        session, _ = identity.recall(store, identity.mark(board.config), board.clock)
         assert (session.joined, session.dev_nonce) == (1, 2)
         assert session.nwk_s_key != bytes(16)
 

@@ -138,9 +138,8 @@ def _t_join(board, tries):
     now_ms = board.clock.now_ms
     store = Store(board.rtc_memory, board.storage)
     ours = identity.mark(board.config)
-    session, kept, stored = identity.recall(store, ours, board.clock)
-    if stored is None:
-        stored = identity.stored(store, ours)
+    session, kept = identity.recall(store, ours, board.clock)
+    stored = identity.stored(store, ours)
     mac = identity.new_mac(board, session)
     if "dev_addr" in board.config:
         return {"result": "personalised"}
@@ -155,7 +154,7 @@ def _t_join(board, tries):
         store.save_rtc(sections)
         if store.owing:
             try:
-                store.save_storage([octets, ours] + (stored or []))
+                store.save_storage([octets, ours] + stored)
             except OSError:
                 faults.append("storage")
                 return False
