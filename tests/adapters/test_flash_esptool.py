@@ -78,6 +78,7 @@ def test_writes_verifies_reads_and_erases(board, tmp_path):
     assert out.read_bytes() == vfs
     assert out.stat().st_mode & 0o777 == 0o600
     assert heard[-1] == (len(vfs), len(vfs))
+    assert tool(board).fetch(VFS + 4096, 4096) == vfs[4096:8192]
 
     tool(board).erase()
     assert set(board.flash()) == {0xFF}

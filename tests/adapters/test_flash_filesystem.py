@@ -90,12 +90,48 @@ def test_flash_without_a_file_system_says_so(flash):
     assert "cannot be read" in refused.value.message
 
 
-def test_flash_that_was_read_back_too_short_says_so():
+@pytest.mark.parametrize("blocks", [1, 2, 3, 10, 40, 60, 70])
+def test_flash_that_was_not_read_to_the_end_of_its_files_says_so(blocks):
     files = {"large": bytes(range(256)) * 1200, "config.json": CONFIG}
     image = filesystem.build(files, 2 * MIB)
     with pytest.raises(FlashError) as refused:
-        filesystem.read(image[: 32 * 4096])
+        filesystem.read(image[: blocks * 4096])
     assert "cannot be read" in refused.value.message
+
+
+def test_records_of_a_board_that_has_lived_are_found_wherever_they_are(tmp_path):
+    data = board_data.load("heltec_wifi_lora_32_v3")
+    files = {**files_of(data.name, "bin", "EU868"), "config.json": CONFIG}
+    image = filesystem.build(files, data.flash["vfs_size"])
+    (tmp_path / "image").write_bytes(image)
+    lived = tmp_path / "lived"
+    run_on_micropython(tmp_path / "image", data.flash["vfs_size"] // 4096, lived)
+    flash = lived.read_bytes()
+    fetched = []
+
+    def fetch(offset, size):
+        fetched.append(offset)
+        return flash[offset : offset + size]
+
+    records = filesystem.read_from(fetch, ["session.0", "session.1", "session.2", "config.json"])
+    assert records == {
+        "session.0": b"0198" * 100,
+        "session.1": b"0199" * 100,
+        "config.json": CONFIG,
+    }
+    assert len(fetched) == len(set(fetched)) <= 6
+    assert max(fetched) >= len(image), "the records are not where they were flashed"
+    with pytest.raises(FlashError):
+        filesystem.read(flash[: len(image)])
+
+
+def test_a_board_that_cannot_be_read_says_so():
+    def fetch(offset, size):
+        raise FlashError("the board was unplugged", "plug it in")
+
+    with pytest.raises(FlashError) as refused:
+        filesystem.read_from(fetch, ["config.json"])
+    assert refused.value.message == "the board was unplugged"
 
 
 def test_a_board_gets_only_what_it_needs():

@@ -1,7 +1,8 @@
 """What a board does with the file system that was flashed, on the real MicroPython.
 
-usage: micropython flash_board.py IMAGE BLOCKS: mounts it as a board does, runs the modules that
-it holds, and writes to it. What flash holds behind the image is garbage.
+usage: micropython flash_board.py IMAGE BLOCKS [AFTERWARDS]: mounts it as a board does, runs the
+modules that it holds, and writes to it. What flash holds behind the image is garbage. AFTERWARDS
+is the file that the flash goes to in the end.
 """
 # ruff: noqa: PTH116, PTH123, PTH208, UP028, UP031
 
@@ -57,9 +58,10 @@ def module_names(folder):
             yield (path[:-9] if path.endswith("/__init__") else path).replace("/", ".")
 
 
-def main(image, blocks):
+def main(image, blocks, afterwards=None):
     with open(image, "rb") as file:
         flash = Flash(file.read(), blocks)
+    host = vfs.VfsPosix("/")
     vfs.umount("/")
     vfs.mount(flash, "/")  # the file system is found out, as on a board
     os.chdir("/")
@@ -87,6 +89,11 @@ def main(image, blocks):
     print(os.statvfs("/")[2], "blocks")
     with open("boot.py") as file:
         print(file.read() != "")
+    vfs.umount("/")
+    vfs.mount(host, "/")
+    if afterwards:
+        with open(afterwards, "wb") as file:
+            file.write(flash.data)
 
 
-main(sys.argv[1], int(sys.argv[2]))
+main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

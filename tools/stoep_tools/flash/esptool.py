@@ -105,15 +105,20 @@ class Esptool:
 
     def read(self, offset: int, size: int, path: Path, progress: Progress | None = None) -> None:
         """Read flash into a file that only its owner may read."""
+        data = self.fetch(offset, size, progress)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            file.write(data)
+
+    def fetch(self, offset: int, size: int, progress: Progress | None = None) -> bytes:
+        """Read flash."""
         with _private_folder() as folder:
             reading = output.Reading(size, progress)
             self._call(folder, ["read-flash", hex(offset), hex(size), "flash"], reading.line)
             data = (folder / "flash").read_bytes()
         if len(data) != size:
             raise FlashError(f"{self.port}: {len(data)} of {size} octets came", "try again")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-            file.write(data)
+        return data
 
     def erase(self) -> None:
         """Erase all flash: MicroPython, our files, and the identity with its DevNonce."""

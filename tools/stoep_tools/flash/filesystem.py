@@ -8,7 +8,7 @@ import ast
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -83,47 +83,94 @@ def _fill(files: Mapping[str, bytes], blocks: int, all_blocks: int, block: int) 
 
 
 def read(image: bytes, block: int = 4096) -> dict[str, bytes]:
-    """Return the files of an image, or of the beginning of flash that was read back.
+    """Return all files of an image. Raises FlashError if it is none, or was cut short."""
 
-    Raises FlashError if there is no file system, or a file lies beyond what was read.
+    def part(offset: int, size: int) -> bytes:
+        octets = image[offset : offset + size]
+        if not octets:
+            raise _unreadable("it was not read to its end")
+        return octets
+
+    return read_from(part, None, block)
+
+
+def read_from(
+    fetch: Callable[[int, int], bytes], names: Collection[str] | None, block: int = 4096
+) -> dict[str, bytes]:
+    """Return those of the named files that there are; `fetch(offset, size)` reads flash.
+
+    Only what leads to them is fetched, 64 KiB at a time: a board that has lived has its records
+    anywhere in flash. None for all files. Raises FlashError, `fetch`'s too.
     """
     littlefs = _littlefs()
+    flash = _Flash(fetch, block)
+    files = {}
+    problem = ""
     try:
         system = littlefs.LittleFS(
-            _Beginning(image),
+            flash,
             block_size=block,
-            block_count=0,  # as the image says
+            block_count=0,  # as the file system says
             read_size=_PAGE,
             prog_size=_PAGE,
             cache_size=_CACHE,
             lookahead_size=_PAGE,
         )
-        files = {}
-        for folder, _, names in system.walk("/"):
-            for name in names:
-                path = f"{folder.rstrip('/')}/{name}"
+        for path in _paths(system) if names is None else names:
+            try:
                 with system.open(path, "rb") as file:
-                    files[path.lstrip("/")] = bytes(file.read())
-    except littlefs.LittleFSError as problem:
-        raise FlashError(
-            f"the board's file system cannot be read ({problem.name})",
-            "flash it anew: it has no file system of ours, or that is damaged",
-            BOARD_FAILED,
-        ) from None
+                    files[path] = bytes(file.read())
+            except FileNotFoundError:
+                if names is None:
+                    raise
+    except littlefs.LittleFSError as error:
+        problem = error.name
+    if flash.problem is not None:
+        raise flash.problem
+    if problem:
+        raise _unreadable(problem)
     return files
 
 
-class _Beginning:
-    """Flash of which only the beginning is known; littlefs-python reads it."""
+def _paths(system: Any) -> Iterator[str]:
+    for folder, _, names in system.walk("/"):
+        yield from (f"{folder.rstrip('/')}/{name}".lstrip("/") for name in names)
 
-    def __init__(self, image: bytes) -> None:
-        self._image = image
+
+def _unreadable(why: str) -> FlashError:
+    return FlashError(
+        f"the board's file system cannot be read ({why})",
+        "flash it anew: it has no file system of ours, or that is damaged",
+        BOARD_FAILED,
+    )
+
+
+class _Flash:
+    """What littlefs-python reads; it swallows exceptions, so the first is kept."""
+
+    def __init__(self, fetch: Callable[[int, int], bytes], block: int) -> None:
+        self.problem: FlashError | None = None
+        self._fetch = fetch
+        self._group = _GROUP * block
+        self._known: dict[int, bytes] = {}
 
     def read(self, cfg: Any, block: int, off: int, size: int) -> bytearray:
-        start = block * cfg.block_size + off
-        return bytearray(self._image[start : start + size].ljust(size, b"\xff"))
+        """Return octets of flash, ones where there are none."""
+        group, start = divmod(block * cfg.block_size + off, self._group)
+        if group not in self._known:
+            self._known[group] = b""
+            if self.problem is None:
+                try:
+                    self._known[group] = self._fetch(group * self._group, self._group)
+                except FlashError as problem:
+                    self.problem = problem
+        octets = self._known[group][start : start + size]
+        if len(octets) < size and self.problem is None:
+            self.problem = _unreadable("it was not read to its end")
+        return bytearray(octets.ljust(size, b"\xff"))
 
     def sync(self, cfg: Any) -> int:
+        """Nothing is written."""
         return 0
 
 
