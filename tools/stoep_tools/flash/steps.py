@@ -13,7 +13,6 @@ finishes it.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +29,6 @@ from .ledger import Entry, Ledger
 from .repl import Repl
 from .selftest import Check
 
-_READ_BACK = 256 * 1024  # octets of the file system in which a board's records lie
 Tell = Callable[[str, str], None]  # (step, what), as it comes
 Progress = Callable[[int, int], None]
 
@@ -103,15 +101,17 @@ def _write(
     """Flash a board; return the files that it has now."""
     board = order.board
     hint = boot_hint(board.buttons)
-    tool = Esptool(outcome.port, order.baud, hint=hint)
-    chip = tool.detect()
+    # What runs on it must not go to sleep in between: a port without a USB chip goes with it.
+    held = Esptool(outcome.port, order.baud, hint=hint, stay=True)
+    chip = held.detect()
     _check(chip, board, outcome.port)
+    offset, size = order.image.file_system(chip.flash_bytes)
     tell("found", f"{chip.name}, {chip.flash_bytes >> 20} MB flash, MAC {chip.mac.hex(':')}")
     known = ledger.find_mac(chip.mac)
     dev_nonce = None
     if known is not None and "written" in known.times:
         tell("found", "it was flashed before: its DevNonce is read back")
-        dev_nonce = _dev_nonce(tool, board)
+        dev_nonce = _dev_nonce(held, offset)
     issued = ledger.issue(
         chip.mac,
         board.name,
@@ -141,11 +141,12 @@ def _write(
     )
     if entry.dev_nonce:
         files[SESSION_NAMES[0]] = session_record(entry.dev_nonce)
-    at = board.flash
-    system = filesystem.build(files, at["vfs_size"], at["vfs_block"])
-    regions = [(at["firmware_offset"], order.image.data), (at["vfs_offset"], system)]
+    regions = [
+        (board.flash["firmware_offset"], order.image.data),
+        (offset, filesystem.build(files, size)),
+    ]
     tell("written", f"MicroPython {order.image.version} and {len(files)} files")
-    skipped = tool.write(regions, progress)
+    skipped = Esptool(outcome.port, order.baud, hint=hint).write(regions, progress)
     dev_eui = entry.identity.dev_eui
     ledger.mark(dev_eui, "written")
     outcome.entry = ledger.mark(dev_eui, "verified")
@@ -169,16 +170,13 @@ def _check(chip: Chip, board: BoardData, port: str) -> None:
         )
 
 
-def _dev_nonce(tool: Esptool, board: BoardData) -> int | None:
+def _dev_nonce(tool: Esptool, offset: int) -> int | None:
     """Return the next DevNonce by the board's own records, None if they cannot be read."""
-    with tempfile.TemporaryDirectory(prefix="stoep-") as folder:
-        path = Path(folder) / "flash"
-        try:
-            tool.read(board.flash["vfs_offset"], _READ_BACK, path)
-            files = filesystem.read(path.read_bytes(), board.flash["vfs_block"])
-        except FlashError:
-            return None  # the ledger then leaves room for those that it may have used
-    return dev_nonce_of({name: files[name] for name in SESSION_NAMES if name in files})
+    try:
+        files = filesystem.read_from(lambda at, n: tool.fetch(offset + at, n), SESSION_NAMES)
+    except FlashError:
+        return None  # the ledger then leaves room for those that it may have used
+    return dev_nonce_of(files)
 
 
 def _register(outcome: Outcome, order: Order, ledger: Ledger, tell: Tell) -> None:
