@@ -163,3 +163,65 @@ def test_a_configuration_that_was_acknowledged_outlives_every_cut():
         assert interval_ms in (HOUR_MS // 2, HOUR_MS)
         outcomes.append((acknowledged, interval_ms == HOUR_MS // 2))
     assert set(outcomes) == {(False, False), (True, True)}, outcomes
+
+
+class RestlessField:
+    """A magnetometer in a field that never stays: it leaps at every look, or never stands still."""
+
+    def __init__(self, still):
+        self.still = still
+        self.level = 0
+
+    def readfrom_mem(self, address, register, length):
+        register &= 0x7F
+        if register == 0x0F:
+            return b"\x3d"
+        if register == 0x27:
+            return b"\x08"
+        if register == 0x28:
+            if not self.still:
+                self.level ^= 0x1F
+            return bytes((0, self.level)) * 3
+        return bytes(length)
+
+    def writeto_mem(self, address, register, data):
+        pass
+
+
+def test_a_bay_whose_field_never_rests_is_looked_at_ever_more_rarely():
+    for still in (True, False):
+        device = Device(kind="bay")
+        field = RestlessField(still)
+        device.board.i2c = lambda field=field: field
+        device.wake()
+        looks = []
+        for day in range(2):
+            begun_ms = device.board.clock.now_ms()
+            count = 0
+            while device.board.clock.now_ms() < begun_ms + 24 * HOUR_MS:
+                field.level ^= 0x1F
+                if device.board.sensor_wakes:
+                    device.board.clock.ms += 2000
+                    device.board.reason = "pin"
+                else:
+                    device.sleep()
+                device.board.sensor_wakes = True  # as a start finds it
+                device.wake()
+                count += 1
+            looks.append(count)
+            assert day or device.board.problems == []
+        assert 250 < looks[1] < 330
+        assert looks[0] <= looks[1] + 40
+        device.take()
+        # Once it rests, a car is told as soon as ever.
+        field.still = True
+        for _ in range(40):
+            device.sleep()
+            device.wake()
+        assert device.board.sensor_wakes
+        device.take()
+        field.level ^= 0x1F
+        device.board.clock.ms += 2000
+        device.board.reason = "pin"
+        device.wake()
+        assert of(messages.BayReport, device.take())
