@@ -275,16 +275,13 @@ def _configure(options: argparse.Namespace) -> None:
     }
     if bool(options.dev_euis) == (options.containers or options.bays):
         options.refuse("name devices, or --containers, or --bays")
-    dev_euis: list[str] = options.dev_euis
-    if not dev_euis:
-        options.file, options.show_keys = None, False
-        kind = "container/" if options.containers else "bay/"
-        dev_euis = [
-            it["dev_eui"] for it in _devices(options) if (it.get("asset") or "").startswith(kind)
-        ]
+    kind = "container/" if options.containers else "bay/"
     answers = []
     refused = []
     with control_client.connect(options) as client:
+        dev_euis: list[str] = options.dev_euis or [
+            it["dev_eui"] for it in _listed(client) if (it.get("asset") or "").startswith(kind)
+        ]
         for dev_eui in dev_euis:
             try:
                 answer = _asked(
@@ -397,13 +394,18 @@ def _devices(options: argparse.Namespace) -> Iterator[_Raw]:
         yield from _exported(options)
         return
     with control_client.connect(options) as client:
-        after = ""
-        while True:
-            page = _asked(client, "list", after=after, show_keys=options.show_keys)
-            yield from page["devices"]
-            if not page["more"]:
-                return
-            after = page["devices"][-1]["dev_eui"]
+        yield from _listed(client, show_keys=options.show_keys)
+
+
+def _listed(client: Client, *, show_keys: bool = False) -> Iterator[_Raw]:
+    """Give all devices of the gateway, page by page."""
+    after = ""
+    while True:
+        page = _asked(client, "list", after=after, show_keys=show_keys)
+        yield from page["devices"]
+        if not page["more"]:
+            return
+        after = page["devices"][-1]["dev_eui"]
 
 
 def _exported(options: argparse.Namespace) -> Iterator[_Raw]:

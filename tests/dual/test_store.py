@@ -61,21 +61,6 @@ def test_cut_in_the_middle_of_a_write_leaves_the_older_record():
         assert s.Store(Rtc().memory, files).load_storage() == [b"3"]
 
 
-def test_generation_goes_on_after_deep_sleep():
-    files = Files()
-    rtc = Rtc()
-    store = s.Store(rtc.memory, files)
-    store.save_storage([b"0"])
-    store.save_storage([b"1"])
-    store.save_rtc([b"rtc"])
-    woken = s.Store(rtc.memory, files)
-    assert woken.load_rtc() == [b"rtc"]
-    sound = dict(files.content)
-    woken.save_storage([b"2"])
-    kept = [name for name in sound if sound[name] == files.content[name]]
-    assert s.parse_record(files.content[kept[0]]) == [b"1"]
-
-
 def test_failed_write_keeps_the_newest_record():
     files = Files()
     store = s.Store(Rtc().memory, files)

@@ -20,7 +20,7 @@ def make(
 ) -> Radio:
     """Return the chip that the board's file names, with what is around it there."""
     radio = data.radio
-    gain_db = radio.get("antenna_dbi", 0)
+    gain_db = radio["antenna_dbi"]
     if radio["chip"] in ("sx1276", "sx1278"):
         return Sx1276(
             engine,
