@@ -121,6 +121,14 @@ def test_a_cable_that_is_back_in_time_goes_unnoticed(board):
     assert board.flash(0, len(data)) == data
 
 
+def test_what_a_board_has_changed_since_is_written_again(board):
+    data = octets(2 * PIECE)
+    tool(board).write([(FIRMWARE, data)])
+    board.put(PIECE + 5, b"\x5a")
+    assert tool(board).write([(FIRMWARE, data)]) == PIECE
+    assert board.flash(0, len(data)) == data
+
+
 def test_a_bad_cell_is_found_by_hash(board):
     board.bad_cell(VFS + 5000)
     data = octets(8192)
@@ -321,8 +329,7 @@ def test_no_esptool_outlives_us(tmp_path, how):
         ) as program,
     ):
         assert int(program.stdout.readline()) >= 0
-        assert esptools_at(a.port)
-        assert esptools_at(b.port)
+        wait_until(lambda: esptools_at(a.port) and esptools_at(b.port), "both are being flashed")
         os.kill(program.pid, how)
         rest = program.stdout.read()
         program.wait()

@@ -23,7 +23,7 @@ class MockBoard:
         self, folder, *, chip="esp32s3", mac="240ac4000001", megabytes=8, paced=False, name="board"
     ):
         self.port = str(Path(folder) / f"tty-{name}")
-        self._flash = Path(folder) / f"{name}.flash"
+        self.flash_path = self._flash = Path(folder) / f"{name}.flash"
         self.process = subprocess.Popen(
             [
                 *(sys.executable, str(Path(__file__).with_name("mock_board_process.py"))),
@@ -58,6 +58,12 @@ class MockBoard:
         with self._flash.open("rb") as file:
             file.seek(offset)
             return file.read() if size is None else file.read(size)
+
+    def put(self, offset, data):
+        """Change what the flash holds, as a board that has run does."""
+        with self._flash.open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
 
     def __enter__(self):
         return self
