@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FIRMWARE = (0, 1, 0)
 
 _DAY_MS = const(86_400_000)
+_HOUR_MS = const(3_600_000)
+_AGAIN_MS = const(450_000)  # doubled with each uplink
 _MOST_UPLINKS = const(8)  # from a slot, or news, to the next
 
 # What RTC memory keeps of this module, beside two byte strings of error codes.
@@ -154,6 +156,10 @@ class Talk:
             self.unanswered = int(result == m.NO_ANSWER)
             if self.unanswered:
                 self.retry_at_ms = self.next_slot_ms
+                # Of a bay that tells changes alone the next slot may be a day away.
+                again_ms = now_ms() + (_AGAIN_MS << self.uplinks)
+                if confirmed and self.next_slot_ms - now_ms() > _HOUR_MS:
+                    self.retry_at_ms = min(self.retry_at_ms, again_ms)
                 return
             if result == PENDING:
                 return

@@ -225,3 +225,26 @@ def test_a_bay_whose_field_never_rests_is_looked_at_ever_more_rarely():
         device.board.reason = "pin"
         device.wake()
         assert of(messages.BayReport, device.take())
+
+
+def test_a_change_that_nobody_confirms_is_told_again_before_the_next_day():
+    device = Device(kind="bay", mode=schema.MODE_ON_CHANGE, confirmed_every=1)
+    field = RestlessField(True)
+    device.board.i2c = lambda: field
+    device.wake()  # no acknowledgement, here and from now on
+    device.sleep()
+    device.wake()
+    device.take()
+    field.level ^= 0x1F
+    device.board.clock.ms += 60_000
+    device.board.reason = "pin"
+    told_ms = []
+    since_ms = device.board.clock.now_ms()
+    while device.board.clock.now_ms() < since_ms + 20 * HOUR_MS:
+        device.wake()
+        if of(messages.BayReport, device.take()):
+            told_ms.append(device.board.clock.now_ms() - since_ms)
+        device.sleep()
+    assert told_ms[1] < QUARTER_MS + 60_000
+    assert told_ms[2] < 3 * QUARTER_MS + 60_000
+    assert len(told_ms) <= 8
