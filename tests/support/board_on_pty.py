@@ -258,10 +258,15 @@ class BoardOnPty:
             return
         if self._booting and b"\x04" in data:
             # The start program is over: from here on it is the tool's prompt, a friendly one.
-            data, _, _ = data.partition(b"\x04")
-            _expect(self._console, b">", already=_)
-            os.write(self._console, b"\x02")
+            data, _, rest = data.partition(b"\x04")
             self._booting = False
+            try:
+                _expect(self._console, b">", already=rest)
+                os.write(self._console, b"\x02")
+            except OSError:  # it has gone to sleep
+                os.write(self._tool, data)
+                self._ended()
+                return
         os.write(self._tool, data)
 
     def _ended(self):

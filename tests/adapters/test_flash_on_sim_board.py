@@ -1,0 +1,92 @@
+"""The bench against a board as it comes out of the flasher, on the simulator's chips and air."""
+
+import json
+
+import pytest
+from chip_bench import BOARD, device_config, quiet_air
+from firmware_place import Far
+from stoep_hardware import board_data, micropython_runtime
+from stoep_hardware.engine import Engine
+from stoep_hardware.sim_board import SimBoard
+from stoep_protocol.messages import BinReport
+from stoep_tools.flash import backup, filesystem, selftest
+from stoep_tools.flash.repl import Repl
+from tested_board import TestedBoard
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not micropython_runtime.is_available(), reason=micropython_runtime.why_unavailable()
+    ),
+]
+
+
+class Wall:
+    def distance_mm(self, _t_us):
+        return 800
+
+
+class Bench:
+    """A flashed board on a terminal, and the network in its reach."""
+
+    def __init__(self, folder, **changes):
+        self.data = board_data.load(BOARD)
+        self.config = device_config(board=self.data.wiring(), **changes)
+        self.files = filesystem.firmware_files(self.data, "bin", "EU868")
+        files = self.files | {"config.json": json.dumps(self.config).encode()}
+        image = folder / "vfs.img"
+        octets = filesystem.build(files, self.data.flash["vfs_size"])
+        image.write_bytes(octets.ljust(self.data.flash["vfs_size"], b"\xff"))
+        self.engine = Engine(1)
+        self.air = quiet_air(self.engine)
+        self.sim = SimBoard(self.engine, self.air, self.data, self.config, distance=Wall())
+        self.far = Far(self.engine, self.air, self.config)
+        self.board = TestedBoard(image, self.engine, self.sim, self.config)
+
+    def hold(self):
+        return Repl(self.board.port, pulse=self.board.pulse, wait_s=60)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    with bench.board:
+        yield bench
+
+
+def test_left_alone_a_flashed_board_joins_and_reports(bench):
+    bench.board.wait_asleep()
+    reports = [message for message in bench.far.messages if isinstance(message, BinReport)]
+    assert [report.distance_mm for report in reports] == [800]
+    assert bench.far.network.dev_nonces == [0]
+
+
+def test_a_held_board_is_tested_and_goes_on_in_the_session_of_its_test(bench):
+    with bench.hold() as repl:
+        checks = selftest.run(repl, bench.data, "bin", files=bench.files)
+        assert selftest.passed(checks), selftest.table(checks)
+        joined = next(check for check in checks if check.name == "join")
+        assert "DevNonce 0" in joined.value
+        assert bench.far.messages == []
+        repl.reset()
+    bench.board.wait_asleep()
+    reports = [message for message in bench.far.messages if isinstance(message, BinReport)]
+    assert [report.distance_mm for report in reports] == [800]
+    assert bench.far.network.dev_nonces == [0]  # no second join
+    assert bench.sim.violations == []
+
+
+def test_an_updated_board_runs_on(bench):
+    bench.board.wait_asleep()
+    with bench.hold() as repl:
+        changed = dict(bench.files)
+        changed["stoep_firmware/device/files.mpy"] = bench.files["stoep_firmware/board.mpy"]
+        backup.update(repl, changed)  # one that cannot start ...
+        backup.update(repl, bench.files)  # ... is mended by the next
+        assert backup.installed(repl).leftovers == ()
+        repl.reset()
+    bench.board.wait_asleep()
+    bench.board.let(2 * 3700)
+    reports = [message for message in bench.far.messages if isinstance(message, BinReport)]
+    assert len(reports) >= 3
+    assert bench.far.network.dev_nonces == [0]
