@@ -1,18 +1,18 @@
 """The command ``stoep flash``: boards that are plugged in become sensors of a street.
 
-Without a subcommand it flashes; the others look, print again, and finish what was begun. Exit
-codes: 0 done, 2 usage, 3 no board, 4 a board failed, 5 the gateway refused. With several boards it
-is that of the first that failed. Nothing that is printed holds a key.
+Without a subcommand it flashes; the others look, print again, place, and rescue. Exit codes: 0
+done, 2 usage, 3 no board, 4 a board failed, 5 the gateway refused, 130 interrupted. Of several
+boards it is that of the first that failed. Nothing that is printed holds a key.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
+import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,144 +20,123 @@ from typing import Any
 
 from stoep_hardware import board_data
 
-from . import answers, images, labels, ledger, ports, registration, selftest, steps
-from .errors import BOARD_FAILED, USAGE, FlashError
+from . import answers, board_commands, images, ledger, ledger_commands, ports, scanned, steps
+from .errors import NO_BOARD, USAGE, FlashError
 from .esptool import at_once
-from .identity import KINDS, EuiRange, eui_of, grouped
-from .repl import Repl
-from .screen import Screen
+from .identity import EuiRange, eui_of
+from .ledger_commands import Result, stoep_at
+from .options import MEASURES, REGIONS, parser, words_of
+from .screen import Line, Screen
 
-_REGIONS = ("EU868", "US915", "AU915", "IN865", "AS923", "AS923-2", "AS923-3", "AS923-4")
-_EXPORTS = ("stoep", "stoep-yaml", "things-stack", "things-stack-csv", "chirpstack")
-_EPILOG = """\
-examples:
-  stoep flash                                        asks what it does not know
-  stoep flash --board heltec_wifi_lora_32_v3 --kind bin --region EU868 \\
-      --firmware ESP32_GENERIC_S3.bin --gateway pi --all --yes
-  stoep flash list                                   the boards so far
-  stoep flash label --sheet labels.html              print them again
-"""
+_INTERRUPTED = 130
+_LABELS = Path("labels")
+_PAGES = {"esp32": "ESP32_GENERIC", "esp32s3": "ESP32_GENERIC_S3"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``stoep flash``; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] not in (*_COMMANDS, "-h", "--help"):
-        words.insert(0, "boards")
-    options = _parser().parse_args(words)
+    as_json = "--json" in words
     try:
-        return int(_COMMANDS[options.command](options))
+        options = parser().parse_args(words_of(words))
+        code, answer = _COMMANDS[options.command](options)
+        if as_json:
+            print(json.dumps(answer, indent=1, ensure_ascii=False))
+        sys.stdout.flush()
     except FlashError as problem:
-        if getattr(options, "json", False):
-            print(json.dumps({"error": problem.message, "hint": problem.remedy}))
-        else:
-            print(f"stoep flash: {problem.message}", file=sys.stderr)
-            if problem.remedy:
-                print(f"  {problem.remedy}", file=sys.stderr)
+        _tell(problem, as_json)
         return problem.exit_code
     except KeyboardInterrupt:
-        print("stoep flash: interrupted; run it again, it goes on where it was", file=sys.stderr)
-        return 130
+        hint = "run the same command again: it goes on where it was"
+        _tell(FlashError("interrupted", hint, _INTERRUPTED), as_json)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has read enough (head); what Python would still write goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="stoep flash",
-        description=__doc__.partition("\n")[0],
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _tell(problem: FlashError, as_json: bool) -> None:
+    if as_json:
+        answer = {"error": problem.message, "hint": problem.remedy, "exit_code": problem.exit_code}
+        print(json.dumps(answer, ensure_ascii=False))
+        return
+    print(f"stoep flash: {problem.message}", file=sys.stderr)
+    if problem.remedy:
+        print(f"  → {problem.remedy}", file=sys.stderr)
+
+
+def _boards(options: argparse.Namespace) -> Result:
+    ask = sys.stdin.isatty() and sys.stdout.isatty() and not options.yes and not options.json
+    said = answers.Answers(ask=ask)
+    _check(options)
+    order = _order(options, said)
+    if options.dry_run:
+        chosen = options.port or [
+            port.device for port in ports.list_ports() if port.problem is None and port.likely
+        ]
+        return 0, _plan(chosen, order, as_json=options.json)
+    said.remember()
+    screen = Screen(quiet=options.json)
+    one_only = bool(options.asset or options.name or options.serial)
+    failed: dict[str, int] = {}
+    outcomes: list[steps.Outcome] = []
+    with ledger.Ledger(options.ledger or ledger.default_path()) as book:
+        while True:
+            outcomes = _one_round(options, said, order, book, screen)
+            for outcome in outcomes:
+                _note(outcome, failed)
+            if one_only or not said.asks:
+                break
+            if not said.goes_on("\nPlug in the next board, then Enter (q ends): "):
+                break
+    code = next(iter(failed.values()), 0)
+    return code, {"boards": [_answer(one) for one in outcomes], "exit_code": code}
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be meant, before anything is asked."""
+    one_only = [name for name in ("asset", "name", "serial") if getattr(options, name)]
+    if one_only and (options.all or len(options.port or ()) > 1):
+        raise FlashError(
+            f"several boards cannot have one {one_only[0]}",
+            "one at a time, or --csv FILE with a line for each",
+            USAGE,
+        )
+    if one_only and options.csv:
+        raise FlashError(f"--{one_only[0]} and --csv are one too many", "leave one out", USAGE)
+    if options.asset:
+        scanned.check_asset(options.asset)
+    if options.all and options.port:
+        raise FlashError("--all and --port are one too many", "leave one out", USAGE)
+    if options.gateway and options.no_gateway:
+        raise FlashError("--gateway and --no-gateway are one too many", "leave one out", USAGE)
+
+
+def _order(options: argparse.Namespace, said: answers.Answers) -> steps.Order:
+    """Ask for what was not said."""
+    boards = {name: board_data.load(name) for name in board_data.names()}
+    titles = {
+        name: board.title + (" (bench only: no battery lasts)" if board.bench_only else "")
+        for name, board in boards.items()
+    }
+    board = boards[said.choose("board", "Which board is it?", options.board, titles)]
+    kind = said.choose("kind", "What will it measure?", options.kind, MEASURES)
+    possible = {name: where for name, where in REGIONS.items() if _has_band(board, name)}
+    region = said.choose(
+        "region", "Where will it be? The region of LoRaWAN", options.region, possible
     )
-    actions = parser.add_subparsers(dest="command", metavar="COMMAND")
-
-    def action(name: str, text: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=text, description=text)
-        made.add_argument("--ledger", type=Path, metavar="FILE", help="the ledger of boards")
-        made.add_argument("--json", action="store_true", help="say it for programs")
-        return made
-
-    boards = action("boards", "flash boards (what happens without a command)")
-    boards.add_argument("--port", action="append", metavar="PORT", help="again for several")
-    boards.add_argument("--all", action="store_true", help="all boards that are plugged in")
-    boards.add_argument("--board", choices=board_data.names())
-    boards.add_argument("--kind", choices=KINDS, help="what it will measure")
-    boards.add_argument("--region", choices=_REGIONS)
-    boards.add_argument("--firmware", type=Path, metavar="FILE", help="MicroPython for the chip")
-    boards.add_argument("--trust", action="store_true", help="enter this firmware as known")
-    boards.add_argument("--interval-min", type=int, metavar="N", help="between reports; 60")
-    boards.add_argument("--lorawan", choices=("1.0.3", "1.0.4"), default="1.0.4")
-    boards.add_argument("--join-eui", metavar="EUI")
-    boards.add_argument("--dev-euis", metavar="FIRST-LAST", help="assigned ones; else by MAC")
-    boards.add_argument("--new-key", action="store_true", help="for a board whose key was seen")
-    boards.add_argument("--asset", metavar="ASSET", help="container/ID or bay/ID it is for")
-    boards.add_argument("--name", help="what people call it")
-    boards.add_argument("--serial", help="what is printed on it")
-    boards.add_argument("--gateway", metavar="HOST", help='to register at, by ssh; "local": here')
-    boards.add_argument("--no-gateway", action="store_true", help="register later")
-    boards.add_argument("--labels", type=Path, metavar="FOLDER", help="where labels go; labels")
-    boards.add_argument("--no-labels", action="store_true")
-    boards.add_argument("--no-self-test", action="store_true")
-    boards.add_argument("--baud", type=int, default=921_600)
-    boards.add_argument("--yes", action="store_true", help="ask nothing")
-    boards.add_argument("--dry-run", action="store_true", help="say what would be done")
-
-    action("ports", "list serial ports and what is on them")
-    listing = action("list", "list the boards in the ledger")
-    listing.add_argument("--unfinished", action="store_true", help="those that are half done")
-    label = action("label", "print labels again")
-    label.add_argument("dev_eui", nargs="*", metavar="DEV_EUI", help="none: all")
-    label.add_argument("--folder", type=Path, default=Path("labels"), help="for PNGs and SVGs")
-    label.add_argument("--format", choices=("png", "svg"), default="png")
-    label.add_argument("--sheet", type=Path, metavar="FILE", help="one HTML page to print")
-    label.add_argument("--skip", type=int, default=0, metavar="N", help="places already used")
-    label.add_argument("--outline", action="store_true", help="lines to cut along")
-    export = action("export", "write a file, with keys, for a network server to import")
-    export.add_argument("--to", choices=_EXPORTS, default="stoep")
-    export.add_argument("--application", metavar="ID", help="ChirpStack's")
-    export.add_argument("--device-profile", metavar="ID", help="ChirpStack's")
-    export.add_argument("file", type=Path)
-    export.add_argument("dev_eui", nargs="*", metavar="DEV_EUI", help="none: all")
-    register = action("register", "register boards at the gateway")
-    register.add_argument("dev_eui", nargs="*", metavar="DEV_EUI", help="none: all that are not")
-    register.add_argument("--gateway", metavar="HOST", default="local")
-    place = action("place", "note where a board belongs")
-    place.add_argument("dev_eui", metavar="DEV_EUI")
-    place.add_argument("--asset", metavar="ASSET")
-    place.add_argument("--name")
-    test = action("test", "run the self-test on a board that is flashed")
-    test.add_argument("--port", required=True)
-    test.add_argument("--board", choices=board_data.names(), required=True)
-    test.add_argument("--kind", choices=KINDS, required=True)
-    test.add_argument("--no-join", action="store_true", help="send nothing")
-    test.add_argument("--report", type=Path, metavar="FILE", help="FILE.json and FILE.txt")
-    return parser
-
-
-# Flashing.
-
-
-def _boards(options: argparse.Namespace) -> int:
-    said = answers.Answers(ask=sys.stdin.isatty() and not options.yes and not options.json)
-    board = board_data.load(
-        said.choose("board", "Which board is it?", options.board, board_data.names())
-    )
-    kind = said.choose("kind", "What will it measure?", options.kind, KINDS)
-    region = said.choose("region", "Where will it be? The region", options.region, _REGIONS)
     try:
         board.check_region(region)
     except ValueError as problem:
         raise FlashError(str(problem), "take a board for this band", USAGE) from None
-    path = said.path("firmware", "MicroPython for its chip, a .bin", options.firmware)
-    image = (
-        images.trust(path, board)
-        if options.trust
-        else images.check(path, board, images.manifests())
-    )
+    image = _image(options, said, board)
     gateway = None
     if not options.no_gateway:
-        gateway = said.text(
-            "gateway", "Register at (a host for ssh, local, or none)", options.gateway
-        )
-    order = steps.Order(
+        question = "Register at which gateway? A host that ssh knows, local (this computer) or none"
+        gateway = said.text("gateway", question, options.gateway, "none")
+    return steps.Order(
         board,
         kind,
         region,
@@ -170,94 +149,180 @@ def _boards(options: argparse.Namespace) -> int:
         asset=options.asset,
         name=options.name,
         serial=options.serial,
+        rows=() if options.csv is None else scanned.read_csv(options.csv),
         self_test=not options.no_self_test,
-        gateway=_stoep_at(gateway),
-        labels=None if options.no_labels else options.labels or Path("labels"),
+        gateway=stoep_at(gateway),
+        labels=None if options.no_labels else options.labels or _LABELS,
         baud=options.baud,
     )
-    chosen = _chosen_ports(options, said)
-    if len(chosen) > 1 and (order.asset or order.name or order.serial):
-        raise FlashError("several boards cannot share an asset, a name or a serial", "", USAGE)
-    if options.dry_run:
-        return _say_plan(chosen, order, options)
-    screen = Screen(quiet=options.json)
-    with ledger.Ledger(options.ledger or ledger.default_path()) as book, screen:
 
-        def one(port: str) -> Callable[[], steps.Outcome]:
-            line = screen.line(port)
-            return lambda: steps.flash(port, order, book, line.tell, line.progress)
 
-        results = at_once({port: one(port) for port in chosen})
-    outcomes = [
-        result if isinstance(result, steps.Outcome) else steps.Outcome(port, problem=result)
-        for port, result in results.items()
-    ]
-    said.remember()
-    if options.json:
-        print(json.dumps([_outcome(outcome) for outcome in outcomes], indent=1))
-    else:
-        screen.report(outcomes)
-    return next((one.problem.exit_code for one in outcomes if one.problem is not None), 0)
+def _has_band(board: board_data.BoardData, region: str) -> bool:
+    try:
+        board.check_region(region)
+    except ValueError:
+        return False
+    return True
+
+
+def _image(
+    options: argparse.Namespace, said: answers.Answers, board: board_data.BoardData
+) -> images.Image:
+    """Return the MicroPython that is to be flashed, of which somebody has said that it may be."""
+    page = f"https://micropython.org/download/{_PAGES.get(board.chip, '')}"
+    path = said.path("firmware", f"MicroPython, the .bin of {page}", options.firmware)
+    if options.trust:
+        return images.load(path, board) if options.dry_run else images.trust(path, board)
+    try:
+        return images.check(path, board, images.manifests())
+    except FlashError as problem:
+        # Only of an image that is sound but unknown a person may say that it is the right one.
+        if not said.asks or options.dry_run or "--trust" not in problem.remedy:
+            raise
+        print(f"\n{problem.message}", flush=True)
+        if not said.agrees("You have it from micropython.org, and it may be used from now on?"):
+            raise
+        return images.trust(path, board)
+
+
+def _one_round(
+    options: argparse.Namespace,
+    said: answers.Answers,
+    order: steps.Order,
+    book: ledger.Ledger,
+    screen: Screen,
+) -> list[steps.Outcome]:
+    """Flash the boards that are plugged in now."""
+    while True:
+        try:
+            chosen = _chosen_ports(options, said)
+            break
+        except FlashError as problem:
+            if not said.asks or problem.exit_code != NO_BOARD:
+                raise
+            screen.say("")
+            screen.problem(problem)
+            if not said.goes_on("\nEnter looks again (q ends): "):
+                raise
+    screen.say(
+        f"\n{order.board.title}, {order.kind}, {order.region}, MicroPython {order.image.version}"
+    )
+    return _flash(chosen, order, book, screen)
+
+
+def _flash(
+    chosen: Sequence[str], order: steps.Order, book: ledger.Ledger, screen: Screen
+) -> list[steps.Outcome]:
+    stopped = threading.Event()
+    outcomes = {
+        port: steps.Outcome(port, problem=_stopped(), left="the board was not touched")
+        for port in chosen
+    }
+
+    def job(port: str, line: Line) -> Callable[[], None]:
+        def tell(step: str, what: str) -> None:
+            line.tell(step, what)
+            if stopped.is_set():
+                raise _stopped()
+
+        def run() -> None:
+            outcomes[port] = steps.flash(port, order, book, tell, line.progress)
+            line.end()
+
+        return run
+
+    try:
+        with screen:
+            lines = screen.lines(chosen)
+            try:
+                results = at_once({port: job(port, lines[port]) for port in chosen})
+            except BaseException:
+                stopped.set()
+                raise
+            for port, result in results.items():
+                if isinstance(result, FlashError):
+                    outcomes[port] = steps.Outcome(port, problem=result)
+    finally:  # after Ctrl-C as well: what became of each board is said
+        screen.report(list(outcomes.values()))
+    return list(outcomes.values())
+
+
+def _stopped() -> FlashError:
+    return FlashError("interrupted", "run it again: it goes on where it was")
+
+
+def _note(outcome: steps.Outcome, failed: dict[str, int]) -> None:
+    """Keep what failed, until it is done by a later round."""
+    whose = [outcome.port]
+    if outcome.entry is not None:
+        whose.append(outcome.entry.identity.dev_eui.hex())
+    for one in whose:
+        failed.pop(one, None)
+    if outcome.problem is not None:
+        failed[whose[-1]] = outcome.problem.exit_code
 
 
 def _chosen_ports(options: argparse.Namespace, said: answers.Answers) -> list[str]:
     if options.port:
-        return list(dict.fromkeys(options.port))
+        # esptool runs in a folder of its own: a port that is a path is named from the root.
+        here = [str(Path(one).absolute()) if Path(one).exists() else one for one in options.port]
+        return list(dict.fromkeys(here))
     found = ports.list_ports()
     usable = [port for port in found if port.problem is None and port.likely]
     if not usable:
         raise ports.no_board(found)
-    if options.all or len(usable) == 1:
-        return [port.device for port in usable]
     names = [port.device for port in usable]
+    if options.all or len(names) == 1:
+        return names
     if not said.asks:
         raise FlashError(
             f"there are {len(names)} boards: {', '.join(names)}", "--port PORT or --all", USAGE
         )
-    one = said.choose("port", "Which one?", None, [*names, "all"])
+    choices = {"all": f"these {len(names)} at once"}
+    choices |= {port.device: port.description for port in usable}
+    one = said.choose("port", "Which one?", None, choices)
     return names if one == "all" else [one]
 
 
-def _say_plan(chosen: list[str], order: steps.Order, options: argparse.Namespace) -> int:
+def _plan(chosen: Sequence[str], order: steps.Order, *, as_json: bool) -> dict[str, Any]:
+    """Say what would be done."""
     board = order.board
+    registers = None if order.gateway is None else shlex.join([*order.gateway, "device", "import"])
+    labels = None if order.labels is None else str(order.labels)
     plan = {
-        "ports": chosen,
+        "dry_run": True,
+        "ports": list(chosen),
         "board": board.name,
         "kind": order.kind,
         "region": order.region,
-        "firmware": f"{order.image.path.name}, MicroPython {order.image.version}",
-        "writes": [
-            f"MicroPython at {board.flash['firmware_offset']:#x}",
-            f"our files at {board.flash['vfs_offset']:#x}",
-        ],
+        "firmware": str(order.image.path),
+        "micropython": order.image.version,
         "self_test": order.self_test,
-        "registers": None if order.gateway is None else shlex.join(order.gateway),
-        "labels": None if order.labels is None else str(order.labels),
+        "registers": registers,
+        "labels": labels,
     }
-    if options.json:
-        print(json.dumps(plan, indent=1))
-    else:
-        print("It would, without touching a board now:")
-        for key, value in plan.items():
-            text = ", ".join(value) if isinstance(value, list) else str(value)
-            print(f"  {key.replace('_', '-'):10} {text}")
-    return 0
+    if not as_json:
+        test = ", with a join" if order.gateway else ""
+        for key, value in {
+            "would flash": ", ".join(chosen) or "no board: none is plugged in",
+            "as": f"{board.title}, {order.kind}, {order.region}",
+            "with": f"MicroPython {order.image.version} ({order.image.path.name}) and our files",
+            "register": f"by {registers}" if registers else "later: stoep flash register",
+            "test": f"yes{test}" if order.self_test else "no",
+            "label": f"into {labels}" if labels else "no",
+        }.items():
+            print(f"  {key:12} {value}")
+    return plan
 
 
-def _stoep_at(gateway: str | None) -> list[str] | None:
-    if gateway in (None, "", "none"):
-        return None
-    assert gateway is not None
-    return ["stoep"] if gateway == "local" else ["ssh", gateway, "stoep"]
-
-
-def _outcome(outcome: steps.Outcome) -> dict[str, Any]:
+def _answer(outcome: steps.Outcome) -> dict[str, Any]:
     entry, problem = outcome.entry, outcome.problem
     return {
         "port": outcome.port,
         "done": problem is None,
         "dev_eui": None if entry is None else entry.identity.dev_eui.hex(),
         "join_eui": None if entry is None else entry.identity.join_eui.hex(),
+        "asset": None if entry is None else entry.asset,
         "state": None if entry is None else entry.state,
         "again": outcome.again,
         "checks": [asdict(check) for check in outcome.checks],
@@ -265,175 +330,12 @@ def _outcome(outcome: steps.Outcome) -> dict[str, Any]:
         "error": None if problem is None else problem.message,
         "hint": None if problem is None else problem.remedy,
         "left": outcome.left or None,
+        "exit_code": 0 if problem is None else problem.exit_code,
     }
 
 
-# The other commands.
-
-
-def _ports(options: argparse.Namespace) -> int:
-    found = ports.list_ports()
-    if options.json:
-        fields = ("device", "description", "serial", "likely", "problem")
-        print(json.dumps([{key: getattr(port, key) for key in fields} for port in found], indent=1))
-    for port in () if options.json else found:
-        print(f"{port.device:14} {port.description}" + ("" if port.likely else "  (not a board?)"))
-        if port.problem:
-            print(f"{'':14} {port.problem}")
-    if not found:
-        raise ports.no_board(found)
-    return 0
-
-
-def _book(options: argparse.Namespace) -> ledger.Ledger:
-    return ledger.Ledger(options.ledger or ledger.default_path())
-
-
-def _some(book: ledger.Ledger, dev_euis: Sequence[str]) -> list[ledger.Entry]:
-    return [book.of(eui_of(one, "a DevEUI")) for one in dev_euis] or book.entries()
-
-
-def _list(options: argparse.Namespace) -> int:
-    with _book(options) as book:
-        entries = book.unfinished() if options.unfinished else book.entries()
-    rows = [
-        {
-            "number": entry.number,
-            "dev_eui": entry.identity.dev_eui.hex(),
-            "mac": entry.mac.hex(":"),
-            "board": entry.board,
-            "kind": entry.kind,
-            "region": entry.region,
-            "state": entry.state,
-            "asset": entry.asset or "",
-            "name": entry.name or "",
-        }
-        for entry in entries
-    ]
-    if options.json:
-        print(json.dumps(rows, indent=1))
-    elif rows:
-        out = io.StringIO()
-        writer = csv.DictWriter(out, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        print(out.getvalue(), end="")
-    else:
-        print("no board yet" if not options.unfinished else "nothing is half done", file=sys.stderr)
-    return 0
-
-
-def _label(options: argparse.Namespace) -> int:
-    with _book(options) as book:
-        entries = _some(book, options.dev_eui)
-        made = [labels.label_of(entry) for entry in entries]
-        if options.sheet is not None:
-            options.sheet.write_text(
-                labels.sheet(made, skip=options.skip, outline=options.outline), "utf-8"
-            )
-            written = [str(options.sheet)]
-        else:
-            options.folder.mkdir(parents=True, exist_ok=True)
-            written = []
-            for entry, label in zip(entries, made, strict=True):
-                path = options.folder / f"{entry.identity.dev_eui.hex()}.{options.format}"
-                if options.format == "svg":
-                    path.write_text(labels.label_svg(label), "utf-8")
-                else:
-                    path.write_bytes(labels.label_png(label))
-                written.append(str(path))
-        for entry in entries:
-            book.mark(entry.identity.dev_eui, "labelled")
-    print(json.dumps(written) if options.json else "\n".join(written))
-    return 0
-
-
-def _export(options: argparse.Namespace) -> int:
-    with _book(options) as book:
-        entries = _some(book, options.dev_eui)
-    if options.to == "chirpstack":
-        if not (options.application and options.device_profile):
-            raise FlashError(
-                "ChirpStack needs to know where", "--application ID --device-profile ID", USAGE
-            )
-        text = registration.chirpstack(entries, options.application, options.device_profile)
-    else:
-        text = {
-            "stoep": registration.stoep_csv,
-            "stoep-yaml": registration.stoep_yaml,
-            "things-stack": registration.things_stack_json,
-            "things-stack-csv": registration.things_stack_csv,
-        }[options.to](entries)
-    registration.write_secret(options.file, text)
-    what = f"{len(entries)} boards with their keys are in {options.file}: delete it when it is read"
-    print(
-        json.dumps({"written": str(options.file), "boards": len(entries)}) if options.json else what
-    )
-    return 0
-
-
-def _register(options: argparse.Namespace) -> int:
-    command = _stoep_at(options.gateway)
-    if command is None:
-        raise FlashError("no gateway is named", "--gateway HOST or local", USAGE)
-    with _book(options) as book:
-        if options.dev_eui:
-            entries = _some(book, options.dev_eui)
-        else:
-            entries = [
-                entry
-                for entry in book.entries()
-                if "verified" in entry.times and "registered" not in entry.times
-            ]
-        if not entries:
-            raise FlashError("every board is registered already", "", USAGE)
-        done = registration.register(command, entries)
-        for entry in entries:
-            book.mark(entry.identity.dev_eui, "registered")
-    counts = {"added": done.added, "changed": done.changed, "unchanged": done.unchanged}
-    print(
-        json.dumps(counts)
-        if options.json
-        else ", ".join(f"{count} {word}" for word, count in counts.items())
-    )
-    return 0
-
-
-def _place(options: argparse.Namespace) -> int:
-    with _book(options) as book:
-        dev_eui = eui_of(options.dev_eui, "a DevEUI")
-        entry = book.place(dev_eui, asset=options.asset, name=options.name)
-    if options.json:
-        print(json.dumps({"dev_eui": dev_eui.hex(), "asset": entry.asset, "name": entry.name}))
-    else:
-        print(
-            f"{grouped(dev_eui)} is {entry.asset or 'nowhere yet'}; register it to tell the gateway"
-        )
-    return 0
-
-
-def _test(options: argparse.Namespace) -> int:
-    screen = Screen(quiet=options.json)
-    board = board_data.load(options.board)
-    with ports.lock(options.port), Repl(options.port, ask=screen.ask) as repl:
-        checks = selftest.run(repl, board, options.kind, join=not options.no_join)
-        repl.reset()
-    if options.report is not None:
-        selftest.write_report(options.report, checks, {"board": board.name, "port": options.port})
-    if options.json:
-        print(json.dumps([asdict(check) for check in checks], indent=1))
-    else:
-        screen.checks(checks)
-    return 0 if selftest.passed(checks) else BOARD_FAILED
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "boards": _boards,
-    "ports": _ports,
-    "list": _list,
-    "label": _label,
-    "export": _export,
-    "register": _register,
-    "place": _place,
-    "test": _test,
+    **ledger_commands.COMMANDS,
+    **board_commands.COMMANDS,
 }

@@ -1,4 +1,7 @@
-"""What a technician sees: a line a board while it works, then a table of what became of each."""
+"""What a technician sees: what each board is at, and in the end what became of it.
+
+Words say what colours say: a capture, a pipe and a colour-blind reader lose nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,34 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
+from .errors import FlashError
 from .identity import grouped
 from .selftest import Check, passed, table
 from .steps import Outcome
+
+_STEP = 11
 
 
 class Screen:
     """Shows all boards at once; ``quiet``: nothing, for programs."""
 
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
-        self._console = console or Console(quiet=quiet, highlight=False)
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(30),
-            TextColumn("{task.fields[percent]}"),
-            TextColumn("{task.fields[what]}"),
-            console=self._console,
-            transient=True,
-        )
+        self.console = console or Console(quiet=quiet, highlight=False)
+        self._bars: Progress | None = None
+        self._width = 0
 
     def __enter__(self) -> Self:
+        self._bars = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(24),
+            TextColumn("{task.fields[percent]}{task.fields[what]}", markup=False),
+            console=self.console,
+            transient=True,
+        )
         self._bars.start()
         return self
 
@@ -38,54 +47,105 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
-    def line(self, port: str) -> Line:
-        """Begin the line of a board."""
-        bar = self._bars.add_task(port, total=None, percent="", what="")
-        return Line(self._bars, bar, port)
+    def lines(self, ports: Sequence[str]) -> dict[str, Line]:
+        """Begin a line a board, within ``with``; lines of several say which board they are of."""
+        assert self._bars is not None
+        names = [_short(port) for port in ports]
+        width = max(map(len, names))
+        made = {}
+        for port, name in zip(ports, names, strict=True):
+            whose = f"{name:{width}}  " if len(ports) > 1 else ""
+            bar = self._bars.add_task(name, total=None, percent="", what="looking at it")
+            made[port] = Line(self._bars, bar, whose)
+        return made
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
         """Say what became of each board."""
-        for outcome in outcomes:
+        self._print("")
+        names = [_short(outcome.port) for outcome in outcomes]
+        width = max(map(len, names), default=0)
+        for name, outcome in zip(names, outcomes, strict=True):
             entry, problem = outcome.entry, outcome.problem
-            mark = "[green]✓[/]" if problem is None else "[red]✗[/]"
-            who = "" if entry is None else f"  {grouped(entry.identity.dev_eui)}  {entry.board}"
-            self._console.print(f"{mark} {outcome.port}{who}")
+            line = Text(" ")
+            line.append(
+                f"{'done' if problem is None else 'FAILED':7}",
+                "bold green" if problem is None else "bold red",
+            )
+            line.append(f"{name:{width}}")
+            if entry is not None:
+                line.append(f"  {grouped(entry.identity.dev_eui)}")
+                line.append(f"  {entry.asset or entry.name or ''}")
+            if outcome.label is not None and problem is None:
+                line.append(f"  {outcome.label}")
+            line.rstrip()
+            self._print(line)
             if not passed(list(outcome.checks)):
                 self.checks(outcome.checks)
             if problem is not None:
-                self._console.print(f"  {problem.message}", markup=False)
-                if problem.remedy:
-                    self._console.print(f"  {problem.remedy}", markup=False, style="bold")
-                self._console.print(f"  {outcome.left}", markup=False)
+                self.problem(problem)
+                if outcome.left:
+                    self._print(outcome.left, indent=8)
         done = sum(outcome.problem is None for outcome in outcomes)
         if len(outcomes) > 1:
-            self._console.print(f"{done} of {len(outcomes)} boards are done")
+            self._print(f"\n{done} of {len(outcomes)} boards are done.")
+
+    def problem(self, problem: FlashError) -> None:
+        """Say what is wrong, and what to do about it."""
+        self._print(problem.message, indent=8)
+        if problem.remedy:
+            self._print(f"→ {problem.remedy}", indent=8, style="bold")
+
+    def say(self, what: str) -> None:
+        """Say something."""
+        self._print(what)
 
     def ask(self, what: str) -> None:
         """Tell a person what to do now."""
-        self._console.print(what, markup=False, style="bold")
+        self._print(f"→ {what}", style="bold")
 
     def checks(self, checks: Sequence[Check]) -> None:
         """Show a self-test."""
-        self._console.print(table(list(checks)), markup=False, end="")
+        self._print("")
+        self._print(table(list(checks)).rstrip("\n"), indent=1)
+        self._print("")
+
+    def _print(self, what: str | Text, *, indent: int = 0, style: str = "") -> None:
+        text = Text(what, style) if isinstance(what, str) else what
+        self.console.print(Padding(text, (0, 0, 0, indent), expand=False))
 
 
 class Line:
     """One board's line; any thread may use it."""
 
-    def __init__(self, bars: Progress, bar: TaskID, port: str) -> None:
+    def __init__(self, bars: Progress, bar: TaskID, whose: str) -> None:
         self._bars = bars
         self._bar = bar
-        self._port = port
+        self._whose = whose
 
     def tell(self, step: str, what: str) -> None:
         """Say what a step has found or is doing."""
         self._bars.update(self._bar, what=step, total=None, percent="")
-        self._bars.console.print(f"  {self._port}  {step:11}{what}", markup=False)
+        self._bars.console.print(f"  {self._whose}{step:{_STEP}} {what}", markup=False)
 
     def progress(self, done: int, total: int) -> None:
         """Show how far the writing is."""
         share = 100 * done // total if total else 100
-        self._bars.update(self._bar, completed=done, total=total, percent=f"{share} %")
+        self._bars.update(
+            self._bar,
+            completed=done,
+            total=total,
+            percent=f"{share:3} %  ",
+            what=f"{done >> 10} of {total >> 10} KB",
+        )
+
+    def end(self) -> None:
+        """Say no more of this board."""
+        self._bars.update(self._bar, visible=False)
+
+
+def _short(port: str) -> str:
+    return port.removeprefix("/dev/")

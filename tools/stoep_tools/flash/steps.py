@@ -19,7 +19,7 @@ from pathlib import Path
 
 from stoep_hardware.board_data import BoardData
 
-from . import filesystem, labels, ports, registration, selftest
+from . import filesystem, labels, ports, registration, scanned, selftest
 from .errors import GATEWAY_REFUSED, USAGE, FlashError
 from .esptool import Esptool, boot_hint
 from .esptool_output import Chip
@@ -49,6 +49,7 @@ class Order:
     asset: str | None = None
     name: str | None = None
     serial: str | None = None
+    rows: Sequence[scanned.Row] = ()  # what a CSV says of boards, before what is said above
     self_test: bool = True
     gateway: Sequence[str] | None = None  # how `stoep` is run there; None: registered later
     gateway_options: Sequence[str] = ()
@@ -112,6 +113,8 @@ def _write(
     if known is not None and "written" in known.times:
         tell("found", "it was flashed before: its DevNonce is read back")
         dev_nonce = _dev_nonce(held, offset)
+    texts = {"asset": order.asset, "name": order.name, "serial": order.serial}
+    texts |= scanned.texts_of(order.rows, chip.mac, known)
     issued = ledger.issue(
         chip.mac,
         board.name,
@@ -122,9 +125,7 @@ def _write(
         euis=order.euis,
         dev_nonce=dev_nonce,
         new_key=order.new_key,
-        asset=order.asset,
-        name=order.name,
-        serial=order.serial,
+        **texts,
     )
     entry = outcome.entry = issued.entry
     outcome.again = issued.again
@@ -145,7 +146,7 @@ def _write(
         (board.flash["firmware_offset"], order.image.data),
         (offset, filesystem.build(files, size)),
     ]
-    tell("written", f"MicroPython {order.image.version} and {len(files)} files")
+    tell("writing", f"MicroPython {order.image.version} and {len(files)} files")
     skipped = Esptool(outcome.port, order.baud, hint=hint).write(regions, progress)
     dev_eui = entry.identity.dev_eui
     ledger.mark(dev_eui, "written")
