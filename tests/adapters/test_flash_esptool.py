@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from functools import partial
 from pathlib import Path
@@ -258,6 +259,28 @@ def test_no_content_is_in_an_argument_and_nothing_is_left_behind(board, tmp_path
     assert [file.parent.parent for file in files] == [tmp_path / "ram"]
     assert secret not in " ".join(command)
     assert list((tmp_path / "ram").iterdir()) == []
+
+
+def test_without_a_folder_of_its_own_ram_is_shared_memory(monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with esptool._private_folder() as folder:
+        assert folder.parent in (Path("/dev/shm"), Path(tempfile.gettempdir()))
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert not folder.exists()
+
+
+def test_what_a_run_that_was_killed_has_left_is_removed_by_the_next(board, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with subprocess.Popen([sys.executable, "--version"]) as dead:
+        pass
+    left = tmp_path / f"stoep-flash-{dead.pid}-abc"
+    alive = tmp_path / f"stoep-flash-{os.getppid()}-abc"
+    for folder in (left, alive):
+        folder.mkdir()
+        (folder / "00200000").write_text("app_key")
+    tool(board).detect()
+    assert not left.exists()
+    assert alive.exists()
 
 
 def test_a_full_disk_is_said(board, monkeypatch):

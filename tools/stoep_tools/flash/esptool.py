@@ -34,6 +34,7 @@ PIECE = 256 * 1024  # octets: 2 to 3 s at 921600 baud is the most that is writte
 SECTOR = 4096  # what flash erases at once
 _SILENCE_S = 180.0  # erasing 16 MB says nothing for over a minute
 _GRACE_S = 2.0
+_PREFIX = "stoep-flash-"
 
 
 class Run(Protocol):
@@ -167,19 +168,32 @@ def _store(pieces: Sequence[tuple[int, bytes]], folder: Path) -> list[str]:
 @contextmanager
 def _private_folder() -> Iterator[Path]:
     """Make a folder of mode 0700, in RAM if the system offers that."""
-    memory = os.environ.get("XDG_RUNTIME_DIR")
-    if memory is None or not os.access(memory, os.W_OK):
-        memory = None
+    places = (os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm")  # noqa: S108 - made by mkdtemp
+    place = next((one for one in places if os.access(one, os.W_OK)), tempfile.gettempdir())
+    _sweep(Path(place))
     try:
-        with tempfile.TemporaryDirectory(prefix="stoep-", dir=memory) as folder:
+        with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as folder:
             yield Path(folder)
     except OSError as problem:
         if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise FlashError(
-            f"no room is left in {memory or tempfile.gettempdir()}",
-            "delete something there, and run it again",
+            f"no room is left in {place}", "delete something there, and run it again"
         ) from None
+
+
+def _sweep(place: Path) -> None:
+    """Remove what runs that were killed have left: it may hold keys."""
+    if os.name == "nt":
+        return
+    for folder in place.glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OSError):
+            pass  # not ours, or another user's
 
 
 _children: "set[subprocess.Popen[str]]" = set()
