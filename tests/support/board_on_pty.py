@@ -163,6 +163,7 @@ class BoardOnPty:
         ]
 
     def _start(self, cause):
+        self._end()  # what has just gone to sleep may not have ended
         self.starts += 1
         self._quiet = False
         self._process_ended.clear()
