@@ -23,7 +23,7 @@ class MockBoard:
         self, folder, *, chip="esp32s3", mac="240ac4000001", megabytes=8, paced=False, name="board"
     ):
         self.port = str(Path(folder) / f"tty-{name}")
-        self.flash_path = self._flash = Path(folder) / f"{name}.flash"
+        self._flash = Path(folder) / f"{name}.flash"
         self.process = subprocess.Popen(
             [
                 *(sys.executable, str(Path(__file__).with_name("mock_board_process.py"))),
