@@ -8,7 +8,8 @@ from firmware_place import Far
 from stoep_hardware import board_data, micropython_runtime
 from stoep_hardware.engine import Engine
 from stoep_hardware.sim_board import SimBoard
-from stoep_protocol.messages import BinReport
+from stoep_hardware.world import Bay, Weather
+from stoep_protocol.messages import BayReport, BinReport
 from stoep_tools.flash import backup, filesystem, selftest
 from stoep_tools.flash.repl import Repl
 from tested_board import TestedBoard
@@ -29,17 +30,20 @@ class Wall:
 class Bench:
     """A flashed board on a terminal, and the network in its reach."""
 
-    def __init__(self, folder, **changes):
+    def __init__(self, folder, kind="bin", **changes):
         self.data = board_data.load(BOARD)
-        self.config = device_config(board=self.data.wiring(), **changes)
-        self.files = filesystem.firmware_files(self.data, "bin", "EU868")
+        self.config = device_config(kind=kind, board=self.data.wiring(), **changes)
+        self.files = filesystem.firmware_files(self.data, kind, "EU868")
         files = self.files | {"config.json": json.dumps(self.config).encode()}
         image = folder / "vfs.img"
         octets = filesystem.build(files, self.data.flash["vfs_size"])
         image.write_bytes(octets.ljust(self.data.flash["vfs_size"], b"\xff"))
         self.engine = Engine(1)
         self.air = quiet_air(self.engine)
-        self.sim = SimBoard(self.engine, self.air, self.data, self.config, distance=Wall())
+        seen = {"distance": Wall()}
+        if kind == "bay":
+            seen = {"field": Bay(self.engine, "1", Weather(0))}
+        self.sim = SimBoard(self.engine, self.air, self.data, self.config, **seen)
         self.far = Far(self.engine, self.air, self.config)
         self.board = TestedBoard(image, self.engine, self.sim, self.config)
 
@@ -74,6 +78,19 @@ def test_a_held_board_is_tested_and_goes_on_in_the_session_of_its_test(bench):
     assert [report.distance_mm for report in reports] == [800]
     assert bench.far.network.dev_nonces == [0]  # no second join
     assert bench.sim.violations == []
+
+
+def test_a_bay_is_tested_and_goes_on(tmp_path):
+    bench = Bench(tmp_path, "bay")
+    with bench.board:
+        with bench.hold() as repl:
+            checks = selftest.run(repl, bench.data, "bay", files=bench.files)
+            assert selftest.passed(checks), selftest.table(checks)
+            assert any("INT follows" in check.value for check in checks)
+            repl.reset()
+        bench.board.wait_asleep()
+        assert any(isinstance(message, BayReport) for message in bench.far.messages)
+        assert bench.far.network.dev_nonces == [0]
 
 
 def test_an_updated_board_runs_on(bench):
