@@ -179,3 +179,12 @@ def test_caught_too_early_or_too_late_it_is_started_again(board):
 
 
 LATE = "import sys\nsys.modules['stoep_firmware.wake'] = sys"
+
+
+def test_what_is_held_or_always_too_late_is_given_up(board):
+    with hold(board) as repl:
+        repl.write("/main.py", LATE.encode() + b"\nimport time\ntime.sleep_ms(60000)\n")
+        with pytest.raises(FlashError, match="cannot be opened"), hold(board, wait_s=0.2):
+            pass  # it is held already
+    with pytest.raises(FlashError, match="its program runs"), hold(board, wait_s=3):
+        pass

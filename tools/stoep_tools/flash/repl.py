@@ -36,6 +36,7 @@ _BEAT_S = 0.05  # between two Ctrl-C: a start can be interrupted for three secon
 _MOUNT_S = 0.3
 _LONGEST_REST_S = 2.0
 _ASK_AFTER_S = 4.0  # of silence; a board that can be reset by its lines has answered by then
+_START_S = 10.0  # within which a board that was reset answers
 _READ_S = 2.0
 _LINES_S = 0.1
 _ENOSPC = 28
@@ -120,7 +121,7 @@ class Repl:
         rest_s = _MOUNT_S
         self._catch(until_s, self._pulse, rest_s)
         while (state := self.run(_STATE, 5).strip()) != "ready":
-            if rest_s > _LONGEST_REST_S:
+            if rest_s > _LONGEST_REST_S or time.monotonic() > until_s:
                 raise FlashError(
                     f"the board at {self.device} cannot be held: {state}",
                     "flash it: stoep flash --port " + self.device,
@@ -128,7 +129,8 @@ class Repl:
             # Too late: its watchdog runs. Too early: no files yet. This reset needs no lines.
             self._send_off("import machine\nmachine.reset()")
             rest_s = rest_s * 2 if state == "no files" else rest_s / 2
-            self._catch(until_s, lambda _serial: None, rest_s)
+            again_s = max(until_s, time.monotonic() + _START_S)
+            self._catch(again_s, lambda _serial: None, rest_s)
         self.run(helper("files"))
 
     def reset(self) -> None:
