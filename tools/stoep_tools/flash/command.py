@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        options = parser().parse_args(words_of(words))
+        options, more = parser().parse_known_args(words_of(words))
+        if more:
+            hint = f"stoep flash {options.command} --help shows what there is"
+            raise FlashError(f"what is {' '.join(more)}?", hint, USAGE)
         code, answer = _COMMANDS[options.command](options)
         if as_json:
             print(json.dumps(answer, indent=1, ensure_ascii=False))

@@ -97,15 +97,19 @@ def parser() -> Parser:
     return made
 
 
+def _board(it: argparse._ActionsContainer, text: str) -> None:
+    it.add_argument("--board", choices=board_data.names(), metavar="BOARD", help=text)
+
+
 def _boards(it: argparse.ArgumentParser) -> None:
     oldest = ".".join(map(str, OLDEST))
     which = it.add_argument_group("which boards (else: the one that is plugged in)")
     which.add_argument("--port", action="append", metavar="PORT", help="this one; again for more")
     which.add_argument("--all", action="store_true", help="all that are plugged in, at once")
     what = it.add_argument_group("what they become (else asked; with --yes as last time)")
-    what.add_argument("--board", choices=board_data.names())
+    _board(what, ", ".join(board_data.names()))
     what.add_argument("--kind", choices=KINDS, help="bin: container, bay: parking bay")
-    what.add_argument("--region", choices=tuple(REGIONS))
+    what.add_argument("--region", choices=tuple(REGIONS), metavar="REGION", help=", ".join(REGIONS))
     what.add_argument(
         "--firmware", type=Path, metavar="FILE", help=f"MicroPython {oldest} or newer, a .bin"
     )
@@ -182,7 +186,7 @@ def _port(it: argparse.ArgumentParser) -> None:
 
 def _kind_of_board(it: argparse.ArgumentParser) -> None:
     _port(it)
-    it.add_argument("--board", choices=board_data.names(), help="default: as in the ledger")
+    _board(it, "default: as in the ledger")
     it.add_argument("--kind", choices=KINDS, help="default: as the board says")
 
 
@@ -203,7 +207,7 @@ def _yes(it: argparse.ArgumentParser) -> None:
 
 def _update(it: argparse.ArgumentParser) -> None:
     _port(it)
-    it.add_argument("--board", choices=board_data.names(), help="default: as in the ledger")
+    _board(it, "default: as in the ledger")
 
 
 def _reset(it: argparse.ArgumentParser) -> None:

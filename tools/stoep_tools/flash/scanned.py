@@ -110,7 +110,7 @@ def read_csv(path: Path) -> list[Row]:
             if row is not None:
                 rows.append(row)
     except csv.Error as problem:
-        raise FlashError(f"{path}, line {reader.line_num}: {problem}", "", USAGE) from None
+        raise FlashError(f"{path}, line {reader.line_num + 1}: {problem}", "", USAGE) from None
     _check_once(rows, path)
     if not rows:
         raise FlashError(f"{path} names no board", "a line below the heading for each", USAGE)

@@ -76,11 +76,12 @@ class Screen:
                 "bold green" if problem is None else "bold red",
             )
             line.append(f"{name:{width}}")
-            if entry is not None:
-                line.append(f"  {grouped(entry.identity.dev_eui)}")
-                line.append(f"  {entry.asset or entry.name or ''}")
-            if outcome.label is not None and problem is None:
-                line.append(f"  {outcome.label}")
+            who = None if entry is None else grouped(entry.identity.dev_eui)
+            where = None if entry is None else entry.asset or entry.name
+            label = outcome.label if problem is None else None
+            for text in (who, where, label):
+                if text:
+                    line.append(f"  {text}")
             line.rstrip()
             self._print(line)
             if not passed(list(outcome.checks)):

