@@ -8,7 +8,7 @@ import pytest
 from small_device import SmallRuntime, wakes
 
 # bench/_size.py finds the smallest heap; it may grow this far before it has to be looked after.
-HEAP_BYTES = 114_000
+HEAP_BYTES = 110_000
 SERVER_ONLY = {
     "stoep_protocol.reports",
     "stoep_protocol.lorawan.network_encoding",
