@@ -109,13 +109,15 @@ def test(options: argparse.Namespace) -> Result:
         kind = options.kind or str(config.get("kind"))
         if kind not in ("bin", "bay"):
             raise FlashError("the board does not say what it measures", "--kind bin", USAGE)
-        checks = selftest.run(
-            repl,
-            board,
-            kind,
-            join=not options.no_join,
-            say=lambda check: screen.say(f"  {check.name}: {check.value}"),
-        )
+        with screen:
+            line = screen.lines([repl.device])[repl.device]
+            checks = selftest.run(
+                repl,
+                board,
+                kind,
+                join=not options.no_join,
+                say=lambda check: line.at(f"{check.name}: {check.value}"),
+            )
         device = repl.device
     if options.report is not None:
         about = {"board": board.name, "kind": kind, "port": device}

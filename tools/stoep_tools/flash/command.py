@@ -11,7 +11,9 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -65,9 +67,27 @@ def _tell(problem: FlashError, as_json: bool) -> None:
         answer = {"error": problem.message, "hint": problem.remedy, "exit_code": problem.exit_code}
         print(json.dumps(answer, ensure_ascii=False))
         return
-    print(f"stoep flash: {problem.message}", file=sys.stderr)
+    texts = [f"stoep flash: {problem.message}"]
     if problem.remedy:
-        print(f"  → {problem.remedy}", file=sys.stderr)
+        texts.append(f"  → {problem.remedy}")
+    for text in texts:
+        for line in text.splitlines():
+            print(_wrapped(line), file=sys.stderr)
+
+
+def _wrapped(line: str) -> str:
+    """Return a line for a person, broken between words; for a program as it is."""
+    if not sys.stderr.isatty():
+        return line
+    indent = line[: len(line) - len(line.lstrip())]
+    width = shutil.get_terminal_size().columns - 1
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _boards(options: argparse.Namespace) -> Result:

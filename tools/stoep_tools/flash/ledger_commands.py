@@ -131,7 +131,7 @@ def print_labels(options: argparse.Namespace) -> Result:
     for path in files:
         _say(options, f"{would}{path}")
     if options.sheet is not None:
-        _say(options, f"{len(made)} labels: open it in a browser, print at 100 %, without margins")
+        _say(options, "open it in a browser and print it at 100 %, without margins")
     return 0, {"dry_run": options.dry_run, "labels": [str(path) for path in files]}
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from .errors import FlashError
 from .identity import grouped
-from .selftest import Check, passed, table
+from .selftest import MARKS, Check, table
 from .steps import Outcome
 
 _STEP = 11
@@ -84,10 +84,13 @@ class Screen:
                     line.append(f"  {text}")
             line.rstrip()
             self._print(line)
-            if not passed(list(outcome.checks)):
-                self.checks(outcome.checks)
+            failed = [check for check in outcome.checks if check.passed is False]
+            for check in failed:
+                self._print(f"{check.name}: {check.value}, not {check.expected}", indent=8)
+                self._print(f"→ {check.hint}", indent=8, style="bold")
             if problem is not None:
-                self.problem(problem)
+                if not failed:
+                    self.problem(problem)
                 if outcome.left:
                     self._print(outcome.left, indent=8)
         done = sum(outcome.problem is None for outcome in outcomes)
@@ -128,9 +131,15 @@ class Line:
         self._whose = whose
 
     def tell(self, step: str, what: str) -> None:
-        """Say what a step has found or is doing."""
-        self._bars.update(self._bar, what=step, total=None, percent="")
+        """Say what a step has found or is doing; of several boards' tests only what failed."""
+        self.at(f"{step} {what}" if step == "self-test" else step)
+        if self._whose and step == "self-test" and what.startswith((MARKS[True], MARKS[None])):
+            return
         self._bars.console.print(f"  {self._whose}{step:{_STEP}} {what}", markup=False)
+
+    def at(self, what: str) -> None:
+        """Show what it is at, until it is at something else."""
+        self._bars.update(self._bar, what=what, total=None, percent="")
 
     def progress(self, done: int, total: int) -> None:
         """Show how far the writing is."""

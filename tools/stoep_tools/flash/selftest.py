@@ -91,7 +91,7 @@ def passed(checks: list[Check]) -> bool:
 
 def table(checks: list[Check]) -> str:
     """Return the checks as a table, and below it what to do about those that failed."""
-    rows = [(_MARKS[check.passed], check.name, check.value, check.expected) for check in checks]
+    rows = [(MARKS[check.passed], check.name, check.value, check.expected) for check in checks]
     rows.insert(0, ("", "check", "found", "expected"))
     widths = [max(len(row[at]) for row in rows) for at in range(3)]
     lines = ["  ".join([*(row[at].ljust(widths[at]) for at in range(3)), row[3]]) for row in rows]
@@ -119,7 +119,7 @@ def write_report(path: Path, checks: list[Check], about: Mapping[str, str]) -> t
     return texts[0][0], texts[1][0]
 
 
-_MARKS = {True: "ok", False: "FAILED", None: "--"}
+MARKS = {True: "ok", False: "FAILED", None: "--"}
 
 
 class _Test:

@@ -200,7 +200,9 @@ def _test(
         order.kind,
         files=fixed,
         join=order.gateway is not None,
-        say=lambda check: tell("self-test", f"{check.name}: {check.value}"),
+        say=lambda check: tell(
+            "self-test", f"{selftest.MARKS[check.passed]:6} {check.name}: {check.value}"
+        ),
     )
     repl.reset()
     failed = [check for check in outcome.checks if check.passed is False]
