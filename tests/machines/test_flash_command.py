@@ -335,6 +335,16 @@ def test_labels_are_printed_again(run, book, home):
     assert run("label", "--folder", "file/x")[0] == USAGE
 
 
+def test_a_board_that_is_half_done_has_to_be_named(run, book):
+    book.issue(OTHER_MAC, BOARD, "bin", "EU868")
+    for typed in (["label"], ["export", "keys.csv"]):
+        answer = json.loads(run(*typed, "--dry-run", "--json")[1])
+        assert answer.get("boards", len(answer.get("labels", ()))) == 1
+    answer = json.loads(run("label", OTHER, "--dry-run", "--json")[1])
+    assert answer["labels"] == [f"labels/{OTHER}.png"]
+    assert "HALF DONE" in run("list", "--unfinished")[1]
+
+
 def test_an_export_says_that_it_holds_keys(run, book, home):
     assert run("export", "keys.csv", "--dry-run")[0] == 0
     assert not (home / "keys.csv").exists()

@@ -41,10 +41,13 @@ def _say(options: argparse.Namespace, what: str) -> None:
 
 
 def _some(book: ledger.Ledger, dev_euis: Sequence[str]) -> list[ledger.Entry]:
+    """Return the boards that are named, or all that are flashed. Raises `FlashError`."""
     wanted = [scanned.read_dev_eui(one) for one in dev_euis]
-    found = [book.of(dev_eui) for dev_eui in dict.fromkeys(wanted)] or book.entries()
+    if wanted:
+        return [book.of(dev_eui) for dev_eui in dict.fromkeys(wanted)]
+    found = [entry for entry in book.entries() if "verified" in entry.times]
     if not found:
-        raise FlashError("no board is in the ledger yet", "stoep flash", USAGE)
+        raise FlashError("no board is flashed yet", "stoep flash", USAGE)
     return found
 
 

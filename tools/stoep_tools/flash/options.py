@@ -146,7 +146,7 @@ def _list(it: argparse.ArgumentParser) -> None:
 
 
 def _label(it: argparse.ArgumentParser) -> None:
-    _euis(it, "all")
+    _euis(it, "all that are flashed")
     it.add_argument("--folder", type=Path, default=Path("labels"), help="default: labels")
     it.add_argument("--format", choices=("png", "svg"), default="png", help="default: png")
     it.add_argument("--sheet", type=Path, metavar="FILE", help="one HTML page instead, A4, 3 x 7")
@@ -156,7 +156,7 @@ def _label(it: argparse.ArgumentParser) -> None:
 
 def _export(it: argparse.ArgumentParser) -> None:
     it.add_argument("file", type=Path, metavar="FILE", help="new; only you may read it")
-    _euis(it, "all")
+    _euis(it, "all that are flashed")
     it.add_argument("--to", choices=EXPORTS, default="stoep", help="default: stoep")
     it.add_argument("--application", metavar="ID", help="ChirpStack's")
     it.add_argument("--device-profile", metavar="ID", help="ChirpStack's")
@@ -167,7 +167,7 @@ def _gateway(it: argparse.ArgumentParser, default: str | None, text: str) -> Non
 
 
 def _register(it: argparse.ArgumentParser) -> None:
-    _euis(it, "all that are not")
+    _euis(it, "all that are flashed and not registered")
     _gateway(it, "local", 'by ssh; default: "local", on this computer')
 
 
