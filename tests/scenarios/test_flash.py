@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +19,7 @@ from micropython_image import firmware
 from sim_board_on_pty import SimBoardOnPty
 from stoep_hardware import board_data, micropython_runtime
 from stoep_hardware.engine import US_PER_S
-from stoep_tools.flash import images, steps
+from stoep_tools.flash import filesystem, images, steps
 from stoep_tools.flash.ledger import Ledger
 
 pytestmark = pytest.mark.skipif(
@@ -69,3 +74,116 @@ def test_an_empty_board_becomes_a_sensor(broker: Mosquitto, tmp_path: Path) -> N
         subscriber.wait_for(lambda: subscriber.of("/market-1/state"))
         state = json.loads(subscriber.of("/market-1/state")[0][1])
         assert state["distance_mm"] == pytest.approx(800, abs=10)
+
+        # Again: it keeps its identity, and the same gateway takes its next DevNonce.
+        again = steps.flash(bench.port, order, ledger, lambda *_: None, lambda *_: None)
+        assert (again.problem, again.again) == (None, True)
+        assert again.entry is not None
+        assert again.entry.identity == entry.identity
+        assert again.entry.flashed == 2
+        assert again.entry.dev_nonce == 1
+        (join,) = [check for check in again.checks if check.name == "join"]
+        assert join.passed
+        assert join.value.endswith("DevNonce 1")
+
+
+def _command(bench: BenchPort, image: Path, folder: Path, *more: str) -> list[str]:
+    words = [*STOEP, "flash", "--yes", "--json", "--port", bench.port, "--board", BOARD.name]
+    words += ["--kind", "bin", "--region", "EU868", "--firmware", str(image), "--trust"]
+    return [*words, "--ledger", str(folder / "boards.db"), "--no-gateway", *more]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    places = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TMPDIR")
+    for place in places:
+        (folder / place).mkdir(exist_ok=True)
+    return {**os.environ, **{place: str(folder / place) for place in places}}
+
+
+def _arguments() -> bytes:
+    """Return the arguments of every process on this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return b"".join(found)
+
+
+def _written(folder: Path) -> bytes:
+    """Return all that lies outside the ledger and the board's flash, names and all."""
+    octets = []
+    for path in sorted(folder.rglob("*")):
+        octets.append(str(path).encode())
+        if path.is_file() and path.suffix not in (".flash", ".vfs", ".db", ".key"):
+            octets.append(path.read_bytes())
+    return b"".join(octets)
+
+
+def _assert_no_key(octets: bytes, key: bytes) -> None:
+    for form in (key, base64.b64encode(key).rstrip(b"="), repr(key).encode()):
+        assert form not in octets
+    assert key.hex().encode() not in octets.lower()
+
+
+# What the computer has said when something happens: to the loader it says a few octets to find
+# out the chip and its flash, then what is written; then comes the self-test.
+MOMENTS = {"finding": ("bootloader", 200), "writing": ("bootloader", 60_000)}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("what", ["SIGINT", "SIGKILL", "cable"])
+def test_a_run_that_is_cut_short_is_finished_by_the_next(
+    what: str, moment: str, tmp_path: Path
+) -> None:
+    image = tmp_path / "ESP32_GENERIC_S3.bin"
+    image.write_bytes(firmware())
+    environment = _environment(tmp_path)
+    mode, octets = MOMENTS[moment]
+    seen: list[bytes] = []
+    with BenchPort(tmp_path, mac=MAC) as bench:
+        command = _command(bench, image, tmp_path, "--no-self-test", "--no-labels")
+        with subprocess.Popen(
+            ["env", "--default-signal=INT", *command],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as run:
+
+            def happen() -> None:
+                seen.append(_arguments())
+                if what != "cable":
+                    run.send_signal(getattr(signal, what))
+
+            bench.on[mode] = (octets, happen)
+            if what == "cable":
+                bench.pull_at[mode] = octets
+            said, _ = run.communicate(timeout=60)
+        codes = {"SIGINT": (130,), "SIGKILL": (-9,), "cable": (3, 4)}
+        assert run.returncode in codes[what], said
+        with Ledger(tmp_path / "boards.db") as ledger:
+            states = [entry.state for entry in ledger.entries()]
+            assert states == ([] if moment == "finding" else ["issued"])
+        if moment == "finding":
+            assert set(bench.flash()) == {0xFF}  # untouched
+        if what == "cable":
+            (board,) = json.loads(said)["boards"]
+            left = "not touched" if moment == "finding" else "half done"
+            assert left in board["left"], board
+            bench.plug()
+        bench.on.clear()
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done
+        seen += [said, done.stdout, done.stderr, _written(tmp_path)]
+        with Ledger(tmp_path / "boards.db") as ledger:
+            (entry,) = ledger.entries()
+            assert entry.state == "verified"
+            assert entry.flashed == (1 if moment == "finding" else 2)
+        flashed = filesystem.read(bench.flash()[0x200000:][:0x600000])
+        key = entry.identity.app_key
+        assert json.loads(flashed["config.json"])["app_key"] == key.hex()
+        assert bench.flash().startswith(image.read_bytes())
+        _assert_no_key(b"".join(seen), key)

@@ -110,8 +110,8 @@ def _write(
     tell("found", f"{chip.name}, {chip.flash_bytes >> 20} MB flash, MAC {chip.mac.hex(':')}")
     known = ledger.find_mac(chip.mac)
     dev_nonce = None
-    if known is not None and "written" in known.times:
-        tell("found", "it was flashed before: its DevNonce is read back")
+    if known is not None:  # even if this is but the second try: it may have run in between
+        tell("found", "it is known: its DevNonce is read back")
         dev_nonce = _dev_nonce(held, offset)
     texts = {"asset": order.asset, "name": order.name, "serial": order.serial}
     texts |= scanned.texts_of(order.rows, chip.mac, known)
