@@ -116,8 +116,8 @@ class BenchPort:
             if self._boot is not None:
                 if self.board is None:
                     self.board = self._boot(self._image)
-                self.board.reset()
                 self._back = self._open(self.board.port)
+                self.board.reset()
 
     def _open(self, port):
         descriptor = os.open(port, os.O_RDWR | os.O_NOCTTY)
