@@ -128,6 +128,10 @@ def _assert_no_key(octets: bytes, key: bytes) -> None:
 # What the computer has said when something happens: to the loader it says a few octets to find
 # out the chip and its flash, then what is written; then comes the self-test.
 MOMENTS = {"finding": ("bootloader", 200), "writing": ("bootloader", 60_000)}
+# In `make test-system` also at every so many octets of the writing.
+STRIDE = int(os.environ.get("STOEP_FLASH_STRIDE", "0"))
+if STRIDE:
+    MOMENTS |= {f"writing {at}": ("bootloader", at) for at in range(60_000, 90_000, STRIDE)}
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

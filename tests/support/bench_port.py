@@ -36,6 +36,7 @@ class BenchPort:
         self._vfs = vfs
         self._image = Path(folder) / f"{name}.vfs"
         self._front = self._back = None
+        self._pulled = []
         self._lock = threading.RLock()
         self._is_closed = False
         self.mode = "off"
@@ -53,6 +54,8 @@ class BenchPort:
         self.pull()
         if self.board is not None:
             self.board.close()
+        for descriptor in self._pulled:
+            os.close(descriptor)
         self.loader.__exit__()
 
     def plug(self):
@@ -70,6 +73,8 @@ class BenchPort:
         """Pull the cable, and the power with it."""
         with self._lock:
             if self._front is not None:
+                # Until the end nobody else gets a port of this name, which a run may have locked.
+                self._pulled.append(os.open(self.port, os.O_RDWR | os.O_NOCTTY))
                 Path(self.port).unlink(missing_ok=True)
                 os.close(self._front)
                 self._front = None
