@@ -199,6 +199,8 @@ class Forwarder:
         self.unheard = 0  # downlinks that did not mean anything to their device
         self._token = 0
         self._channel = 0
+        # Counted from here, so that the 32 bits of a concentrator do not wrap within a test.
+        self._begun_us = time.monotonic_ns() // 1000
         self._tmst_us = 0
         self._next_push_at = 0.0
         self._gateway: tuple[str, int] | None = None
@@ -322,7 +324,7 @@ class Forwarder:
     def rxpk(self, phy_payload: bytes) -> dict[str, Any]:
         """Return a reception as the reference forwarder reports it."""
         self._channel = (self._channel + 1) % len(self._channels_hz)
-        self._tmst_us = max(self._tmst_us + 1, time.monotonic_ns() // 1000 & 0xFFFF_FFFF)
+        self._tmst_us = max(self._tmst_us + 1, time.monotonic_ns() // 1000 - self._begun_us)
         return {
             "jver": 1,
             "tmst": self._tmst_us,
