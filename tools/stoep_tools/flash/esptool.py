@@ -290,6 +290,12 @@ def at_once(jobs: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result | Flas
                     results[key] = future.result()
                 except FlashError as problem:
                     results[key] = problem
+                except Exception as problem:  # noqa: BLE001 - the other boards are still told of
+                    # Its words may hold what it was given, and that a key.
+                    results[key] = FlashError(
+                        f"a mistake of this program: {type(problem).__name__}",
+                        "run it again; if it stays, report it",
+                    )
         except BaseException:
             stop_all()
             raise

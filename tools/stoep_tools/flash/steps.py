@@ -233,7 +233,7 @@ def _left(outcome: Outcome) -> str:
     """Say in what state the board is and what finishes it."""
     entry = outcome.entry
     if entry is None:
-        return "the board was not touched"
+        return "the board was not touched; press its reset button to start it"
     dev_eui = entry.identity.dev_eui.hex()
     if "verified" not in entry.times:
         return f"the board is half done: stoep flash --port {outcome.port} writes the rest"
