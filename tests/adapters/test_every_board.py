@@ -85,11 +85,11 @@ def test_pins_can_do_what_they_are_for(name):
     assert data.nss_pull_up or radio["nss"] in RTC_PINS[data.chip] or radio["chip"] == "sx1276"
 
 
-@pytest.mark.parametrize("micropython", [False, True])
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize(
+    ("name", "micropython"),
+    [*((name, False) for name in BOARDS), *((name, True) for name in ON_MICROPYTHON)],
+)
 def test_container_joins_and_reports(place, name, micropython):
-    if micropython and name not in ON_MICROPYTHON:
-        pytest.skip("as on the others")
     here = place(name, micropython=micropython, confirmed_every=2)
     here.run(hours=2.5)
     here.far.second = True
