@@ -242,9 +242,10 @@ def test_hung_sensor_is_told_and_left_alone_for_longer_and_longer():
     device.board.uart = hangs
     try:
         device.wake()
+        raise AssertionError("the sensor hangs")
     except HangsError:
         device.board.reason = "watchdog"
-        device.wake()
+    device.wake()
     device.board.uart = uart
     device.sleep()
     device.wake()
