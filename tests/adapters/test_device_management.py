@@ -26,6 +26,7 @@ port = {port}
 port = 0
 [lorawan]
 dedup_window_ms = 20
+rx1_delay_s = 15
 [[gateway]]
 id = "kerb-1"
 eui = "0016c001ff10a235"

@@ -36,6 +36,7 @@ port = 0
 port = 0
 [lorawan]
 dedup_window_ms = 20
+rx1_delay_s = 15
 [[source]]
 id = "city"
 kind = "chirpstack"

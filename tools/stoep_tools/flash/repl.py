@@ -121,14 +121,14 @@ class Repl:
         rest_s = _MOUNT_S
         self._catch(until_s, self._pulse, rest_s)
         while (state := self.run(_STATE, 5).strip()) != "ready":
-            if rest_s > _LONGEST_REST_S or time.monotonic() > until_s:
+            if time.monotonic() > until_s:
                 raise FlashError(
                     f"the board at {self.device} cannot be held: {state}",
                     "flash it: stoep flash --port " + self.device,
                 )
             # Too late: its watchdog runs. Too early: no files yet. This reset needs no lines.
             self._send_off("import machine\nmachine.reset()")
-            rest_s = rest_s * 2 if state == "no files" else rest_s / 2
+            rest_s = min(rest_s * 2, _LONGEST_REST_S) if state == "no files" else rest_s / 2
             again_s = max(until_s, time.monotonic() + _START_S)
             self._catch(again_s, lambda _serial: None, rest_s)
         self.run(helper("files"))
