@@ -18,34 +18,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stoep_protocol.lorawan.regions import by_name
-
 from stoep_gateway import clock as clocks
 from stoep_gateway import memory as memories
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
 from stoep_gateway.assets.registry import Registry
+from stoep_gateway.building import stations, taken, target
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
 from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
 from stoep_gateway.doctor.facts import of_configurations
-from stoep_gateway.doctor.rules import port_taken
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders import links
-from stoep_gateway.forwarders.basics_station import BasicsStationServer
 from stoep_gateway.forwarders.gwmp import GwmpServer
-from stoep_gateway.forwarders.links import Links, host_and_port
 from stoep_gateway.forwarders.udp import UdpForwarders
-from stoep_gateway.forwarders.websocket import WebSocketStations, read_tokens
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.integrations.mqtt_source import MqttSource
 from stoep_gateway.lns.adr import AdrSettings
-from stoep_gateway.lns.channel_plan import Plan, for_region
 from stoep_gateway.lns.frames import Transmit
-from stoep_gateway.lns.mac_state import Target
 from stoep_gateway.lns.scheduler import Scheduler
 from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
@@ -56,6 +49,7 @@ from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.rounds import DailyRounds
+from stoep_gateway.services import Parts, Service
 from stoep_gateway.store.records import OutboxRow, Record, State
 from stoep_gateway.store.sealing import open_sealer
 from stoep_gateway.store.store import Store
@@ -70,6 +64,9 @@ _FORGET_MS = 300_000
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 _SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+# Each returns its service, or None where the configuration does not ask for it.
+_SERVICES: tuple[Callable[[Parts], Service | None], ...] = ()
 
 _log = logging.getLogger(__name__)
 
@@ -104,10 +101,10 @@ class _Gateway:
         self._stored_sessions = tuple(
             row for row, *_ in state.sessions if row.dev_eui in personalised
         )
-        target = _target(config)
+        aim = target(config)
         self._links = links.of(config.gateways, config.gwmp)
         self._forwarders = UdpForwarders(GwmpServer(self._links), clock, self._receive)
-        self._stations = _stations(config, self._links, target.plan, clock, self._receive)
+        self._stations = stations(config, self._links, aim.plan, clock, self._receive)
         self._outbox = Outbox(state.outbox, state.last_outbox_id)
         self._publisher = Publisher(
             Broker(
@@ -123,14 +120,14 @@ class _Gateway:
             read_page=self._read_outbox_page,
             delete=lambda ranges: store.submit(Record(published=ranges)),
         )
-        memory = memories.of(state, target.plan.region)
-        scheduler = Scheduler(target.plan.region, duty_cycle=config.lorawan.duty_cycle)
+        memory = memories.of(state, aim.plan.region)
+        scheduler = Scheduler(aim.plan.region, duty_cycle=config.lorawan.duty_cycle)
         self._monitor = GatewayMonitor(self._registry.gateways, self._links)
         self._pipeline = Pipeline(
             Network(
                 int.from_bytes(config.lorawan.net_id, "big"),
                 config.lorawan.dedup_window_ms,
-                target,
+                aim,
                 AdrSettings(config.adr.margin_db, config.adr.min_dr, config.adr.max_dr)
                 if config.adr.enabled
                 else None,
@@ -166,7 +163,7 @@ class _Gateway:
         PlanCommands(config, memory.states, clock).register(self._control)
         doctor = Doctor(
             config,
-            target.plan,
+            aim.plan,
             self._registry.gateways,
             self._links,
             self._monitor,
@@ -174,7 +171,7 @@ class _Gateway:
             clock,
             accounts=scheduler.accounts,
             broker=lambda: (self._publisher.connected, len(self._outbox)),
-            sources=lambda: {name: source.connected for name, source in self._sources.items()},
+            sources=self._sources_connected,
             configurations=lambda: of_configurations(
                 registry.devices, memory.configurations.values(), clock.utc_ms()
             ),
@@ -188,6 +185,24 @@ class _Gateway:
         )
         self._throttle = Throttle()
         self._stop = asyncio.Event()
+        parts = Parts(
+            config,
+            clock,
+            store,
+            registry,
+            memory,
+            self._metrics,
+            self._links,
+            self._monitor,
+            scheduler,
+            self._pipeline,
+            self._outbox,
+            self._publisher,
+            self._control,
+            sources_connected=self._sources_connected,
+            stop=self._stop.set,
+        )
+        self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, ready_file: Path | None) -> None:
@@ -214,6 +229,7 @@ class _Gateway:
             tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
             for source_id, source in self._sources.items():
                 tasks.append(asyncio.create_task(source.run(), name=f"source {source_id}"))
+            tasks += [asyncio.create_task(it.run(), name=it.name) for it in self._services]
             for task in tasks:
                 task.add_done_callback(self._on_end_of_task)
             stopped = asyncio.create_task(self._stop.wait(), name="stop")
@@ -235,20 +251,24 @@ class _Gateway:
                 self._stations.close()
                 await self._stations.wait_closed()
             await _cancel([*tasks, *self._handing_over])
+            for service in reversed(self._services):
+                await service.close()
             _log.info("stopped; %s", self._metrics)
 
     async def _open(self) -> None:
-        gwmp, stations = self._config.gwmp, self._config.basics_station
+        gwmp, station = self._config.gwmp, self._config.basics_station
         try:
             self._forwarders.open(gwmp.bind, gwmp.port)
         except OSError as error:
-            raise _taken("UDP", gwmp.bind, gwmp.port, error) from error
-        if stations is not None and self._stations is not None:
+            raise taken("UDP", gwmp.bind, gwmp.port, error) from error
+        if station is not None and self._stations is not None:
             try:
-                await self._stations.open(stations)
+                await self._stations.open(station)
             except OSError as error:
-                raise _taken("TCP", stations.bind, stations.port, error) from error
+                raise taken("TCP", station.bind, station.port, error) from error
         await self._control.open()
+        for service in self._services:
+            await service.open()
 
     async def _drain(self) -> None:
         _log.info("stopping")
@@ -288,6 +308,9 @@ class _Gateway:
         self._handing_over.add(task)
         task.add_done_callback(self._handing_over.discard)
         task.add_done_callback(self._on_end_of_task)
+
+    def _sources_connected(self) -> dict[str, bool]:
+        return {name: source.connected for name, source in self._sources.items()}
 
     def _publish(self, rows: tuple[OutboxRow, ...]) -> None:
         self._outbox.add(rows)
@@ -372,36 +395,3 @@ async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
-
-
-def _taken(kind: str, bind: str, port: int, error: OSError) -> FatalError:
-    reason = error.strerror or str(error)
-    return FatalError(str(port_taken(f"{kind} {host_and_port((bind, port))}", reason)))
-
-
-def _target(config: Config) -> Target:
-    lorawan = config.lorawan
-    region = by_name(lorawan.region)
-    return Target(
-        for_region(region, lorawan.sub_band),
-        lorawan.rx1_delay_s,
-        lorawan.rx1_dr_offset,
-        region.rx2_dr,
-        region.rx2_hz,
-        status_every_ms=lorawan.device_status_every_h * 3_600_000,
-    )
-
-
-def _stations(
-    config: Config, links: Links, plan: Plan, clock: Clock, receive: Callable[[Any], None]
-) -> WebSocketStations | None:
-    stations = config.basics_station
-    if stations is None:
-        return None
-    machine = BasicsStationServer(
-        links,
-        plan,
-        tokens=read_tokens(config.gateways),
-        client_certificates=stations.client_ca is not None,
-    )
-    return WebSocketStations(machine, clock, receive)

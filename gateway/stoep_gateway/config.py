@@ -37,6 +37,13 @@ from stoep_gateway.config_model import (
     identifier,
 )
 from stoep_gateway.config_reader import Document, Entry, Reader, did_you_mean
+from stoep_gateway.config_service import (
+    HomeAssistantConfig,
+    HttpConfig,
+    NgsiLdConfig,
+    RetentionConfig,
+    TimeConfig,
+)
 from stoep_gateway.errors import ConfigError, Mistake
 from stoep_gateway.planning.distances import DistanceTable, read_table
 
@@ -60,6 +67,11 @@ class Config(TableModel):
     readings: ReadingsConfig
     basics_station: BasicsStationConfig | None
     planning: PlanningConfig
+    retention: RetentionConfig
+    time: TimeConfig
+    http: HttpConfig | None
+    home_assistant: HomeAssistantConfig | None
+    ngsi_ld: NgsiLdConfig | None
     gateways: tuple[GatewayConfig, ...]
     sources: tuple[SourceConfig, ...]
     devices: tuple[DeviceConfig, ...]
@@ -80,7 +92,13 @@ _SECTIONS: dict[str, type[TableModel]] = {
     "readings": ReadingsConfig,
     "control": ControlConfig,
     "planning": PlanningConfig,
+    "retention": RetentionConfig,
+    "time": TimeConfig,
+    "http": HttpConfig,
+    "home_assistant": HomeAssistantConfig,
+    "ngsi_ld": NgsiLdConfig,
 }
+_ABSENT_IS_OFF = ("basics_station", "http", "home_assistant", "ngsi_ld")
 _LISTS: dict[str, type[TableModel]] = {
     "gateway": GatewayConfig,
     "source": SourceConfig,
@@ -110,8 +128,9 @@ def load(path: Path | str) -> Config:
     sections = {name: reader.section(main, name, model) for name, model in _SECTIONS.items()}
     if "planning" not in main.values:
         sections["planning"] = PlanningConfig(enabled=False)
-    if "basics_station" not in main.values:
-        sections["basics_station"] = None
+    for name in _ABSENT_IS_OFF:
+        if name not in main.values:
+            sections[name] = None
     documents = [main, *_asset_files(reader, main)]
     entries: _Entries = {
         name: [entry for document in documents for entry in reader.entries(document, name, model)]

@@ -17,9 +17,11 @@ from stoep_gateway.config_model import (
     BasicsStationConfig,
     GatewayConfig,
     LorawanConfig,
+    MqttConfig,
     SourceConfig,
 )
 from stoep_gateway.config_reader import Document, Entry, Reader
+from stoep_gateway.config_service import NgsiLdConfig
 from stoep_gateway.lns import channel_plan
 
 __all__ = ["check_network_side"]
@@ -45,6 +47,13 @@ def check_network_side(
     station = sections["basics_station"]
     if isinstance(station, BasicsStationConfig):
         _check_station(reader, main, station)
+    mqtt, ngsi_ld = sections["mqtt"], sections["ngsi_ld"]
+    if isinstance(mqtt, MqttConfig):
+        _check_broker(reader, main, mqtt)
+    if isinstance(ngsi_ld, NgsiLdConfig):
+        for key in ("token_file", "ca_file"):
+            if (path := getattr(ngsi_ld, key)) is not None:
+                _check_file(reader, main, ("ngsi_ld", key), path, is_secret=key == "token_file")
     for entry in entries["gateway"]:
         if isinstance(entry.model, GatewayConfig) and entry.model.token_file is not None:
             at = (*entry.path, "token_file")
@@ -88,6 +97,20 @@ def _check_station(reader: Reader, main: Document, station: BasicsStationConfig)
         if getattr(station, other) is None:
             reader.report(main, at, f'{key} needs "{other}" beside it')
         _check_file(reader, main, at, path, is_secret=key == "tls_key")
+
+
+def _check_broker(reader: Reader, main: Document, mqtt: MqttConfig) -> None:
+    for key in ("ca_file", "client_cert", "client_key"):
+        path: Path | None = getattr(mqtt, key)
+        if path is None:
+            continue
+        at = ("mqtt", key)
+        if not mqtt.tls:
+            reader.report(main, at, f'{key} needs "tls = true" beside it')
+        _check_file(reader, main, at, path, is_secret=key == "client_key")
+    for key, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
+        if getattr(mqtt, key) is not None and getattr(mqtt, other) is None:
+            reader.report(main, ("mqtt", key), f'{key} needs "{other}" beside it')
 
 
 def _check_source(reader: Reader, entry: Entry, source: SourceConfig) -> None:

@@ -176,7 +176,12 @@ class ControlConfig(TableModel):
 
 
 class MqttConfig(TableModel):
-    """``[mqtt]``: the broker that messages are published to."""
+    """``[mqtt]``: the broker that messages are published to.
+
+    A password is the first line of ``password_file``, or systemd's credential ``mqtt-password``.
+    Messages wait in the store, at most ``outbox_mb`` of them; an event that nobody took expires
+    at the broker after ``event_expiry_h`` (MQTT 5).
+    """
 
     host: Host = "127.0.0.1"
     port: Port = 1883
@@ -184,6 +189,13 @@ class MqttConfig(TableModel):
     username: Text | None = None
     password_file: FilePath | None = None
     keepalive_s: int = Field(default=60, ge=5, le=3600)
+    tls: bool = False
+    ca_file: FilePath | None = None
+    client_cert: FilePath | None = None
+    client_key: FilePath | None = None
+    encoding: Literal["json", "cbor"] = "json"
+    event_expiry_h: int = Field(default=168, ge=1, le=24 * 365)
+    outbox_mb: int = Field(default=256, ge=1, le=100_000)
 
 
 class GwmpConfig(TableModel):

@@ -78,7 +78,10 @@ class Network:
 
 
 class Pipeline:
-    """One per gateway process; ``receive`` takes everything that forwarders bring."""
+    """One per gateway process; ``receive`` takes everything that forwarders bring.
+
+    ``derive`` returns what else is published with a message, in other models.
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Pipeline:
         publish: Callable[[tuple[OutboxRow, ...]], None],
         transmit: Callable[[Transmit], None],
         send_to_source: Callable[[str, SourceDownlink, Callable[[bool], None]], None],
+        derive: Callable[[OutboxMessage], Iterable[OutboxMessage]] | None = None,
     ) -> None:
         self._network = network
         self._region = network.target.plan.region
@@ -123,6 +127,7 @@ class Pipeline:
         self.requests = (
             Requests(memory, self.downlinks, clock, metrics) if network.request_missing else None
         )
+        self._derive = derive
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
@@ -428,7 +433,9 @@ class Pipeline:
     # Record, then let go.
 
     def outbox_rows(self, messages: Iterable[OutboxMessage]) -> tuple[OutboxRow, ...]:
-        """Return the rows of new messages."""
+        """Return the rows of new messages, and of what is derived from them."""
+        if self._derive is not None:
+            messages = [it for said in messages for it in (said, *self._derive(said))]
         rows = recording.outbox_rows(messages, self._memory.last_outbox_id, self._clock.utc_ms())
         self._memory.last_outbox_id += len(rows)
         return rows
