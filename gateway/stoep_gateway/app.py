@@ -52,7 +52,7 @@ from stoep_gateway.rounds import DailyRounds
 from stoep_gateway.services import Parts, Service
 from stoep_gateway.store.records import OutboxRow, Record, State
 from stoep_gateway.store.sealing import open_sealer
-from stoep_gateway.store.store import Store
+from stoep_gateway.store.store import OUTBOX_PAGE, Store
 
 __all__ = ["run"]
 
@@ -105,7 +105,13 @@ class _Gateway:
         self._links = links.of(config.gateways, config.gwmp)
         self._forwarders = UdpForwarders(GwmpServer(self._links), clock, self._receive)
         self._stations = stations(config, self._links, aim.plan, clock, self._receive)
-        self._outbox = Outbox(state.outbox, state.last_outbox_id)
+        self._outbox = Outbox(
+            state.outbox,
+            state.last_outbox_id,
+            depth=state.outbox_depth,
+            octets=state.outbox_octets,
+            limit_octets=config.mqtt.outbox_mb * 1_000_000,
+        )
         self._publisher = Publisher(
             Broker(
                 config.mqtt.host,
@@ -119,6 +125,7 @@ class _Gateway:
             self._metrics,
             read_page=self._read_outbox_page,
             delete=lambda ranges: store.submit(Record(published=ranges)),
+            thin=store.thin_outbox,
         )
         memory = memories.of(state, aim.plan.region)
         scheduler = Scheduler(aim.plan.region, duty_cycle=config.lorawan.duty_cycle)
@@ -320,7 +327,7 @@ class _Gateway:
         self._store.read_outbox(self._outbox.loaded_id, self._add_outbox_page)
 
     def _add_outbox_page(self, rows: list[OutboxRow]) -> None:
-        self._outbox.add_page(rows)
+        self._outbox.add_page(rows, last=len(rows) < OUTBOX_PAGE)
         self._publisher.wake()
 
     def _log_counts(self) -> None:

@@ -38,6 +38,7 @@ class Running:
             self.metrics,
             read_page=lambda: None,
             delete=self._delete,
+            thin=lambda thinner, done: None,
         )
         self._task = asyncio.create_task(self.publisher.run())
 

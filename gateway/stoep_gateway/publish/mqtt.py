@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import mqtt_socket
 from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.store.thinning import Thinned, Thinner
 
 __all__ = ["Broker", "Publisher"]
 
@@ -86,12 +88,15 @@ class Publisher:
         *,
         read_page: Callable[[], None],
         delete: Callable[[tuple[tuple[int, int], ...]], None],
+        thin: Callable[[Thinner, Callable[[Thinned], None]], None],
     ) -> None:
         self._broker = broker
         self._outbox = outbox
         self._metrics = metrics
         self._read_page = read_page
         self._delete = delete
+        self._thin = thin
+        self._let_go: Counter[str] = Counter()  # kinds of what was thinned, until it is told
         self._paho: paho.Client | None = None
         self._room = MAX_IN_FLIGHT
         self._rows: dict[int, int] = {}  # MQTT message id to outbox id
@@ -111,6 +116,8 @@ class Publisher:
 
     def wake(self) -> None:
         """Send what the outbox has; call after rows were added to it."""
+        if self._outbox.wants_thinning():
+            self._thin_outbox()
         if self._paho is not None and not self._pumping:
             self._pumping = True
             asyncio.get_running_loop().call_soon(self._pump)
@@ -232,6 +239,31 @@ class Publisher:
         if outbox.wants_page():
             self._read_page()
 
+    def _thin_outbox(self) -> None:
+        if not self._let_go and not self._outbox.thinning:
+            _log.warning(
+                "messages for broker %s take more than the %d MB of outbox_mb: superseded states"
+                " and old events are let go",
+                self._name(),
+                self._outbox.limit_octets // 1_000_000,
+            )
+        self.collect()
+        self._thin(self._outbox.next_step(), self._thinned)
+
+    def _thinned(self, what: Thinned) -> None:
+        self._let_go += what.kinds
+        for kind, rows in what.kinds.items():
+            self._metrics.count(f"outbox_thinned_{kind}", rows)
+        self._outbox.thinned(what)
+        self.wake()
+
+    def _tell_let_go(self) -> None:
+        """Say what was let go in an outage, once little is left to send."""
+        if self._outbox.octets < self._outbox.limit_octets // 2:
+            what = ", ".join(f"{rows} {kind}" for kind, rows in self._let_go.most_common())
+            _log.warning("messages have room again; let go in the meantime: %s", what)
+            self._let_go.clear()
+
     def _break(self) -> None:
         if self._broken is not None and not self._broken.done():
             self._broken.set_result(None)
@@ -257,6 +289,8 @@ class Publisher:
         outbox.acknowledge(outbox_id)
         if not len(outbox):
             self._drained.set()
+        if self._let_go:
+            self._tell_let_go()
         if outbox.acknowledged >= _COLLECT_AT:
             self.collect()
         elif self._collector is None:

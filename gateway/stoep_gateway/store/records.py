@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 __all__ = [
+    "OUTBOX_ROW_OCTETS",
     "AirtimeRow",
     "ConfigurationRow",
     "DeviceRow",
@@ -25,6 +26,9 @@ __all__ = [
     "State",
     "UplinkRow",
 ]
+
+
+OUTBOX_ROW_OCTETS = 40  # besides topic and payload
 
 
 class SessionRow(NamedTuple):
@@ -74,6 +78,11 @@ class OutboxRow(NamedTuple):
     payload: bytes
     retain: int
     created_utc_ms: int
+
+    @property
+    def octets(self) -> int:
+        """About how much room it takes on the disk."""
+        return len(self.topic) + len(self.payload) + OUTBOX_ROW_OCTETS
 
 
 class LatestRow(NamedTuple):
@@ -215,3 +224,5 @@ class State:
     last_outbox_id: int
     last_session_id: int
     last_downlink_id: int
+    outbox_depth: int = 0
+    outbox_octets: int = 0

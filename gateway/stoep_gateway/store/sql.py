@@ -7,12 +7,14 @@ lock for every row, and under load each taking back waits for the event loop.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
 from stoep_gateway.errors import LocalProtocolError
 from stoep_gateway.store.records import (
+    OUTBOX_ROW_OCTETS,
     AirtimeRow,
     ConfigurationRow,
     DeviceRow,
@@ -27,12 +29,14 @@ from stoep_gateway.store.records import (
     State,
 )
 from stoep_gateway.store.sealing import Sealer
+from stoep_gateway.store.thinning import STEP_ROWS, Thinned, Thinner, UnsentRow
 
 __all__ = [
     "OUTBOX_PAGE",
     "ROWS_PER_STATEMENT",
     "read_outbox",
     "read_state",
+    "thin_outbox",
     "unlock",
     "write_group",
 ]
@@ -64,6 +68,7 @@ _FORGET = (
 _LAST_NUMBER = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
 
 _OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
+_OUTBOX_ROW_OCTETS = f"length(topic) + length(payload) + {OUTBOX_ROW_OCTETS}"
 _SESSION_COLUMNS = (
     "session_id, dev_eui, dev_addr, nwk_s_key, app_s_key, app_nonce, confirmed, created_utc_ms"
 )
@@ -129,6 +134,9 @@ _GATEWAYS = _statements(
 
 def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
     """Return all that the gateway keeps in memory. Raises ``FatalError`` for a wrong key."""
+    outbox_depth, outbox_octets = connection.execute(
+        f"SELECT count(*), ifnull(sum({_OUTBOX_ROW_OCTETS}), 0) FROM outbox"  # noqa: S608 (constants)
+    ).fetchone()
     return State(
         sessions=tuple(
             (_opened(SessionRow(*row[:8]), sealer), row[8], row[9])
@@ -149,6 +157,8 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         last_outbox_id=_one(connection, "SELECT ifnull(max(outbox_id), 0) FROM outbox"),
         last_session_id=_one(connection, _LAST_NUMBER, "device_session"),
         last_downlink_id=_one(connection, _LAST_NUMBER, "downlink"),
+        outbox_depth=outbox_depth,
+        outbox_octets=outbox_octets,
     )
 
 
@@ -160,6 +170,20 @@ def read_outbox(connection: sqlite3.Connection, after_id: int) -> list[OutboxRow
         (after_id, OUTBOX_PAGE),
     )
     return [OutboxRow(*row) for row in rows]
+
+
+def thin_outbox(connection: sqlite3.Connection, thinner: Thinner) -> Thinned:
+    """Make one step of a thinning: a short transaction."""
+    rows = connection.execute(
+        f"SELECT outbox_id, kind, topic, retain, {_OUTBOX_ROW_OCTETS} FROM outbox"  # noqa: S608 (constants)
+        " WHERE outbox_id > ? AND outbox_id <= ? ORDER BY outbox_id LIMIT ?",
+        (thinner.after_id, thinner.last_id, STEP_ROWS),
+    )
+    chosen = thinner.choose([UnsentRow(*row) for row in rows])
+    if chosen:
+        ids = ", ".join(str(row.outbox_id) for row in chosen)
+        connection.execute(f"DELETE FROM outbox WHERE outbox_id IN ({ids})")  # noqa: S608 (numbers)
+    return Thinned(sum(row.octets for row in chosen), Counter(row.kind for row in chosen))
 
 
 def unlock(connection: sqlite3.Connection, open_sealer: Callable[[bytes | None], Sealer]) -> Sealer:

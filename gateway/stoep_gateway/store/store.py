@@ -30,9 +30,11 @@ from stoep_gateway.store.sql import (
     ROWS_PER_STATEMENT,
     read_outbox,
     read_state,
+    thin_outbox,
     unlock,
     write_group,
 )
+from stoep_gateway.store.thinning import Thinned, Thinner
 
 __all__ = ["OUTBOX_PAGE", "Store"]
 
@@ -64,7 +66,12 @@ class _Read(NamedTuple):
     done: Callable[[list[OutboxRow]], None]
 
 
-_Order = _Write | _Read | None  # None closes
+class _Thin(NamedTuple):
+    thinner: Thinner
+    done: Callable[[Thinned], None]
+
+
+_Order = _Write | _Read | _Thin | None  # None closes
 
 
 class Store:
@@ -110,6 +117,10 @@ class Store:
     def read_outbox(self, after_id: int, done: Callable[[list[OutboxRow]], None]) -> None:
         """Read up to ``OUTBOX_PAGE`` rows beyond ``after_id``, after all that was submitted."""
         self._orders.put(_Read(after_id, done))
+
+    def thin_outbox(self, thinner: Thinner, done: Callable[[Thinned], None]) -> None:
+        """Make a step of a thinning, after all that was submitted; it is ``thinner``'s only one."""
+        self._orders.put(_Thin(thinner, done))
 
     async def close(self) -> None:
         """Write what was submitted, call back for it, and close the database."""
@@ -175,6 +186,8 @@ class Store:
             for order in orders:
                 if type(order) is _Read:
                     self._call(order.done, read_outbox(connection, order.after_id))
+                elif type(order) is _Thin:
+                    self._call(order.done, thin_outbox(connection, order.thinner))
             closing = None in orders
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
