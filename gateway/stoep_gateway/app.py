@@ -65,8 +65,17 @@ _GC_THRESHOLDS = (20_000, 20, 20)
 
 _SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
+
+def _http(parts: Parts) -> Service | None:
+    if parts.config.http is None:
+        return None
+    from stoep_gateway import http  # noqa: PLC0415 (megabytes that most do not need)
+
+    return http.build(parts, parts.config.http)
+
+
 # Each returns its service, or None where the configuration does not ask for it.
-_SERVICES: tuple[Callable[[Parts], Service | None], ...] = ()
+_SERVICES: tuple[Callable[[Parts], Service | None], ...] = (_http,)
 
 _log = logging.getLogger(__name__)
 
@@ -207,6 +216,7 @@ class _Gateway:
             self._publisher,
             self._control,
             sources_connected=self._sources_connected,
+            listening=self._listening,
             stop=self._stop.set,
         )
         self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
@@ -318,6 +328,12 @@ class _Gateway:
 
     def _sources_connected(self) -> dict[str, bool]:
         return {name: source.connected for name, source in self._sources.items()}
+
+    def _listening(self) -> dict[str, bool]:
+        listening = {"semtech_udp": self._forwarders.is_open}
+        if self._stations is not None:
+            listening["basics_station"] = self._stations.is_open
+        return listening
 
     def _publish(self, rows: tuple[OutboxRow, ...]) -> None:
         self._outbox.add(rows)

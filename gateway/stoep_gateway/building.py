@@ -49,7 +49,8 @@ def stations(
     return WebSocketStations(machine, clock, receive)
 
 
-def taken(kind: str, bind: str, port: int, error: OSError) -> FatalError:
-    """Return the error for a port that cannot be listened at."""
+def taken(kind: str, bind: str, port: int, error: OSError, table: str = "") -> FatalError:
+    """Return the error for a port, of a table of the configuration, that is not to be had."""
+    table = table or ("gwmp" if kind == "UDP" else "basics_station")
     reason = error.strerror or str(error)
-    return FatalError(str(port_taken(f"{kind} {host_and_port((bind, port))}", reason)))
+    return FatalError(str(port_taken(f"{kind} {host_and_port((bind, port))}", reason, table)))

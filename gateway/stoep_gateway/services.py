@@ -45,6 +45,7 @@ class Parts:
     publisher: Publisher
     control: ControlServer
     sources_connected: Callable[[], dict[str, bool]]
+    listening: Callable[[], dict[str, bool]]  # each forwarder protocol, and whether its port is open
     stop: Callable[[], None]
 
 

@@ -305,7 +305,7 @@ def test_errors_come_first_and_each_finding_has_three_lines():
 
 
 def test_a_port_that_is_taken():
-    finding = port_taken("UDP 127.0.0.1:1700", "Address already in use")
+    finding = port_taken("UDP 127.0.0.1:1700", "Address already in use", "gwmp")
     assert "UDP 127.0.0.1:1700 cannot be listened at: Address already in use" in str(finding)
     assert "[gwmp]" in finding.remedy
     assert "sport = :1700" in finding.remedy

@@ -80,6 +80,7 @@ class NetworkInHand:
         machine = GwmpServer(self.registry.gateways)
         self.links = machine.links
         self.metrics = Metrics()
+        self.monitor = GatewayMonitor(self.registry.gateways, self.links)
         self.memory = memory.of(state, self.target.plan.region)
         self.scheduler = Scheduler(self.target.plan.region)
         self.pipeline = Pipeline(
@@ -92,7 +93,7 @@ class NetworkInHand:
             ),
             self.registry,
             self.memory,
-            GatewayMonitor(self.registry.gateways, machine.links),
+            self.monitor,
             self.scheduler,
             self.metrics,
             self.clock,

@@ -49,6 +49,7 @@ _MOSQUITTO_DEFAULT = 1000  # mosquitto.conf(5)
 _PROC_NET = Path("/proc/self/net")
 _SETTING = re.compile(r"(max_queued_messages|include_dir)\s+(\S+)\s*")
 _BROKER_S = 3.0
+_PROTOCOLS = {socket.SOCK_DGRAM: "UDP", socket.SOCK_STREAM: "TCP"}
 
 
 class Doctor:
@@ -196,13 +197,13 @@ def _port_of(station: BasicsStationConfig) -> str:
 
 def _without_gateway(options: argparse.Namespace, away: GatewayAway) -> list[Finding]:
     config = configuration.load(options.config)
-    listens = [(socket.SOCK_DGRAM, "UDP", config.gwmp.bind, config.gwmp.port)]
-    if config.basics_station is not None:
-        station = config.basics_station
-        listens.append((socket.SOCK_STREAM, "TCP", station.bind, station.port))
+    listens = [(socket.SOCK_DGRAM, "gwmp", config.gwmp.bind, config.gwmp.port)]
+    for table, it in (("basics_station", config.basics_station), ("http", config.http)):
+        if it is not None:
+            listens.append((socket.SOCK_STREAM, table, it.bind, it.port))
     found = [
-        port_taken(f"{name} {host_and_port((host, port))}", reason)
-        for kind, name, host, port in listens
+        port_taken(f"{_PROTOCOLS[kind]} {host_and_port((host, port))}", reason, table)
+        for kind, table, host, port in listens
         if (reason := _why_not(kind, host, port))
     ]
     ports = "its ports are free" if not found else "and it could not run"

@@ -23,10 +23,9 @@ def diagnose(facts: Facts) -> list[Finding]:
     return sorted(found, key=lambda finding: order.index(finding.level))
 
 
-def port_taken(where: str, reason: str) -> Finding:
-    """Return the finding that the gateway could not listen at ``where``, "UDP host:port"."""
-    kind, _, at = where.partition(" ")
-    port = at.rpartition(":")[2]
+def port_taken(where: str, reason: str, table: str) -> Finding:
+    """Return that the gateway could not listen at ``where``, "UDP host:port" of a ``table``."""
+    port = where.rpartition(":")[2]
     return Finding(
         "error",
         "port",
@@ -34,8 +33,7 @@ def port_taken(where: str, reason: str) -> Finding:
         f"{where} cannot be listened at: {reason}",
         "another program has it (a second gateway, another network server), or the address is"
         " not this machine's",
-        f'see who: ss -lpn "sport = :{port}"; or choose another "bind" and "port" in'
-        f" [{'gwmp' if kind == 'UDP' else 'basics_station'}]",
+        f'see who: ss -lpn "sport = :{port}"; or choose another "bind" and "port" in [{table}]',
     )
 
 

@@ -41,6 +41,11 @@ class UdpForwarders:
         self.sent_for_air = 0
 
     @property
+    def is_open(self) -> bool:
+        """Whether it listens."""
+        return self._socket is not None and self._socket.fileno() >= 0
+
+    @property
     def port(self) -> int:
         """The UDP port that is bound."""
         assert self._socket is not None

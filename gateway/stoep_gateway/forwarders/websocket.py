@@ -90,6 +90,11 @@ class WebSocketStations:
         self._timer_at: int | None = None
 
     @property
+    def is_open(self) -> bool:
+        """Whether it listens."""
+        return self._server is not None and self._server.is_serving()
+
+    @property
     def port(self) -> int:
         """The TCP port that is bound."""
         assert self._server is not None

@@ -42,6 +42,7 @@ from stoep_gateway.lns.frames import (
     UplinkFrame,
     Window,
 )
+from stoep_gateway.metrics import Histogram
 
 __all__ = ["LEAD_MS", "URGENT", "Account", "DownlinkEnded", "Scheduler"]
 
@@ -49,6 +50,7 @@ LEAD_MS = 60
 URGENT = 1  # from this priority on a downlink may use up a sub-band's duty cycle
 AT_ONCE_WAIT_MS = 60_000
 
+_SPARE_S = (0.06, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0)
 _FORWARDER_LEAD_MS = 45
 _MAX_LEAD_MS = 700  # whatever was measured: RX2 is still tried, and its answer measured anew
 _RETRY_MS = 1000
@@ -137,11 +139,13 @@ class Scheduler:
     """One per network server. Without ``region`` no duty cycle is kept.
 
     Drive it with every downlink, every answer of a forwarder, and a ``Tick`` at ``next_deadline``.
+    ``spare_s`` is how long before its time each order left that had one.
     """
 
     def __init__(self, region: Region | None = None, *, duty_cycle: bool = True) -> None:
         self._region = region
         self._duty_cycle = duty_cycle
+        self.spare_s = Histogram(_SPARE_S)
         self._gateways: dict[bytes, _Gateway] = {}
         self._ways: dict[int, _Way] = {}
         self._due: list[tuple[int, int]] = []
@@ -291,6 +295,8 @@ class Scheduler:
         for _, transmission in planned:
             air.plan(transmission, now)
         way.order = _Order(eui, now, is_station, tuple(planned))
+        if not downlink.at_once:
+            self.spare_s.observe(wanted.at_us / 1e6 - now / 1000)
         self._wait(way, max(now, planned[-1][1].at_us // 1000) + _ANSWER_MS)
         return Transmit(
             downlink.downlink_id,
