@@ -20,6 +20,7 @@ from typing import Any
 
 from stoep_gateway import clock as clocks
 from stoep_gateway import memory as memories
+from stoep_gateway import supervision
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
 from stoep_gateway.assets.registry import Registry
