@@ -76,7 +76,7 @@ def _http(parts: Parts) -> Service | None:
 
 
 # Each returns its service, or None where the configuration does not ask for it.
-_SERVICES: tuple[Callable[[Parts], Service | None], ...] = (_http,)
+_SERVICES: tuple[Callable[[Parts], Service | None], ...] = (supervision.build, _http)
 
 _log = logging.getLogger(__name__)
 
