@@ -7,7 +7,9 @@ is only misspelt, the right one. Keys and passwords never appear in a message or
 from __future__ import annotations
 
 import csv
+import os
 import zoneinfo
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ from stoep_gateway.errors import ConfigError, Mistake
 from stoep_gateway.planning.distances import DistanceTable, read_table
 
 __all__ = ["Config", "load", "mqtt_password"]
+
+CREDENTIAL = "mqtt-password"
 
 
 class Config(TableModel):
@@ -152,18 +156,26 @@ def load(path: Path | str) -> Config:
     return Config(path=path, site=site, timezone=timezone, distances=distances, **values)
 
 
-def mqtt_password(config: MqttConfig | SourceConfig) -> str | None:
+def mqtt_password(
+    config: MqttConfig | SourceConfig, environ: Mapping[str, str] = os.environ
+) -> str | None:
     """Return the broker's password: the first line of ``password_file``.
 
-    Raises `ConfigError` if the file has gone since the configuration was read.
+    Our own broker's may be systemd's credential ``mqtt-password`` instead. Raises `ConfigError` if
+    the file has gone since the configuration was read.
     """
-    if config.password_file is None:
+    path = config.password_file
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if path is None and folder and isinstance(config, MqttConfig) and config.username is not None:
+        credential = Path(folder) / CREDENTIAL
+        path = credential if credential.exists() else None
+    if path is None:
         return None
     try:
-        lines = config.password_file.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "is not UTF-8 text"
-        mistake = Mistake(str(config.password_file), 0, f"cannot be read: {reason}")
+        mistake = Mistake(str(path), 0, f"cannot be read: {reason}")
         raise ConfigError([mistake]) from None
     return lines[0] if lines else ""
 

@@ -544,6 +544,19 @@ def test_the_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     assert config.mqtt_password(config.MqttConfig()) is None
 
 
+def test_the_password_may_be_a_credential_of_systemd(tmp_path: Path) -> None:
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    known = config.MqttConfig(username="u")
+    assert config.mqtt_password(known, environ) is None
+    (tmp_path / "mqtt-password").write_text("of systemd\n")
+    assert config.mqtt_password(known, environ) == "of systemd"
+    assert config.mqtt_password(known, {}) is None
+    assert config.mqtt_password(config.MqttConfig(), environ) is None
+    (tmp_path / "other").write_text("of the file\n")
+    written = config.MqttConfig(username="u", password_file=tmp_path / "other")
+    assert config.mqtt_password(written, environ) == "of the file"
+
+
 PLANNED = """\
 site = "t"
 [planning]
