@@ -553,8 +553,8 @@ def test_the_password_may_be_a_credential_of_systemd(tmp_path: Path) -> None:
     assert config.mqtt_password(known, {}) is None
     assert config.mqtt_password(config.MqttConfig(), environ) is None
     (tmp_path / "other").write_text("of the file\n")
-    written = config.MqttConfig(username="u", password_file=tmp_path / "other")
-    assert config.mqtt_password(written, environ) == "of the file"
+    written = load(tmp_path, stoep='site = "a"\n[mqtt]\nusername = "u"\npassword_file = "other"\n')
+    assert config.mqtt_password(written.mqtt, environ) == "of the file"
 
 
 PLANNED = """\
