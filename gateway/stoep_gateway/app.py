@@ -24,7 +24,7 @@ from stoep_gateway import supervision
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
 from stoep_gateway.assets.registry import Registry
-from stoep_gateway.building import stations, taken, target
+from stoep_gateway.building import adr_settings, stations, taken, target
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
 from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.control import ControlServer, socket_path
@@ -38,7 +38,6 @@ from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.integrations.mqtt_source import MqttSource
-from stoep_gateway.lns.adr import AdrSettings
 from stoep_gateway.lns.frames import Transmit
 from stoep_gateway.lns.scheduler import Scheduler
 from stoep_gateway.log import Throttle
@@ -49,6 +48,8 @@ from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.reloading import COMMAND as RELOAD
+from stoep_gateway.reloading import Reloader
 from stoep_gateway.rounds import DailyRounds
 from stoep_gateway.services import Parts, Service
 from stoep_gateway.store.records import OutboxRow, Record, State
@@ -57,7 +58,7 @@ from stoep_gateway.store.store import OUTBOX_PAGE, Store
 
 __all__ = ["run"]
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _DRAIN_S = 3.0
 _CANCEL_AGAIN_S = 0.2
 _LOG_COUNTS_MS = 3_600_000
@@ -145,9 +146,7 @@ class _Gateway:
                 int.from_bytes(config.lorawan.net_id, "big"),
                 config.lorawan.dedup_window_ms,
                 aim,
-                AdrSettings(config.adr.margin_db, config.adr.min_dr, config.adr.max_dr)
-                if config.adr.enabled
-                else None,
+                adr_settings(config),
                 request_missing=config.readings.request_missing,
             ),
             self._registry,
@@ -177,7 +176,8 @@ class _Gateway:
         self._control_path = socket_path(config, os.environ)
         self._control = ControlServer(self._control_path, config.control.group, config.store.path)
         DeviceCommands(self._network).register(self._control)
-        PlanCommands(config, memory.states, clock).register(self._control)
+        plans = PlanCommands(config, memory.states, clock)
+        plans.register(self._control)
         doctor = Doctor(
             config,
             aim.plan,
@@ -195,11 +195,22 @@ class _Gateway:
         )
         self._control.register(COMMAND, doctor.answer)
         self._handing_over: set[asyncio.Task[None]] = set()
-        self._rounds = (
-            DailyRounds(config, memory.states, clock, self._metrics, self._pipeline.record_messages)
-            if config.planning.enabled and config.trucks
-            else None
+        self._rounds = DailyRounds(
+            config, memory.states, clock, self._metrics, self._pipeline.record_messages
         )
+        self._reloader = Reloader(
+            config,
+            registry,
+            self._links,
+            self._stations,
+            self._pipeline,
+            self._network,
+            partial(supervision.reloading, supervision.Notifier(os.environ)),
+        )
+        self._control.register(RELOAD, self._reloader.answer, changes=True)
+        for part in (plans, doctor, self._rounds):
+            self._reloader.listeners.append(part.reconfigure)
+        self._reloading: set[asyncio.Task[Any]] = set()
         self._throttle = Throttle()
         self._stop = asyncio.Event()
         parts = Parts(
@@ -219,6 +230,8 @@ class _Gateway:
             sources_connected=self._sources_connected,
             listening=self._listening,
             stop=self._stop.set,
+            reload=self._reload,
+            on_reload=self._reloader.listeners,
         )
         self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -227,17 +240,17 @@ class _Gateway:
         """Run until told to stop. Raises ``FatalError``."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
-        for number in _STOP_SIGNALS:
+        handlers = {**dict.fromkeys(_STOP_SIGNALS, self._stop.set), signal.SIGHUP: self._reload}
+        for number, handler in handlers.items():
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                loop.add_signal_handler(number, self._stop.set)
+                loop.add_signal_handler(number, handler)
         tasks: list[asyncio.Task[Any]] = []
         channel = None
         try:
             await self._open()
             if isinstance(self._clock, SimulatedClock):
                 channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
-            if self._rounds is not None:
-                self._clock.when_started(self._rounds.start)
+            self._clock.when_started(self._rounds.start)
             self._clock.when_started(partial(self._network.personalise_all, self._stored_sessions))
             self._clock.when_started(partial(self._pipeline.start, self._airtimes))
             self._clock.when_started(self._log_counts)
@@ -259,8 +272,7 @@ class _Gateway:
                     end.result()
             await self._drain()
         finally:
-            if self._rounds is not None:
-                self._rounds.stop()
+            self._rounds.stop()
             if channel is not None:
                 channel.close()
             await self._control.close()
@@ -268,7 +280,7 @@ class _Gateway:
             if self._stations is not None:
                 self._stations.close()
                 await self._stations.wait_closed()
-            await _cancel([*tasks, *self._handing_over])
+            await _cancel([*tasks, *self._handing_over, *self._reloading])
             for service in reversed(self._services):
                 await service.close()
             _log.info("stopped; %s", self._metrics)
@@ -325,6 +337,12 @@ class _Gateway:
         task = asyncio.create_task(hand_over(), name=f"downlink to {source_id}")
         self._handing_over.add(task)
         task.add_done_callback(self._handing_over.discard)
+        task.add_done_callback(self._on_end_of_task)
+
+    def _reload(self) -> None:
+        task = asyncio.create_task(self._reloader.reload(), name="reload")
+        self._reloading.add(task)
+        task.add_done_callback(self._reloading.discard)
         task.add_done_callback(self._on_end_of_task)
 
     def _sources_connected(self) -> dict[str, bool]:
@@ -389,7 +407,7 @@ class _Gateway:
         loop.default_exception_handler(context)
         self._fail(FatalError(f"internal error: {context.get('exception') or context['message']}"))
 
-    def _on_end_of_task(self, task: asyncio.Task[None]) -> None:
+    def _on_end_of_task(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("%s has failed", task.get_name(), exc_info=error)
             self._fail(FatalError(f"internal error: {error!r}"))

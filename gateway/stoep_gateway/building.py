@@ -14,10 +14,11 @@ from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders.basics_station import BasicsStationServer
 from stoep_gateway.forwarders.links import Links, host_and_port
 from stoep_gateway.forwarders.websocket import WebSocketStations, read_tokens
+from stoep_gateway.lns.adr import AdrSettings
 from stoep_gateway.lns.channel_plan import Plan, for_region
 from stoep_gateway.lns.mac_state import Target
 
-__all__ = ["stations", "taken", "target"]
+__all__ = ["adr_settings", "stations", "taken", "target"]
 
 
 def target(config: Config) -> Target:
@@ -32,6 +33,12 @@ def target(config: Config) -> Target:
         region.rx2_hz,
         status_every_ms=lorawan.device_status_every_h * 3_600_000,
     )
+
+
+def adr_settings(config: Config) -> AdrSettings | None:
+    """Return how devices are steered, None: not at all."""
+    adr = config.adr
+    return AdrSettings(adr.margin_db, adr.min_dr, adr.max_dr) if adr.enabled else None
 
 
 def stations(

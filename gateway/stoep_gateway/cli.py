@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stoep_gateway import log
+from stoep_gateway import log, reload_command
 from stoep_gateway.app import run as run_gateway
 from stoep_gateway.config import load
 from stoep_gateway.doctor import command as doctor
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str]) -> int:
             return _check(options.config)
         if options.action == "doctor":
             return doctor.run(options)
+        if options.action == "reload":
+            return reload_command.run(options)
         return _run(options)
     except FatalError as error:
         print(error, file=sys.stderr)
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="stoep gateway", description=_DESCRIPTION)
     actions = parser.add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run", help="run until told to stop by SIGTERM, SIGHUP or Ctrl-C")
+    run = actions.add_parser("run", help="run until told to stop by SIGTERM or Ctrl-C")
     run.add_argument(
         "--simulated-clock", action="store_true", help="let a simulator drive the time"
     )
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
             "--config", type=Path, required=True, metavar="FILE", help="stoep.toml"
         )
     doctor.add_parser(actions)
+    reload_command.add_parser(actions)
     return parser
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from stoep_gateway.assets.registry import Gateway
@@ -80,6 +80,7 @@ class _Watched:
     downlinks: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     recent: Recent = field(default_factory=Recent)
+    since_ms: int = 0  # when it was registered, if not at the start
 
 
 class GatewayMonitor:
@@ -97,6 +98,29 @@ class GatewayMonitor:
         """Count from ``now`` the silence of gateways that have not been heard yet."""
         self._started_ms = now
         self._next_check_ms = now + CHECK_INTERVAL_MS
+
+    def replace(self, gateways: Mapping[bytes, Gateway], now: int, utc_ms: int) -> list[StateDue]:
+        """Watch these gateways, whose links are there already, and no others.
+
+        Returns the last state of those that left: offline; and that of those that changed.
+        """
+        due = []
+        for eui in [eui for eui in self._watched if eui not in gateways]:
+            watched = self._watched.pop(eui)
+            watched.online = False
+            due.append(self._due(watched, now, utc_ms, changed=True))
+        for eui, gateway in gateways.items():
+            known = self._watched.get(eui)
+            if known is None:
+                self._watched[eui] = _Watched(gateway, self._links[eui], since_ms=now)
+            elif known.gateway != gateway:
+                if known.gateway.id != gateway.id:  # its old topic would go on saying that it is on
+                    status = self._due(known, now, utc_ms, changed=True)
+                    due.append(replace(status, status=replace(status.status, online=False)))
+                known.gateway = gateway
+                if known.online is not None:
+                    due.append(self._due(known, now, utc_ms, changed=False))
+        return due
 
     def handle(
         self, event: GatewayStat | Tick, now: int, utc_ms: int
@@ -135,11 +159,14 @@ class GatewayMonitor:
 
     def is_station(self, gateway_eui: bytes) -> bool:
         """Whether a gateway speaks Basics Station's protocol, as far as is known."""
-        return self._watched[gateway_eui].link.protocol == "basics_station"
+        watched = self._watched.get(gateway_eui)
+        return watched is not None and watched.link.protocol == "basics_station"
 
     def accepted(self, gateway_eui: bytes) -> None:
         """Count an uplink that this gateway heard best."""
-        self._watched[gateway_eui].accepted += 1
+        watched = self._watched.get(gateway_eui)
+        if watched is not None:
+            watched.accepted += 1
 
     def transmitted(self, answer: Transmitted) -> None:
         """Count what a gateway said of a downlink."""
@@ -212,7 +239,7 @@ class GatewayMonitor:
 
     def _silent_since(self, watched: _Watched) -> int:
         seen_ms = watched.link.last_seen_ms
-        return self._started_ms if seen_ms is None else seen_ms
+        return max(self._started_ms, watched.since_ms) if seen_ms is None else seen_ms
 
     def _due(self, watched: _Watched, now: int, utc_ms: int, *, changed: bool) -> StateDue:
         stat, link = watched.stat, watched.link

@@ -11,6 +11,7 @@ from stoep_gateway.assets.registry import Registry
 from stoep_gateway.clock import Clock
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.device_network import Activity, Changes
+from stoep_gateway.lns.crypto import new_session_key
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.sessions import Session
 from stoep_gateway.memory import Memory
@@ -123,6 +124,18 @@ class NetworkServer:
     async def configure(self, dev_eui: bytes, payload: bytes) -> None:
         """Want a configuration of a device, durably."""
         await self._durable(partial(self._pipeline.configurations.want, dev_eui, payload))
+
+    def fitting(self, spec: DeviceConfig) -> bool:
+        """Whether the sessions of a device that comes again are those of its way in."""
+        sessions = self._memory.sessions.of_device(spec.dev_eui)
+        if spec.dev_addr is None:
+            return not any(session.is_personalised for session in sessions)
+        assert spec.nwk_s_key is not None
+        assert spec.app_s_key is not None
+        keys = [new_session_key(key).subkeys() for key in (spec.nwk_s_key, spec.app_s_key)]
+        return [
+            (it.dev_addr, [it.nwk_s_key.subkeys(), it.app_s_key.subkeys()]) for it in sessions
+        ] == [(int.from_bytes(spec.dev_addr, "big"), keys)]
 
     def personalise_all(self, known: Iterable[SessionRow]) -> None:
         """Begin a session for every ABP device that has none with its address and keys.

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from stoep_protocol.lorawan.frames import DataFrame
@@ -124,9 +124,7 @@ class Pipeline:
             is_station=monitor.is_station,
         )
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
-        self.requests = (
-            Requests(memory, self.downlinks, clock, metrics) if network.request_missing else None
-        )
+        self.requests = self._new_requests()
         self._derive = derive
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
@@ -164,6 +162,19 @@ class Pipeline:
                 self._metrics.count("downlink_warnings")
             self._monitor.transmitted(action)
             self.downlinks.transmitted(action)
+
+    def reconfigure(self, adr: AdrSettings | None, *, request_missing: bool) -> None:
+        """Go on with other settings, and watch the gateways that the registry has now."""
+        self._network = replace(self._network, adr=adr, request_missing=request_missing)
+        if request_missing != (self.requests is not None):
+            self.requests = self._new_requests()
+        now, utc_ms = self._clock.now_ms(), self._clock.utc_ms()
+        self._record_states(self._monitor.replace(self._registry.gateways, now, utc_ms))
+
+    def _new_requests(self) -> Requests | None:
+        if not self._network.request_missing:
+            return None
+        return Requests(self._memory, self.downlinks, self._clock, self._metrics)
 
     def record_messages(self, messages: Iterable[OutboxMessage]) -> None:
         """Record messages that no uplink caused, such as a round, and publish them."""

@@ -47,8 +47,17 @@ class DailyRounds:
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
 
+    def reconfigure(self, config: Config) -> None:
+        """Plan with another configuration, or not at all any more."""
+        self._config = config
+        if self._timer is not None:
+            self._timer.cancel()
+        self.start()
+
     def start(self) -> None:
-        """Wait for the next time of day."""
+        """Wait for the next time of day, if rounds are planned at all."""
+        if not (self._config.planning.enabled and self._config.trucks):
+            return
         self._due_utc_ms = planner.next_round_ms(self._config, self._clock.utc_ms())
         self._arm()
 

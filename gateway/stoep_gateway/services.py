@@ -47,6 +47,9 @@ class Parts:
     sources_connected: Callable[[], dict[str, bool]]
     listening: Callable[[], dict[str, bool]]  # each forwarder protocol, and whether its port is open
     stop: Callable[[], None]
+    reload: Callable[[], None]  # as SIGHUP does
+    # Called with the configuration whenever it was taken anew.
+    on_reload: list[Callable[[Config], None]]
 
 
 class Service(Protocol):

@@ -239,9 +239,8 @@ def test_a_stop_while_commits_fail_ends(tmp_path, broker):
         assert gateway.log().splitlines()[-1].endswith("a frame counter was claimed twice")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_other_ways_to_say_stop(gateway, number):
-    gateway.process.send_signal(number)
+def test_another_way_to_say_stop(gateway):
+    gateway.process.send_signal(signal.SIGINT)
     assert gateway.process.wait(60) == 0
     assert "stopping" in gateway.log()
 

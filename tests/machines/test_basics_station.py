@@ -16,11 +16,10 @@ from stoep_gateway.forwarders.basics_station import (
     Connected,
     SendText,
     TextReceived,
-    token_of,
 )
 from stoep_gateway.forwarders.gwmp import GatewayStat
 from stoep_gateway.forwarders.links import Link, Links
-from stoep_gateway.forwarders.station_messages import format_id6, parse_eui
+from stoep_gateway.forwarders.station_messages import format_id6, parse_eui, token_of
 from stoep_gateway.lns import channel_plan
 from stoep_gateway.lns.frames import Rejected, Tick, Transmit, Transmitted, UplinkFrame, Window
 from stoep_protocol.lorawan import regions

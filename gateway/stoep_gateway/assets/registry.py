@@ -112,8 +112,8 @@ class Registry:
     ) -> None:
         self.site = site
         self.sources = sources
-        self.gateways = gateways
-        self.assets = assets
+        self.gateways: dict[bytes, Gateway] = dict(gateways)
+        self.assets: dict[str, Container | Bay] = dict(assets)
         self.devices: dict[bytes, Device] = {}
         self._root = f"{TOPIC_ROOT}/{site}"
         self._by_asset: dict[str, Device] = {}

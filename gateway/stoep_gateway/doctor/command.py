@@ -88,6 +88,10 @@ class Doctor:
         self._configurations = configurations
         self._started_ms = clock.now_ms()
 
+    def reconfigure(self, config: Config) -> None:
+        """Look at another configuration from now on."""
+        self._config = config
+
     def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the members of an answer: "gateways", a line each, and "findings"."""
         facts = self._facts()

@@ -56,7 +56,6 @@ __all__ = [
     "Event",
     "SendText",
     "TextReceived",
-    "token_of",
 ]
 
 MAX_TEXT = 8192  # an uplink of 255 octets takes less than 1 kB
@@ -75,7 +74,6 @@ _NO_CONTEXT = "NO_CONTEXT"
 _NO_DNTXED = "NO_DNTXED"
 _IGNORED = frozenset({"alarm", "event", "getxtime"})  # what some stations tell of themselves
 _COUNTER = 2**48 - 1
-_HEADER = "authorization:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,15 @@ class CloseConnection:
     why: str = ""
 
 
-Event = Connected | TextReceived | Alive | Closed | Transmit | Tick
+@dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """Gateways left, came or ``changed``; ``tokens`` as for the server."""
+
+    tokens: Mapping[bytes, str]
+    changed: frozenset[bytes]
+
+
+Event = Connected | TextReceived | Alive | Closed | Transmit | Reconfigured | Tick
 Action = SendText | CloseConnection | UplinkFrame | GatewayStat | Transmitted | Rejected
 
 
@@ -204,7 +210,7 @@ class BasicsStationServer:
         encode_router_config(plan, 0, "", 0)
         self._links = links
         self._plan = plan
-        self._tokens = tokens or {}
+        self._tokens: Mapping[bytes, str] = tokens or {}
         self._client_certificates = client_certificates
         self._discovering: dict[int, tuple[Connected, int]] = {}
         self._stations: dict[int, _Station] = {}
@@ -228,6 +234,8 @@ class BasicsStationServer:
             return self._closed(event.connection)
         if type(event) is Alive:
             return self._alive(event, now)
+        if type(event) is Reconfigured:
+            return self._reconfigured(event)
         return self._expire(now)
 
     def next_deadline(self) -> int | None:
@@ -297,6 +305,18 @@ class BasicsStationServer:
             if station.stat is not None:
                 station.link.closed()  # the next pull opens it again if it speaks GWMP now
         return []
+
+    def _reconfigured(self, event: Reconfigured) -> list[Action]:
+        """Let stations that changed connect again, to be checked and told anew."""
+        before, self._tokens = self._tokens, event.tokens
+        again = [
+            station
+            for eui, station in self._by_eui.items()
+            if eui in event.changed or before.get(eui) != event.tokens.get(eui)
+        ]
+        for station in again:
+            self._closed(station.connection)
+        return [CloseConnection(station.connection, "configured anew") for station in again]
 
     def _alive(self, event: Alive, now: int) -> list[Action]:
         station = self._stations.get(event.connection)
@@ -457,18 +477,6 @@ class BasicsStationServer:
         except (ValueError, RecursionError):
             return None
         return message if type(message) is dict else None
-
-
-def token_of(text: str) -> str:
-    """Return the value of the ``Authorization`` header that a token file holds.
-
-    The file may name the header, among others, as the one on the station (``tc.key``) does.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
-        if line.lower().startswith(_HEADER):
-            return line[len(_HEADER) :].strip()
-    return lines[0] if lines else ""
 
 
 def _used_fallback(ordered: _Ordered, freq_hz: object, dr: object) -> bool:

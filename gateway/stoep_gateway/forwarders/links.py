@@ -210,6 +210,27 @@ class Links(dict[bytes, Link]):
         super().__init__((link.eui, link) for link in links)
         self._unregistered: dict[bytes, Unregistered] = {}
 
+    def replace(self, fresh: Links) -> frozenset[bytes]:
+        """Take the gateways of ``fresh``; return the EUIs of those that left or changed.
+
+        What is known of a connection stays with those that remain.
+        """
+        changed = {eui for eui in self if eui not in fresh}
+        for eui in changed:
+            del self[eui]
+        for eui, link in fresh.items():
+            before = self.setdefault(eui, link)
+            self._unregistered.pop(eui, None)
+            if (before.addresses, before.antenna_gain_dbi) != (
+                link.addresses,
+                link.antenna_gain_dbi,
+            ):
+                before.addresses = link.addresses
+                before.antenna_gain_dbi = link.antenna_gain_dbi
+                before.host = None  # who may not come any more stays no longer
+                changed.add(eui)
+        return frozenset(changed)
+
     @property
     def unregistered(self) -> list[Unregistered]:
         """Who was seen and is not registered, the latest first."""

@@ -28,6 +28,7 @@ __all__ = [
     "parse_eui",
     "read_uplink",
     "router_uri",
+    "token_of",
 ]
 
 ROUTER_PATH = "/router/"
@@ -40,6 +41,7 @@ _SOME_DEV_EUI = bytes(7) + b"\x01"  # a station tells the end of no downlink for
 _EUI = re.compile(r"[0-9a-f]{16}|[0-9a-f]{2}(-[0-9a-f]{2}){7}|[0-9a-f]{2}(:[0-9a-f]{2}){7}")
 _GROUP = re.compile(r"[0-9a-f]{1,4}")
 _LONGEST_EUI = 32
+_AUTHORIZATION = "authorization:"
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)
 _BARE_IPV6 = re.compile(r"([0-9a-f:.]*:[0-9a-f:.]*):([0-9]{1,5})", re.IGNORECASE)
 
@@ -242,3 +244,15 @@ _PHY_PAYLOADS: dict[str, Callable[[Mapping[str, Any]], bytes]] = {
     "propdf": _whole_frame,
 }
 UPLINKS = frozenset(_PHY_PAYLOADS)
+
+
+def token_of(text: str) -> str:
+    """Return the value of the ``Authorization`` header that a token file holds.
+
+    The file may name the header, among others, as the one on the station (``tc.key``) does.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        if line.lower().startswith(_AUTHORIZATION):
+            return line[len(_AUTHORIZATION) :].strip()
+    return lines[0] if lines else ""

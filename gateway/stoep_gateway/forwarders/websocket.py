@@ -33,8 +33,8 @@ from stoep_gateway.forwarders.basics_station import (
     Event,
     SendText,
     TextReceived,
-    token_of,
 )
+from stoep_gateway.forwarders.station_messages import token_of
 from stoep_gateway.lns.frames import Rejected, Tick
 
 __all__ = ["WebSocketStations", "read_tokens"]

@@ -28,6 +28,10 @@ class PlanCommands:
         self._clock = clock
         self._planning = asyncio.Lock()
 
+    def reconfigure(self, config: Config) -> None:
+        """Plan with another configuration from now on."""
+        self._config = config
+
     def register(self, control: ControlServer) -> None:
         """Let the control socket know the command."""
         control.register("plan.show", self._show)
