@@ -20,13 +20,14 @@ test: .venv/test .venv/oracles .venv/wheelhouse/ready
 
 # make test-system      what takes long: 200 kills of the gateway under load, ten a seed,
 #                       a device cut at every point of a life, and a bench at many of a board
-test-system: .venv/test
+test-system: .venv/test .venv/home-assistant/ready
 	@tools/needs.sh mosquitto
 	STOEP_KILL_SEEDS=20 $(BIN)/python -m pytest -n 2 -rP tests/scenarios/test_kills.py $(ARGS)
 	STOEP_CUT_STRIDE=1 $(BIN)/python -m pytest -n 2 -rP --dist worksteal -k "cut_at" \
 	  tests/machines/test_device_power_cut.py $(ARGS)
 	STOEP_FLASH_STRIDE=2000 $(BIN)/python -m pytest -n 2 -rP -k "cut_short" \
 	  tests/scenarios/test_flash.py $(ARGS)
+	$(BIN)/python -m pytest -rs -k home_assistant_ tests/machines/test_home_assistant.py $(ARGS)
 
 check: .venv/test .stubs/installed
 	$(BIN)/ruff check .
@@ -68,6 +69,15 @@ clean:
 .venv/fuzz: .venv/test
 	$(PIP) install --editable '.[fuzz]'
 	@touch $@
+
+# Home Assistant's own schemas; where there is no Python 3.13 for them, their test is skipped.
+.venv/home-assistant/ready: .venv/test
+	@python=$$(for p in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13*/bin/python; do \
+	  $$p -c 'import venv' 2>/dev/null && { echo $$p; break; }; done); \
+	if [ -z "$$python" ]; then echo "no Python 3.13: Home Assistant's own schemas are left out"; \
+	else echo "installing Home Assistant into $(@D) (a minute or two the first time)"; \
+	  $$python -m venv $(@D) && $(@D)/bin/python -m pip --disable-pip-version-check --quiet install \
+	  homeassistant paho-mqtt && touch $@; fi
 
 # The wheel is tried in an empty environment without asking the registry: what it needs lies here.
 .venv/wheelhouse/ready: .venv/test
