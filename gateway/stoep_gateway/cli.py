@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--ready-file", type=Path, metavar="FILE", help="write ports and process id here when ready"
     )
-    run.add_argument("--verbose", action="store_true", help="log every uplink")
+    run.add_argument("--verbose", action="store_true", help="log every uplink, and what is small")
+    run.add_argument("--quiet", action="store_true", help="no line for each uplink in the journal")
     check = actions.add_parser("check", help="read the configuration and report every mistake")
     for parser_of_action in (run, check):
         parser_of_action.add_argument(
@@ -72,7 +73,7 @@ def _check(path: Path) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    log.set_up(verbose=options.verbose)
+    log.set_up(verbose=options.verbose, quiet=options.quiet)
     gc.disable()  # what is read now stays; the gateway turns it on when it has started
     code = asyncio.run(
         run_gateway(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from stoep_gateway import recording
+from stoep_gateway import log, recording, uplink_log
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.clock import Clock
 from stoep_gateway.integrations.events import SourceEvent, SourceUplink
@@ -93,6 +93,17 @@ class OtherNetworks:
         rows = self._pipeline.outbox_rows(outputs.messages)
         self._pipeline.record(recording.source_record(heard, claim, message, state, rows), done)
         self._metrics.count("source_uplinks_accepted")
+        if log.uplinks.enabled:
+            log.uplinks.write(
+                *uplink_log.entry(
+                    device,
+                    meta,
+                    heard.f_port,
+                    (),
+                    outputs.state,
+                    message if isinstance(message, str) else None,
+                )
+            )
         return None
 
     def _event(self, event: SourceEvent, done: Callable[[], None]) -> Rejected | None:

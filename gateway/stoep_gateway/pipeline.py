@@ -24,7 +24,7 @@ from functools import partial
 from stoep_protocol.lorawan.frames import DataFrame
 from stoep_protocol.lorawan.network_frames import JoinRequest
 
-from stoep_gateway import recording
+from stoep_gateway import log, recording, uplink_log
 from stoep_gateway.assets.registry import Device, Registry
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
@@ -129,7 +129,6 @@ class Pipeline:
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
-        self._verbose = _log.isEnabledFor(logging.DEBUG)
 
     def start(self, sent: Iterable[AirtimeRow] = ()) -> None:
         """Begin to watch the gateways and to send what waits; call once time runs.
@@ -306,17 +305,17 @@ class Pipeline:
         )
         self._metrics.counts["uplinks_accepted"] += 1
         self._monitor.accepted(best.gateway_eui)
-        if self._verbose:
-            _log.debug(
-                "%s f_cnt_up=%d f_port=%s bytes=%d dr=%d receptions=%s messages=%d%s",
-                device.dev_eui_hex,
-                match.f_cnt_up,
-                plain.f_port,
-                len(plain.frm_payload),
-                dr,
-                record.uplinks[0].receptions,
-                len(rows),
-                "" if reply is None else " answered",
+        if log.uplinks.enabled:
+            log.uplinks.write(
+                *uplink_log.entry(
+                    device,
+                    meta,
+                    plain.f_port,
+                    uplink_log.names(frame_set, self._registry.gateways),
+                    outputs.state,
+                    message if isinstance(message, str) else None,
+                    answered=reply is not None,
+                )
             )
         return None
 
@@ -333,7 +332,12 @@ class Pipeline:
         for event in turn.events:
             self._metrics.count(f"mac_{event.what}")
             if event.what == "refused":
-                _log.info("%s refused MAC command %s", device.dev_eui_hex, event.request)
+                _log.info(
+                    "%s refused MAC command %s",
+                    device.dev_eui_hex,
+                    event.request,
+                    extra=log.fields("mac_refused", ("DEV_EUI", device.dev_eui_hex)),
+                )
         return turn
 
     def outputs(self, device: Device, message: Uplink | str | None, meta: UplinkMeta) -> Outputs:
@@ -407,6 +411,7 @@ class Pipeline:
             activation.dev_addr,
             activation.dev_nonce,
             frame_set.receptions[0].sf,
+            extra=log.fields("joined", ("DEV_EUI", device.dev_eui_hex)),
         )
         return None
 
@@ -436,6 +441,10 @@ class Pipeline:
                     "gateway %s is %s",
                     state.gateway.id,
                     "online" if state.status.online else "offline",
+                    extra=log.fields(
+                        "gateway_online" if state.status.online else "gateway_offline",
+                        ("GATEWAY", state.gateway.id),
+                    ),
                 )
             messages = gateway_outputs(state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status)
             rows = self.outbox_rows(messages)
@@ -472,4 +481,10 @@ class Pipeline:
             return
         times = self._throttle.passes(reason, self._clock.now_ms())
         if times:
-            _log.warning("rejected %s ×%d: %s", reason, times, rejected.detail)
+            _log.warning(
+                "rejected %s ×%d: %s",
+                reason,
+                times,
+                rejected.detail,
+                extra=uplink_log.of_rejection(rejected),
+            )

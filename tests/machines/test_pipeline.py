@@ -505,14 +505,3 @@ def test_no_content_of_a_devices_own_frames_stops_the_pipeline(
     (record,) = [record for record in gateway.records[records:] if record.uplinks]
     assert len(record.uplinks) == 1
     assert gateway.metrics.rejected["internal_error"] == 0
-
-
-def test_each_uplink_is_one_line_for_who_asks(tmp_path, caplog):
-    caplog.set_level("DEBUG", logger="stoep_gateway.pipeline")
-    gateway = Gateway(tmp_path)
-    device = gateway.join()
-    caplog.clear()
-    gateway.take(device.uplink(BinReport(1, 900, 4), confirmed=True))
-    (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("70b3d57ed0000001 f_cnt_up=0 f_port=10 bytes=")
-    assert line.endswith('dr=5 receptions=[["0016c001ff10a235",-90,5]] messages=1 answered')
