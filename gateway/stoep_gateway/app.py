@@ -38,6 +38,7 @@ from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.integrations.mqtt_source import MqttSource
+from stoep_gateway.keeping import forgetting
 from stoep_gateway.lns.frames import Transmit
 from stoep_gateway.lns.scheduler import Scheduler
 from stoep_gateway.log import Throttle
@@ -62,7 +63,6 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _DRAIN_S = 3.0
 _CANCEL_AGAIN_S = 0.2
 _LOG_COUNTS_MS = 3_600_000
-_FORGET_MS = 300_000
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 _SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -77,7 +77,11 @@ def _http(parts: Parts) -> Service | None:
 
 
 # Each returns its service, or None where the configuration does not ask for it.
-_SERVICES: tuple[Callable[[Parts], Service | None], ...] = (supervision.build, _http)
+_SERVICES: tuple[Callable[[Parts], Service | None], ...] = (
+    supervision.build,
+    _http,
+    forgetting.build,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -254,7 +258,6 @@ class _Gateway:
             self._clock.when_started(partial(self._network.personalise_all, self._stored_sessions))
             self._clock.when_started(partial(self._pipeline.start, self._airtimes))
             self._clock.when_started(self._log_counts)
-            self._clock.when_started(self._forget)
             self._say_ready(ready_file, channel)
             _leave_to_stay()
             tasks.append(asyncio.create_task(self._publisher.run(), name="publisher"))
@@ -369,11 +372,6 @@ class _Gateway:
         if counts := str(self._metrics):
             _log.info("since the start: %s; outbox=%d", counts, len(self._outbox))
         self._clock.call_at(self._clock.now_ms() + _LOG_COUNTS_MS, self._log_counts)
-
-    def _forget(self) -> None:
-        kept_ms = self._config.store.keep_uplinks_days * 86_400_000
-        self._store.submit(Record(forget_before_utc_ms=self._clock.utc_ms() - kept_ms))
-        self._clock.call_at(self._clock.now_ms() + _FORGET_MS, self._forget)
 
     # Beginning and end.
 

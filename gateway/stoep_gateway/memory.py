@@ -92,7 +92,11 @@ def of(state: State, region: Region) -> Memory:
     return Memory(
         Sessions(sessions),
         DevNonces(
-            (row.dev_eui, row.dev_nonce, row.app_nonce, bool(row.forgiven)) for row in state.nonces
+            (
+                (row.dev_eui, row.dev_nonce, row.app_nonce, bool(row.forgiven))
+                for row in state.nonces
+            ),
+            state.app_nonce_floor,
         ),
         kept,
         DownlinkQueue(

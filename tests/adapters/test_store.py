@@ -23,6 +23,7 @@ from stoep_gateway.store.records import (
     NonceRow,
     OutboxRow,
     Record,
+    RetentionRow,
     SessionRow,
     UplinkRow,
 )
@@ -305,16 +306,6 @@ async def test_a_database_of_a_newer_program(path):
         await state_of(path)
 
 
-def test_migrations_are_numbered_without_a_gap_and_run_once(path):
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for version in range(1, latest_version() + 1):
-            migrate(connection, path, to=version)
-            assert connection.execute("PRAGMA user_version").fetchone() == (version,)
-        before = connection.execute("SELECT sql FROM sqlite_schema").fetchall()
-        migrate(connection, path)
-        assert connection.execute("SELECT sql FROM sqlite_schema").fetchall() == before
-
-
 async def test_a_database_of_version_2_loses_nothing(path):
     dump = Path(__file__).parents[1] / "vectors" / "store_version_2.sql"
     with closing(sqlite3.connect(path)) as connection:
@@ -410,23 +401,26 @@ def test_what_was_said_to_be_written_is_there_after_a_kill(path):
         assert [row[0] for row in outbox_ids] == list(range(1, f_cnt_up + 2))
 
 
-async def test_old_uplinks_are_forgotten_a_part_at_a_time(path):
+async def test_uplinks_that_are_forgotten_leave_nothing_behind(path):
     store = new_store(path)
     await store.open()
-    old = tuple(uplink(at)._replace(received_utc_ms=at) for at in range(3000))
+    secret = b"a car came at noon"
+    rows = tuple(uplink(n)._replace(frm_payload=secret) for n in range(3000))
+    await write(store, JOIN, Record(uplinks=rows))
     await write(
         store,
-        JOIN,
-        Record(uplinks=old),
-        Record(uplinks=(uplink(3000)._replace(received_utc_ms=9000),)),
+        Record(
+            forgotten_uplinks=tuple(range(1, 2990)),
+            retention=(RetentionRow("bay", 7), RetentionRow("all", 3)),
+        ),
     )
-    left = []
-    for _ in range(3):
-        await write(store, Record(forget_before_utc_ms=2500))
-        with closing(sqlite3.connect(path)) as connection:
-            left.append(connection.execute("SELECT count(*) FROM uplink").fetchone()[0])
+    await write(store, Record(retention=(RetentionRow("bay", 2989),)))
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT min(uplink_id) FROM uplink").fetchone() == (2990,)
+        marks = connection.execute("SELECT * FROM retention ORDER BY rule").fetchall()
     await store.close()
-    assert left == [1001, 501, 501]
+    assert marks == [("all", 3), ("bay", 2989)]
+    assert path.read_bytes().count(secret) == 11
 
 
 @pytest.mark.parametrize(

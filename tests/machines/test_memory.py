@@ -18,7 +18,7 @@ AMERICAN = mac_state.fresh(
 
 
 def stored(text):
-    fields = dict.fromkeys(State.__dataclass_fields__, ())
+    fields = dict.fromkeys(State.__dataclass_fields__, ()) | {"app_nonce_floor": 9}
     session = SessionRow(7, DEV_EUI, DEV_ADDR, NWK_S_KEY, APP_S_KEY, 1, 1, 0)
     rows = {"sessions": ((session, 5, 2),), "mac_states": (MacStateRow(7, text),)}
     return State(**fields | rows)
@@ -35,3 +35,11 @@ def test_what_a_device_had_accepted(text, kept, caplog):
     assert (session.f_cnt_up, session.f_cnt_down) == (5, 2)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * (kept is None)
     assert all("session 7" in record.getMessage() for record in caplog.records)
+
+
+def test_after_a_restoration_no_app_nonce_comes_again():
+    nonces = memory.of(stored(""), EU868).nonces
+    assert nonces.next_app_nonce(DEV_EUI) == 10
+    nonces.remember(DEV_EUI, 5, 10)
+    assert nonces.next_app_nonce(DEV_EUI) == 11
+    assert nonces.next_app_nonce(bytes(8)) == 10

@@ -34,10 +34,12 @@ _ADDRESS_SHAPES = ((1, 6), (2, 6), (3, 9), (4, 11), (5, 12), (6, 13), (7, 15), (
 class DevNonces:
     """Every DevNonce that a device used, and the last AppNonce it was given.
 
-    ``used`` are (DevEUI, DevNonce, AppNonce, whether it was forgiven).
+    ``used`` are (DevEUI, DevNonce, AppNonce, whether it was forgiven). Any device may have been
+    given AppNonces up to ``floor``, though nothing is known of it: the store was restored.
     """
 
-    def __init__(self, used: Iterable[tuple[bytes, int, int, bool]] = ()) -> None:
+    def __init__(self, used: Iterable[tuple[bytes, int, int, bool]] = (), floor: int = 0) -> None:
+        self._floor = floor
         self._used: dict[bytes, set[int]] = {}
         self._last_app_nonce: dict[bytes, int] = {}
         for dev_eui, dev_nonce, app_nonce, forgiven in used:
@@ -70,7 +72,7 @@ class DevNonces:
 
     def next_app_nonce(self, dev_eui: bytes) -> int:
         """Return an AppNonce that this device was never given: they count from 1."""
-        return self._last_app_nonce.get(dev_eui, 0) + 1
+        return max(self._last_app_nonce.get(dev_eui, 0), self._floor) + 1
 
     def _give(self, dev_eui: bytes, app_nonce: int) -> None:
         self._last_app_nonce[dev_eui] = max(app_nonce, self._last_app_nonce.get(dev_eui, 0))

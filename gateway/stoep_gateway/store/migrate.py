@@ -15,14 +15,19 @@ from pathlib import Path
 
 from stoep_gateway.errors import StoreCorrupt
 
-__all__ = ["latest_version", "migrate"]
+__all__ = ["latest_version", "migrate", "versions"]
 
 _log = logging.getLogger(__name__)
 
 
 def latest_version() -> int:
     """Return the number of the newest migration."""
-    return _migrations()[-1][0]
+    return versions()[-1]
+
+
+def versions() -> list[int]:
+    """Return the numbers of all migrations, in order."""
+    return [number for number, _ in _migrations()]
 
 
 def migrate(connection: sqlite3.Connection, path: Path, *, to: int | None = None) -> None:

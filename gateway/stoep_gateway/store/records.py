@@ -21,6 +21,7 @@ __all__ = [
     "NonceRow",
     "OutboxRow",
     "Record",
+    "RetentionRow",
     "SessionRow",
     "SourceRow",
     "State",
@@ -177,6 +178,13 @@ class GatewayRow(NamedTuple):
     stat: str
 
 
+class RetentionRow(NamedTuple):
+    """The last uplink that a rule of retention is through with: table ``retention``."""
+
+    rule: str
+    uplink_id: int
+
+
 class Record(NamedTuple):
     """One transaction's worth. ``counters`` are claims: (session_id, f_cnt_up, f_cnt_down).
 
@@ -203,7 +211,8 @@ class Record(NamedTuple):
     sources: tuple[SourceRow, ...] = ()
     airtimes: tuple[AirtimeRow, ...] = ()
     configurations: tuple[ConfigurationRow, ...] = ()
-    forget_before_utc_ms: int = 0  # uplinks, the oldest first and not all at once
+    forgotten_uplinks: tuple[int, ...] = ()
+    retention: tuple[RetentionRow, ...] = ()
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
 
 
@@ -224,5 +233,6 @@ class State:
     last_outbox_id: int
     last_session_id: int
     last_downlink_id: int
+    app_nonce_floor: int  # of a database that was restored: all up to it may have been given
     outbox_depth: int = 0
     outbox_octets: int = 0

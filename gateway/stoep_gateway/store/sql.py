@@ -6,6 +6,7 @@ lock for every row, and under load each taking back waits for the event loop.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -59,12 +60,7 @@ _Row = TypeVar(
 _AIRTIME_KEPT_MS = 2 * 3_600_000
 # Both ways: UTC may have been set back since.
 _FORGET_AIRTIME = "DELETE FROM airtime WHERE ends_utc_ms NOT BETWEEN ? AND ?"
-# Bounded by the key, since the time has no index: one look at the oldest rows, old or not.
-_FORGET = (
-    "DELETE FROM uplink WHERE received_utc_ms < ? AND uplink_id <="
-    " (SELECT max(uplink_id) FROM"
-    "  (SELECT uplink_id FROM uplink ORDER BY uplink_id LIMIT 2000))"
-)
+_FORGET = "DELETE FROM uplink WHERE uplink_id IN (SELECT value FROM json_each(?))"
 _LAST_NUMBER = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
 
 _OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
@@ -130,6 +126,7 @@ _GATEWAYS = _statements(
     3,
     _replacing("gateway_eui", "last_seen_utc_ms, stat"),
 )
+_RETENTION = _statements("retention (rule, uplink_id)", 2, _replacing("rule", "rule, uplink_id"))
 
 
 def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
@@ -157,6 +154,7 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         last_outbox_id=_one(connection, "SELECT ifnull(max(outbox_id), 0) FROM outbox"),
         last_session_id=_one(connection, _LAST_NUMBER, "device_session"),
         last_downlink_id=_one(connection, _LAST_NUMBER, "downlink"),
+        app_nonce_floor=_one(connection, "SELECT ifnull(max(app_nonce), 0) FROM restored"),
         outbox_depth=outbox_depth,
         outbox_octets=outbox_octets,
     )
@@ -194,7 +192,6 @@ def unlock(connection: sqlite3.Connection, open_sealer: Callable[[bytes | None],
     kept = connection.execute("SELECT check_value FROM sealing").fetchone()
     sealer = open_sealer(None if kept is None else kept[0])
     if kept is None:
-        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("INSERT INTO sealing VALUES (?)", (sealer.check_value,))
         for row in connection.execute(
@@ -206,7 +203,6 @@ def unlock(connection: sqlite3.Connection, open_sealer: Callable[[bytes | None],
                 (sealed.nwk_s_key, sealed.app_s_key, sealed.session_id),
             )
         connection.execute("COMMIT")
-        connection.execute("PRAGMA secure_delete = OFF")
     return sealer
 
 
@@ -258,8 +254,9 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
             _insert(connection, _AIRTIMES, airtimes)
             now = airtimes[-1].ends_utc_ms
             execute(_FORGET_AIRTIME, (now - _AIRTIME_KEPT_MS, now + _AIRTIME_KEPT_MS))
-        for before_utc_ms in filter(None, columns.forget_before_utc_ms):
-            execute(_FORGET, (before_utc_ms,))
+        if forgotten := _rows(columns.forgotten_uplinks):
+            execute(_FORGET, (json.dumps(forgotten),))
+        _insert(connection, _RETENTION, _rows(columns.retention))
         execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

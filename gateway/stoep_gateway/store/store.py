@@ -51,6 +51,7 @@ _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # what is forgotten is gone from the file, too
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -6144",
     "PRAGMA journal_size_limit = 16777216",
