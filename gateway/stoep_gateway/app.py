@@ -47,6 +47,7 @@ from stoep_gateway.network import NetworkServer
 from stoep_gateway.other_networks import OtherNetworks
 from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
+from stoep_gateway.publish import announcer
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.reloading import COMMAND as RELOAD
@@ -81,6 +82,7 @@ _SERVICES: tuple[Callable[[Parts], Service | None], ...] = (
     supervision.build,
     _http,
     forgetting.build,
+    announcer.build,
 )
 
 _log = logging.getLogger(__name__)

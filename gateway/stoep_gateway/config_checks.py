@@ -50,6 +50,9 @@ def check_network_side(
     mqtt, ngsi_ld = sections["mqtt"], sections["ngsi_ld"]
     if isinstance(mqtt, MqttConfig):
         _check_broker(reader, main, mqtt)
+        if mqtt.encoding != "json" and sections["home_assistant"] is not None:
+            message = 'Home Assistant reads JSON alone: "json" here, or no [home_assistant]'
+            reader.report(main, ("mqtt", "encoding"), message)
     if isinstance(ngsi_ld, NgsiLdConfig):
         for key in ("token_file", "ca_file"):
             if (path := getattr(ngsi_ld, key)) is not None:

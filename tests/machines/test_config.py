@@ -377,6 +377,12 @@ NETWORK_SIDE = [
         )
     ),
     ('[[device]]\ndev_eui = "70b3d57ed0000002"\ndev_addr = "260b0001"', [ONE_WAY]),
+    (
+        '[mqtt]\nencoding = "cbor"\n[home_assistant]',
+        ['stoep.toml:16: Home Assistant reads JSON alone: "json" here, or no [home_assistant]'],
+    ),
+    ('[mqtt]\nencoding = "cbor"', []),
+    ("[home_assistant]", []),
 ]
 
 
