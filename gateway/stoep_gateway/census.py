@@ -16,7 +16,7 @@ from stoep_gateway.assets.registry import Device, Registry
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState
 from stoep_gateway.lns.sessions import Session
 
-__all__ = ["Census", "Silent", "take"]
+__all__ = ["SILENT_MS", "Census", "Silent", "patience_ms", "take"]
 
 SILENT_MS = 26 * 3_600_000  # a day, and what a late daily report may be late
 _INTERVALS = 3
@@ -83,7 +83,7 @@ def take(
         heard_ms = max((it for it in told if it is not None), default=None)
         if heard_ms is None:
             devices["never_heard"] += 1
-        elif utc_ms - heard_ms > _patience_ms(asset):
+        elif utc_ms - heard_ms > patience_ms(asset):
             devices["silent"] += 1
             silent.append(Silent(device, heard_ms))
         else:
@@ -98,7 +98,7 @@ def _bay(state: AssetState | None, utc_ms: int) -> str:
 
 
 def _is_silent(state: AssetState, utc_ms: int) -> bool:
-    return utc_ms - (_told(state) or 0) > _patience_ms(state)
+    return utc_ms - (_told(state) or 0) > patience_ms(state)
 
 
 def _told(state: AssetState | None) -> int | None:
@@ -107,6 +107,7 @@ def _told(state: AssetState | None) -> int | None:
     return state.measured_ms if isinstance(state, ContainerState) else state.reported_ms
 
 
-def _patience_ms(state: AssetState | None) -> int:
+def patience_ms(state: AssetState | None) -> int:
+    """Return for how long the board of an asset in this state may be silent."""
     interval_ms = state.interval_ms if isinstance(state, ContainerState) else None
     return max(SILENT_MS, _INTERVALS * (interval_ms or 0))

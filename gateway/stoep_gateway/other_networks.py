@@ -90,7 +90,9 @@ class OtherNetworks:
             self._pipeline.requests.heard(device, message, outputs.state)
         state = self._pipeline.remember(device, message, outputs)
         self._pipeline.configurations.heard(device.dev_eui, message)
-        rows = self._pipeline.outbox_rows(outputs.messages)
+        rows = self._pipeline.outbox_rows(
+            (*outputs.messages, *self._pipeline.watching.heard(device))
+        )
         self._pipeline.record(recording.source_record(heard, claim, message, state, rows), done)
         self._metrics.count("source_uplinks_accepted")
         if log.uplinks.enabled:

@@ -57,6 +57,7 @@ from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.requests import Requests
 from stoep_gateway.store.records import AirtimeRow, OutboxRow, Record
+from stoep_gateway.watching import Watching
 
 __all__ = ["Network", "Pipeline"]
 
@@ -126,6 +127,7 @@ class Pipeline:
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self.requests = self._new_requests()
         self._derive = derive
+        self.watching = Watching(registry, memory, clock, self.record_messages)
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
         self._monitor_timer: Timer | None = None
@@ -138,6 +140,7 @@ class Pipeline:
         self._monitor.start(self._clock.now_ms())
         self._arm_monitor()
         self.downlinks.start(sent)
+        self.watching.start()
 
     def receive(self, action: Action) -> None:
         """Take what a forwarder's machine brought."""
@@ -283,7 +286,7 @@ class Pipeline:
         session.mac = turn.state if reply is None else reply.mac
         session.heard, session.heard_utc_ms = frame_set, utc_ms
         state = self.remember(device, message, outputs)
-        rows = self.outbox_rows(outputs.messages)
+        rows = self.outbox_rows((*outputs.messages, *self.watching.heard(device)))
         record = recording.uplink_record(
             match,
             claim,

@@ -96,11 +96,15 @@ def test_an_uplink_is_one_transaction_and_published_only_after_it(gateway):
     assert (row.dr, row.freq_hz, row.undecodable) == (5, 868_100_000, None)
     assert json.loads(row.receptions) == [["0016c001ff10a235", -101, 2.5]]
     assert [row.asset for row in record.latest] == ["container/corner"]
-    assert [row.topic for row in record.outbox] == ["stoep/v1/street/container/corner/state"]
+    assert [row.topic for row in record.outbox] == [
+        "stoep/v1/street/container/corner/state",
+        "stoep/v1/street/device/70b3d57ed0000001/availability",  # its first since the start
+    ]
     assert record.confirmed_sessions == (1,)
     assert gateway.published == []
     gateway.commit()
-    ((_, state),) = gateway.published
+    (_, state), (_, availability) = gateway.published
+    assert availability["state"] == "online"
     assert state["fill_pct"] == 50
     assert state["event_id"].startswith("70b3d57ed0000001-1-0")
     assert gateway.metrics.counts["uplinks_accepted"] == 1
@@ -280,7 +284,7 @@ def test_an_undecodable_payload_is_recorded_raw(gateway, fields, code):
     (row,) = gateway.records[-1].uplinks
     assert row.frm_payload == fields["payload"]
     assert row.undecodable
-    assert gateway.records[-1].outbox == ()
+    assert [row.kind for row in gateway.records[-1].outbox] == ["device_availability"]
     assert gateway.metrics.rejected == {f"payload_{row.undecodable}": 1}
 
 
@@ -289,9 +293,8 @@ def test_the_devices_own_status_is_kept_under_its_own_name(gateway):
     gateway.take(device.uplink(Status(battery_mv=3600)))
     record = gateway.records[-1]
     assert [row.asset for row in record.latest] == ["device/70b3d57ed0000001"]
-    assert [row.topic for row in record.outbox] == [
-        "stoep/v1/street/device/70b3d57ed0000001/status"
-    ]
+    assert [row.kind for row in record.outbox] == ["device_status", "device_availability"]
+    assert record.outbox[0].topic == "stoep/v1/street/device/70b3d57ed0000001/status"
 
 
 def test_a_bay_that_reports_as_a_container_is_counted(gateway):
@@ -319,7 +322,7 @@ def test_two_uplinks_of_a_device_before_the_first_is_committed(gateway):
         gateway.clock.pass_ms(200)
     assert [record.counters for record, _ in gateway.submitted] == [((1, 0, 0),), ((1, 1, 0),)]
     ids = [row.outbox_id for record, _ in gateway.submitted for row in record.outbox]
-    assert ids == [2, 3]
+    assert ids == [2, 3, 4]  # with that the device is there
 
 
 def replayed_uplink(gateway):

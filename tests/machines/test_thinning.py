@@ -1,5 +1,6 @@
 """What is let go of when unsent messages outgrow their room, and what never is."""
 
+import itertools
 import random
 from collections import Counter
 
@@ -65,7 +66,7 @@ def test_of_events_the_older_are_the_sparser_and_no_topic_is_left_out() -> None:
     assert by_age[0] <= by_age[1] <= by_age[2] <= by_age[3]
     kept = sorted(row.outbox_id for row in left)
     # Two are never more than three apart in a Thue-Morse sequence: three thinnings, 3³ times 20.
-    assert max(b - a for a, b in zip(kept, kept[1:], strict=False)) <= 27 * 20
+    assert max(b - a for a, b in itertools.pairwise(kept)) <= 27 * 20
 
 
 def test_a_bay_that_is_taken_and_freed_in_turn_keeps_as_many_of_both() -> None:

@@ -165,7 +165,7 @@ def facts(connection: sqlite3.Connection) -> tuple[set[Hashable], list[str]]:
 
 def told_by(topic: str, payload: bytes) -> Up | Join | Ended | None:
     """Return what a message says for good; None: nothing of that kind."""
-    if "/gateway" in topic:
+    if "/gateway" in topic or topic.endswith("/availability"):
         return None
     message = json.loads(payload)
     dev_eui, *what = message["event_id"].partition(":")[0].split("-")

@@ -11,6 +11,7 @@ from typing import Any
 
 _NEWS_KEPT = 200
 _FROM_UPLINKS = ("container", "bay", "device")
+_OF_THE_SITE = ("round", "availability")
 
 
 @dataclass(slots=True)
@@ -40,8 +41,14 @@ class Picture:
             self.duplicates += 1
             return
         self.event_ids.add(event_id)
-        self.messages_by_kind["round" if words[0] == "round" else f"{words[0]}/{words[-1]}"] += 1
-        if words[0] in _FROM_UPLINKS and body.get("event") != "joined":
+        self.messages_by_kind[
+            words[0] if words[0] in _OF_THE_SITE else f"{words[0]}/{words[-1]}"
+        ] += 1
+        if (
+            words[0] in _FROM_UPLINKS
+            and words[-1] != "availability"
+            and body.get("event") != "joined"
+        ):
             self.uplinks.add(event_id.split(":", 1)[0])
         match words:
             case ["container", asset, "state"]:
