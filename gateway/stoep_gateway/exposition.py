@@ -144,7 +144,21 @@ class Exposition(Collector):
         yield GaugeMetricFamily(
             "stoep_outbox_messages",
             "Messages that the broker has not acknowledged.",
-            len(parts.outbox),
+            parts.outbox.depth,
+        )
+        yield GaugeMetricFamily(
+            "stoep_outbox_bytes", "How much room they take on the disk.", parts.outbox.octets
+        )
+        yield GaugeMetricFamily(
+            "stoep_outbox_limit_bytes",
+            "How much they may take; beyond that the oldest events are thinned.",
+            parts.outbox.limit_octets,
+        )
+        oldest_ms = parts.outbox.oldest_utc_ms
+        yield GaugeMetricFamily(
+            "stoep_outbox_oldest_timestamp_seconds",
+            "When the oldest of them was recorded; 0 if none waits.",
+            0 if oldest_ms is None else oldest_ms / 1000,
         )
         yield CounterMetricFamily(
             "stoep_messages_published",

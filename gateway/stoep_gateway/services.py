@@ -45,7 +45,7 @@ class Parts:
     publisher: Publisher
     control: ControlServer
     sources_connected: Callable[[], dict[str, bool]]
-    listening: Callable[[], dict[str, bool]]  # each forwarder protocol, and whether its port is open
+    listening: Callable[[], dict[str, bool]]  # each protocol of forwarders
     stop: Callable[[], None]
     reload: Callable[[], None]  # as SIGHUP does
     # Called with the configuration whenever it was taken anew.
