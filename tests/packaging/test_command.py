@@ -24,6 +24,18 @@ def test_unknown_command_names_those_that_exist(capsys: pytest.CaptureFixture[st
     assert "no command 'gatway'; there are: demo, device, flash, gateway, plan" in said
 
 
+@pytest.mark.parametrize("name", ["demo", "flash"])
+def test_what_a_package_leaves_out_is_said_to_be_elsewhere(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "entry_points", lambda group: ())
+    assert cli.main([name]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"stoep: {name!r} is not part of this package; pipx install 'stoep[{name}]' brings it\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["gateway", "demo", "device", "flash", "plan"])
 def test_every_subcommand_explains_itself(name: str) -> None:
     run = subprocess.run(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 
 USAGE_ERROR = 2
+# Not in the Debian package of the gateway.
+_OF_THE_WHEEL = ("demo", "flash")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     name, *rest = arguments
     if name not in commands:
+        if name in _OF_THE_WHEEL:
+            print(
+                f"stoep: {name!r} is not part of this package; pipx install 'stoep[{name}]'"
+                " brings it",
+                file=sys.stderr,
+            )
+            return USAGE_ERROR
         print(
             f"stoep: no command {name!r}; there are: " + ", ".join(sorted(commands)),
             file=sys.stderr,
