@@ -8,7 +8,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEVICE_STUBS := micropython-esp32-stubs==1.29.0.post1
 
-.PHONY: demo test check bench fuzz test-system clean
+.PHONY: demo test check bench fuzz test-system deb clean
 .DELETE_ON_ERROR:
 
 demo: .venv/demo
@@ -35,6 +35,7 @@ check: .venv/test .stubs/installed
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file mypy-device.ini
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python packaging/audit.py
 
 # make bench            every benchmark, one `name value unit` line per figure
 # make bench B=pipeline one of them
@@ -47,8 +48,14 @@ bench: .venv/test
 fuzz: .venv/fuzz
 	$(BIN)/python fuzz/run.py $(ARGS)
 
+# make deb              Debian packages of the gateway, in build/: bookworm and trixie, amd64 and arm64
+# make deb DIST=bookworm ARCH=arm64
+deb: .venv/test
+	@tools/needs.sh dpkg-buildpackage dh readelf
+	$(BIN)/python packaging/build.py $(addprefix --dist ,$(DIST)) $(addprefix --arch ,$(ARCH)) $(ARGS)
+
 clean:
-	rm -rf .venv .stubs .fuzz tests/oracles/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build .venv .stubs .fuzz tests/oracles/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- what the targets above stand on ---------------------------------------------------------
 

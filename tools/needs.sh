@@ -9,6 +9,11 @@ packages_for() {
         node) echo nodejs ;;
         npm) echo npm ;;
         strace) echo strace ;;
+        systemd-analyze) echo systemd ;;
+        systemd-nspawn) echo systemd-container ;;
+        dh) echo debhelper ;;
+        dpkg-buildpackage) echo dpkg-dev ;;
+        readelf) echo binutils ;;
         *) echo "$1" ;;
     esac
 }
