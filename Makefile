@@ -19,14 +19,14 @@ test: .venv/test .venv/oracles .venv/wheelhouse/ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # make test-system      what takes long: 200 kills of the gateway under load, ten a seed,
-#                       a device cut at every point of a life, and a bench at many of a board
+#                       a device cut at every point of a life, and each fault of a bench at each step of a board
 test-system: .venv/test .venv/home-assistant/ready
 	@tools/needs.sh mosquitto
 	STOEP_KILL_SEEDS=20 $(BIN)/python -m pytest -n 2 -rP tests/scenarios/test_kills.py $(ARGS)
 	STOEP_CUT_STRIDE=1 $(BIN)/python -m pytest -n 2 -rP --dist worksteal -k "cut_at" \
 	  tests/machines/test_device_power_cut.py $(ARGS)
-	STOEP_FLASH_STRIDE=2000 $(BIN)/python -m pytest -n 2 -rP -k "cut_short" \
-	  tests/scenarios/test_flash.py $(ARGS)
+	STOEP_FLASH_STRIDE=2000 $(BIN)/python -m pytest -n 2 -rP -k "cut_short or every_step" \
+	  tests/scenarios/test_flash.py tests/scenarios/test_flash_every_step.py $(ARGS)
 	$(BIN)/python -m pytest -rs -k home_assistant_ tests/machines/test_home_assistant.py $(ARGS)
 
 check: .venv/test .stubs/installed

@@ -23,7 +23,8 @@ import micropython_image
 from mock_board import MockBoard
 from stoep_hardware import board_data
 from stoep_tools.flash import filesystem, images
-from stoep_tools.flash.esptool import Esptool, at_once
+from stoep_tools.flash.esptool import Esptool
+from stoep_tools.flash.together import at_once
 
 BOARD = board_data.load("heltec_wifi_lora_32_v3")
 APPLICATION_BYTES = 1_650_000

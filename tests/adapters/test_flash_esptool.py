@@ -14,7 +14,7 @@ import pytest
 import serial
 from mock_board import MockBoard
 from stoep_hardware import board_data
-from stoep_tools.flash import esptool, ports
+from stoep_tools.flash import esptool, ports, together
 from stoep_tools.flash.errors import BOARD_FAILED, NO_BOARD, USAGE, FlashError
 from stoep_tools.flash.esptool import PIECE, Chip, Esptool
 from waiting import wait_until
@@ -303,7 +303,7 @@ def test_several_boards_at_once_and_one_of_them_fails(tmp_path):
     try:
         boards[1].pull_after(100_000)
         write = {b.port: partial(tool(b).write, [(FIRMWARE, data)]) for b in boards}
-        got = esptool.at_once(write)
+        got = together.at_once(write)
         assert got[boards[0].port] == got[boards[2].port] == 0
         assert isinstance(got[boards[1].port], FlashError)
         assert [board.flash(0, len(data)) == data for board in boards] == [True, False, True]
@@ -314,7 +314,7 @@ def test_several_boards_at_once_and_one_of_them_fails(tmp_path):
 
 PROGRAM = """
 import os, sys
-from stoep_tools.flash import esptool
+from stoep_tools.flash import esptool, together
 data = os.urandom(1 << 22)  # which takes three quarters of a minute
 def tell(done, total):
     print(done, flush=True)
@@ -322,7 +322,7 @@ def job(port):
     return lambda: esptool.Esptool(port).write([(0, data)], tell)
 jobs = {port: job(port) for port in sys.argv[1:]}
 try:
-    esptool.at_once(jobs)
+    together.at_once(jobs)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -377,10 +377,10 @@ def test_nothing_is_started_after_an_interruption(tmp_path):
 
     def interrupt():
         began.wait()
-        esptool.stop_all()
+        together.stop_all()
         go_on.set()
 
     threading.Thread(target=interrupt).start()
-    got = esptool.at_once({"board": job})
+    got = together.at_once({"board": job})
     assert isinstance(got["board"], FlashError)
-    assert esptool.at_once({"board": job})["board"][0] == 0
+    assert together.at_once({"board": job})["board"][0] == 0

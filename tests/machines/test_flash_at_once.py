@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from stoep_tools.flash.errors import BOARD_FAILED, FlashError
-from stoep_tools.flash.esptool import at_once
+from stoep_tools.flash.together import at_once
 
 KEY = "00112233445566778899aabbccddeeff"
 

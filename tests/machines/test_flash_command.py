@@ -102,7 +102,7 @@ def flashed(monkeypatch):
     """Replace the flashing of a board; gives what was asked of it."""
     orders = []
 
-    def flash(port, order, book, tell, progress):
+    def flash(port, order, book, tell, progress, ask):
         orders.append((port, order))
         tell("found", "a chip")
         progress(1, 2)

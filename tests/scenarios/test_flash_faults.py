@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from micropython_image import firmware
 from stoep_hardware import board_data
 from stoep_tools.flash import images, ports, steps
 from stoep_tools.flash.errors import BOARD_FAILED, GATEWAY_REFUSED, FlashError
-from stoep_tools.flash.esptool import at_once
 from stoep_tools.flash.ledger import Ledger
+from stoep_tools.flash.together import at_once
 
 MAC = "34b7da0c1d2e"
 BOARD = board_data.load("heltec_wifi_lora_32_v3")
@@ -84,7 +85,7 @@ def test_one_port_is_one_runs(ledger: Ledger, tmp_path: Path) -> None:
         outcome = flash(bench, ledger, order(tmp_path))
         assert outcome.problem is not None
         assert "another run of stoep flash" in outcome.problem.message
-        assert "not touched" in outcome.left
+        assert "did not touch" in outcome.left
         assert bench.said == {"bootloader": 0, "prompt": 0}
         assert states(ledger) == []
 
@@ -132,21 +133,15 @@ def test_a_gateway_that_does_not_take_it_is_told_later(
 
 
 @pytest.mark.parametrize("says", [b"\xff\x00\x13" * 50, b"\r\nbrownout detector\r\n"])
-def test_a_board_that_says_something_else_is_flashed_and_not_done(
-    says: bytes, ledger: Ledger, tmp_path: Path
+def test_a_board_that_says_something_else_is_flashed_again(
+    says: bytes, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(steps, "Repl", partial(steps.Repl, wait_s=2))
     with BenchPort(tmp_path, mac=MAC, boot=lambda _: BoardOnPty(says=says)) as bench:
-        outcome = steps.flash(
-            bench.port,
-            order(tmp_path, self_test=True),
-            ledger,
-            lambda *_: None,
-            lambda *_: None,
-            lambda port, ask: steps.Repl(port, ask=ask, wait_s=2),
-        )
+        outcome = flash(bench, ledger, order(tmp_path, self_test=True))
         assert outcome.problem is not None
         assert "no MicroPython answers" in outcome.problem.message
-        assert "the board is flashed" in outcome.left
+        assert "the board is half done" in outcome.left
         assert bench.port in outcome.left
         assert states(ledger) == ["verified"]
 

@@ -22,7 +22,8 @@ class BenchPort:
 
     `boot(image)` makes the BoardOnPty whose file system is that file; None: nothing ever answers.
     The cable is pulled when the computer has said `pull_at[mode]` octets in all to the
-    "bootloader" or the "prompt"; at `on[mode] = (octets, call)` something else is done.
+    "bootloader" or the "prompt"; at `on[mode] = (octets, call)` something else is done. Of what the
+    board says one octet is lost when `lose_at[mode]` have come from there.
     """
 
     def __init__(self, folder, *, boot=None, vfs=(0x200000, 0x600000), name="board", **options):
@@ -30,7 +31,9 @@ class BenchPort:
         self.loader = MockBoard(folder, name=name, **options)
         self.board = None
         self.said = {"bootloader": 0, "prompt": 0}
+        self.heard = {"bootloader": 0, "prompt": 0}
         self.pull_at = {}
+        self.lose_at = {}
         self.on = {}
         self._boot = boot
         self._vfs = vfs
@@ -62,6 +65,7 @@ class BenchPort:
         """Put the cable in, again; what was to go wrong does not any more."""
         with self._lock:
             self.pull_at.clear()
+            self.lose_at.clear()
             self.on.clear()
             self._front, slave = pty.openpty()
             tty.setraw(slave)
@@ -169,6 +173,12 @@ class BenchPort:
         if not data:
             self._hang_up()
             return
+        before = self.heard[self.mode]
+        self.heard[self.mode] += len(data)
+        lost = self.lose_at.get(self.mode, -1)
+        if before <= lost < before + len(data):
+            del self.lose_at[self.mode]
+            data = data[: lost - before] + data[lost - before + 1 :]
         # Whoever has died does not read.
         if self._front is not None and select.select([], [self._front], [], 1)[1]:
             os.write(self._front, data)

@@ -14,24 +14,22 @@ import shlex
 import shutil
 import sys
 import textwrap
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from stoep_hardware import board_data
 
 from . import answers, board_commands, images, ledger, ledger_commands, ports, scanned, steps
-from .errors import NO_BOARD, USAGE, FlashError
-from .esptool import at_once
+from .errors import INTERRUPTED, NO_BOARD, USAGE, FlashError
 from .identity import EuiRange, eui_of
 from .ledger_commands import Result, stoep_at
 from .options import MEASURES, REGIONS, parser, words_of
 from .screen import Line, Screen
+from .together import at_once
 
-_INTERRUPTED = 130
-_LABELS = Path("labels")
 _PAGES = {"esp32": "ESP32_GENERIC", "esp32s3": "ESP32_GENERIC_S3"}
 
 
@@ -44,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if more:
             hint = f"stoep flash {options.command} --help shows what there is"
             raise FlashError(f"what is {' '.join(more)}?", hint, USAGE)
+        options.words = words
         code, answer = _COMMANDS[options.command](options)
         if as_json:
             print(json.dumps(answer, indent=1, ensure_ascii=False))
@@ -51,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FlashError as problem:
         _tell(problem, as_json)
         return problem.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as problem:
         hint = "run the same command again: it goes on where it was"
-        _tell(FlashError("interrupted", hint, _INTERRUPTED), as_json)
-        return _INTERRUPTED
+        more = problem.args[0] if problem.args else {}
+        _tell(FlashError("interrupted", hint, INTERRUPTED), as_json, more)
+        return INTERRUPTED
     except BrokenPipeError:
         # Who reads has read enough (head); what Python would still write goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,10 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _tell(problem: FlashError, as_json: bool) -> None:
+def _tell(
+    problem: FlashError, as_json: bool, more: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     if as_json:
         answer = {"error": problem.message, "hint": problem.remedy, "exit_code": problem.exit_code}
-        print(json.dumps(answer, ensure_ascii=False))
+        print(json.dumps({**answer, **more}, ensure_ascii=False))
         return
     texts = [f"stoep flash: {problem.message}"]
     if problem.remedy:
@@ -175,9 +177,23 @@ def _order(options: argparse.Namespace, said: answers.Answers) -> steps.Order:
         rows=() if options.csv is None else scanned.read_csv(options.csv),
         self_test=not options.no_self_test,
         gateway=stoep_at(gateway),
-        labels=None if options.no_labels else options.labels or _LABELS,
+        gateway_name=gateway or "none",
+        labels=None if options.no_labels else options.labels or steps.DEFAULT_LABELS,
         baud=options.baud,
+        again=_without_ports(options.words),
     )
+
+
+def _without_ports(words: Sequence[str]) -> list[str]:
+    """Return what was typed, but for which boards it was about."""
+    kept = []
+    rest = iter(words)
+    for word in rest:
+        if word == "--port":
+            next(rest, None)
+        elif word != "--all" and not word.startswith("--port="):
+            kept.append(word)
+    return kept
 
 
 def _has_band(board: board_data.BoardData, region: str) -> bool:
@@ -236,20 +252,12 @@ def _one_round(
 def _flash(
     chosen: Sequence[str], order: steps.Order, book: ledger.Ledger, screen: Screen
 ) -> list[steps.Outcome]:
-    stopped = threading.Event()
-    outcomes = {
-        port: steps.Outcome(port, problem=_stopped(), left="the board was not touched")
-        for port in chosen
-    }
+    outcomes = {port: _untouched(port) for port in chosen}
 
     def job(port: str, line: Line) -> Callable[[], None]:
-        def tell(step: str, what: str) -> None:
-            line.tell(step, what)
-            if stopped.is_set():
-                raise _stopped()
-
         def run() -> None:
-            outcomes[port] = steps.flash(port, order, book, tell, line.progress)
+            ask = screen.ask if not screen.console.quiet else _ask_beside
+            outcomes[port] = steps.flash(port, order, book, line.tell, line.progress, ask)
             line.end()
 
         return run
@@ -257,21 +265,26 @@ def _flash(
     try:
         with screen:
             lines = screen.lines(chosen)
-            try:
-                results = at_once({port: job(port, lines[port]) for port in chosen})
-            except BaseException:
-                stopped.set()
-                raise
+            results = at_once({port: job(port, lines[port]) for port in chosen})
             for port, result in results.items():
                 if isinstance(result, FlashError):
                     outcomes[port] = steps.Outcome(port, problem=result)
+    except KeyboardInterrupt:
+        answers = [_answer(outcome) for outcome in outcomes.values()]
+        raise KeyboardInterrupt({"boards": answers}) from None
     finally:  # after Ctrl-C as well: what became of each board is said
         screen.report(list(outcomes.values()))
     return list(outcomes.values())
 
 
-def _stopped() -> FlashError:
-    return FlashError("interrupted", "run it again: it goes on where it was")
+def _untouched(port: str) -> steps.Outcome:
+    problem = FlashError("interrupted", "run it again: it goes on where it was", INTERRUPTED)
+    return steps.Outcome(port, problem=problem, left="the board was not touched")
+
+
+def _ask_beside(what: str) -> None:
+    """Tell a person what to do, whoever reads the answer."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def _note(outcome: steps.Outcome, failed: dict[str, int]) -> None:
@@ -353,6 +366,7 @@ def _answer(outcome: steps.Outcome) -> dict[str, Any]:
         "error": None if problem is None else problem.message,
         "hint": None if problem is None else problem.remedy,
         "left": outcome.left or None,
+        "finish": list(outcome.finish),
         "exit_code": 0 if problem is None else problem.exit_code,
     }
 

@@ -4,6 +4,7 @@ USAGE = 2
 NO_BOARD = 3
 BOARD_FAILED = 4
 GATEWAY_REFUSED = 5
+INTERRUPTED = 130
 
 
 class FlashError(Exception):

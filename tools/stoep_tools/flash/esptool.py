@@ -14,26 +14,22 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from . import esptool_output as output
-from . import ports
+from . import ports, together
 from .errors import FlashError
 
 Chip = output.Chip
 Progress = output.Progress
 Region = tuple[int, Path | bytes]
-Key = TypeVar("Key", bound=Hashable)
-Result = TypeVar("Result")
 
 PIECE = 256 * 1024  # octets: 2 to 3 s at 921600 baud is the most that is written twice
 SECTOR = 4096  # what flash erases at once
 _SILENCE_S = 180.0  # erasing 16 MB says nothing for over a minute
-_GRACE_S = 2.0
 _PREFIX = "stoep-flash-"
 
 
@@ -196,11 +192,6 @@ def _sweep(place: Path) -> None:
             pass  # not ours, or another user's
 
 
-_children: "set[subprocess.Popen[str]]" = set()
-_children_change = threading.Lock()
-_stopped = threading.Event()
-
-
 def run_program(
     command: Sequence[str], folder: Path, line: Callable[[str], None] | None = None
 ) -> tuple[int, str]:
@@ -213,99 +204,34 @@ def run_program(
     environment = {key: v for key, v in os.environ.items() if not key.startswith("ESPTOOL_")}
     environment |= {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     environment |= {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-    with _children_change:
-        if _stopped.is_set():
-            raise _interrupted()
-        child = subprocess.Popen(
-            [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), *command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is ours to pass on
-        )
-        _children.add(child)
     said: list[str] = []
     ended = threading.Event()
-    heard_s = time.monotonic()
+    with together.program(
+        [*([setpriv, "--pdeathsig", "KILL"] if setpriv else []), *command],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # Ctrl-C is ours to pass on
+    ) as child:
+        heard_s = time.monotonic()
 
-    def watch() -> None:
-        while not ended.wait(1.0):
-            if time.monotonic() - heard_s > _SILENCE_S:
-                child.kill()
+        def watch() -> None:
+            while not ended.wait(1.0):
+                if time.monotonic() - heard_s > _SILENCE_S:
+                    child.kill()
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        assert child.stdout is not None
-        for text in child.stdout:
-            heard_s = time.monotonic()
-            said.append(text)
-            if line is not None:
-                line(text.rstrip("\n"))
-        code = child.wait()
-    finally:
-        ended.set()
-        _end(child)
-        with _children_change:
-            _children.discard(child)
-        watcher.join()
-    if _stopped.is_set():
-        raise _interrupted()
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            assert child.stdout is not None
+            for text in child.stdout:
+                heard_s = time.monotonic()
+                said.append(text)
+                if line is not None:
+                    line(text.rstrip("\n"))
+            code = child.wait()
+        finally:
+            ended.set()
+            watcher.join()
     return code, "".join(said)
-
-
-def _end(child: "subprocess.Popen[str]") -> None:
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
-
-
-def _interrupted() -> FlashError:
-    return FlashError("interrupted", "run it again; what is in flash already is not written again")
-
-
-def at_once(jobs: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result | FlashError]:
-    """Do one job per board, all at once; return what each gave, or how it failed.
-
-    Ctrl-C ends every program that runs, waits until the jobs have noticed, and goes on up.
-    """
-    _stopped.clear()
-    with ThreadPoolExecutor(max(1, len(jobs))) as threads:
-        running = {key: threads.submit(job) for key, job in jobs.items()}
-        results: dict[Key, Result | FlashError] = {}
-        try:
-            for key, future in running.items():
-                try:
-                    results[key] = future.result()
-                except FlashError as problem:
-                    results[key] = problem
-                except Exception as problem:  # noqa: BLE001 - the other boards are still told of
-                    # Its words may hold what it was given, and that a key.
-                    results[key] = FlashError(
-                        f"a mistake of this program: {type(problem).__name__}",
-                        "run it again; if it stays, report it",
-                    )
-        except BaseException:
-            stop_all()
-            raise
-    return results
-
-
-def stop_all() -> None:
-    """End every program that runs; no other is started until the next `at_once`."""
-    with _children_change:
-        _stopped.set()
-        for child in _children:
-            with suppress(OSError):
-                child.terminate()

@@ -98,6 +98,8 @@ def list_boards(options: argparse.Namespace) -> Result:
                 for entry in entries
             ]
         )
+        if any(board["unfinished"] for board in answer["boards"]):
+            print("what is half done is finished by plugging it in and: stoep flash")
     return 0, answer
 
 

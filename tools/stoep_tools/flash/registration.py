@@ -19,12 +19,13 @@ import io
 import json
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoep_tools.flash import sealing
+from stoep_tools.flash import sealing, together
 from stoep_tools.flash.errors import GATEWAY_REFUSED, FlashError
 from stoep_tools.flash.ledger import Entry
 
@@ -57,6 +58,8 @@ _VERSIONS = {  # of LoRaWAN and of its regional parameters, as The Things Stack 
 }
 _MOST_NAME = 50  # characters, in The Things Stack
 _PATIENCE_S = 120.0
+_LOOK_S = 0.2
+_CTRL_C_S = 0.3
 _SAID_LINE = re.compile(r"standard input:(\d+): ")
 
 
@@ -237,14 +240,8 @@ def _run(
 ) -> dict[str, Any]:
     """Run ``stoep device`` and return its answer."""
     try:
-        done = subprocess.run(
-            [*command, "device", *arguments],
-            input=stoep_yaml(entries) if entries else "",
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_PATIENCE_S,
-            check=False,
+        code, out, err = _talk(
+            [*command, "device", *arguments], stoep_yaml(entries) if entries else ""
         )
     except OSError as error:
         raise FlashError(
@@ -254,11 +251,12 @@ def _run(
         raise FlashError(
             f"{_spelt(command)} does not end", "is the gateway's machine awake?", GATEWAY_REFUSED
         ) from None
-    said = _without_keys(done.stderr.strip(), entries)
-    if done.returncode:
-        raise _failure(command, done.returncode, _by_name(said, entries))
+    said = _without_keys(err.strip(), entries)
+    if code:
+        together.rest(_CTRL_C_S)  # which may have ended it, for a terminal tells us both
+        raise _failure(command, code, _by_name(said, entries))
     try:
-        answer = json.loads(done.stdout.strip().rpartition("\n")[2])
+        answer = json.loads(out.strip().rpartition("\n")[2])
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
@@ -268,6 +266,22 @@ def _run(
             GATEWAY_REFUSED,
         )
     return answer
+
+
+def _talk(command: Sequence[str], said: str) -> tuple[int, str, str]:
+    """Run a program; return its exit code and what it has said, as output and as errors."""
+    until_s = time.monotonic() + _PATIENCE_S
+    with together.program(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        text: str | None = said
+        while True:
+            try:
+                out, err = child.communicate(text, _LOOK_S)
+                return child.returncode, out, err
+            except subprocess.TimeoutExpired:
+                together.check()
+                if time.monotonic() > until_s:
+                    raise
+            text = None  # it has it
 
 
 def _spelt(command: Sequence[str]) -> str:

@@ -22,9 +22,11 @@ from importlib import resources
 from types import TracebackType
 from typing import Any
 
+from mpremote import transport_serial
 from mpremote.transport import TransportError
 from mpremote.transport_serial import SerialTransport
 
+from . import together
 from .errors import BOARD_FAILED, NO_BOARD, FlashError
 
 BAUD = 115_200
@@ -46,6 +48,9 @@ _EMPTY = (b"invalid header", b"flash read err", b"No bootable app", b"ets_main.c
 _DOWNLOAD = (b"waiting for download", b"DOWNLOAD")
 
 
+vars(transport_serial)["print"] = lambda *_: None  # mpremote's own words on what is garbled
+
+
 class BoardError(FlashError):
     """A program on the board has raised; `what` is its traceback's last line."""
 
@@ -54,6 +59,10 @@ class BoardError(FlashError):
         self.what = what
         found = re.match(r"OSError: (?:\[Errno )?(\d+)", what)
         self.errno = int(found[1]) if found else 0
+
+
+class Unflashed(FlashError):  # noqa: N818 (it says the situation)
+    """What is on the board is not what we have flashed, or does not start."""
 
 
 def pulse_reset(serial: Any) -> None:
@@ -122,7 +131,7 @@ class Repl:
         self._catch(until_s, self._pulse, rest_s)
         while (state := self.run(_STATE, 5).strip()) != "ready":
             if time.monotonic() > until_s:
-                raise FlashError(
+                raise Unflashed(
                     f"the board at {self.device} cannot be held: {state}",
                     "flash it: stoep flash --port " + self.device,
                 )
@@ -259,13 +268,13 @@ class Repl:
                 if not pulsed:
                     pulsed = True
                     pulse(line.serial)
-                    time.sleep(rest_s)
+                    together.rest(rest_s)
                 line.serial.write(b"\r\x03\x03\x01")  # interrupt; enter the raw REPL
                 heard += self._hear(_BEAT_S)
             except OSError:
                 # A board's own USB goes with a reset and comes again.
                 self._drop()
-                time.sleep(_BEAT_S)
+                together.rest(_BEAT_S)
         try:
             while self._hear(_BEAT_S):
                 pass
@@ -281,13 +290,21 @@ class Repl:
             self._line = SerialTransport(self.device, self._baud, timeout=_READ_S)
         except TransportError as problem:
             raise OSError(str(problem)) from problem
-        self._line.serial.write_timeout = _READ_S
+        serial = self._line.serial
+        serial.write_timeout = _READ_S
+
+        def waiting() -> int:
+            together.check()
+            return int(serial.in_waiting)
+
+        serial.inWaiting = waiting  # what mpremote asks a hundred times a second while it waits
+        self._line.is_pty = False  # or it would not
         return self._line
 
     def _hear(self, for_s: float) -> bytes:
         """Return what comes in within that time."""
         serial = self._need_line().serial
-        time.sleep(for_s)
+        together.rest(for_s)
         waiting: int = serial.in_waiting
         heard: bytes = serial.read(waiting) if waiting else b""
         return heard
@@ -333,11 +350,11 @@ class Repl:
                 NO_BOARD,
             )
         if any(sign in heard for sign in _EMPTY):
-            return FlashError(
+            return Unflashed(
                 f"no MicroPython answers at {self.device}: flash it first",
                 "stoep flash --port " + self.device,
             )
-        return FlashError(
+        return Unflashed(
             f"no MicroPython answers at {self.device}, another program is on the board: flash it"
             " first",
             "stoep flash --port " + self.device,

@@ -7,30 +7,33 @@
               └ ledger: issued, durable before anything is written
 
 A run that was cut short goes on where it was: the ledger knows the chip by its MAC, and what is in
-flash already is not written again. What a board lacks in the end is said with the command that
-finishes it.
+flash already is not written again. What a board lacks in the end is said with the commands that
+finish it (`left`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stoep_hardware.board_data import BoardData
 
-from . import filesystem, labels, ports, registration, scanned, selftest
-from .errors import GATEWAY_REFUSED, USAGE, FlashError
+from . import filesystem, labels, ports, registration, scanned, selftest, together
+from .errors import USAGE, FlashError
 from .esptool import Esptool, boot_hint
 from .esptool_output import Chip
 from .identity import SESSION_NAMES, EuiRange, config_json, dev_nonce_of, grouped, session_record
 from .images import Image
-from .ledger import Entry, Ledger
-from .repl import Repl
+from .ledger import Entry, Ledger, default_path
+from .repl import Repl, Unflashed
 from .selftest import Check
 
 Tell = Callable[[str, str], None]  # (step, what), as it comes
 Progress = Callable[[int, int], None]
+
+DEFAULT_LABELS = Path("labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +55,27 @@ class Order:
     rows: Sequence[scanned.Row] = ()  # what a CSV says of boards, before what is said above
     self_test: bool = True
     gateway: Sequence[str] | None = None  # how `stoep` is run there; None: registered later
+    gateway_name: str = "local"
     gateway_options: Sequence[str] = ()
     labels: Path | None = None  # the folder that labels go to
     baud: int = 921_600
+    again: Sequence[str] = ()  # the words that ask for this once more, but for the port
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a board; `left` is the command that finishes it, if any is needed."""
+    """What became of a board; `left` says what it lacks, `finish` are the commands for that."""
 
     port: str
     entry: Entry | None = None
     again: bool = False
     checks: Sequence[Check] = ()
+    is_begun: bool = False  # the port is ours, and its chip was asked who it is
+    is_tested: bool = False  # to the end, and all is well
     label: Path | None = None
     problem: FlashError | None = None
     left: str = ""
+    finish: Sequence[str] = ()
 
 
 def flash(
@@ -76,23 +84,26 @@ def flash(
     ledger: Ledger,
     tell: Tell,
     progress: Progress,
-    open_repl: Callable[[str, Callable[[str], object]], Repl] = lambda port, ask: Repl(
-        port, ask=ask
-    ),
+    ask: Callable[[str], object] = lambda _what: None,
 ) -> Outcome:
-    """Do all of it with one board; what fails is in the outcome, with what is left to do."""
+    """Do all of it with one board; what fails is in the outcome, with what is left to do.
+
+    `tell` and `progress` are told what it is at, `ask` what a person has to do.
+    """
     outcome = Outcome(port)
     try:
         with ports.lock(port):
+            outcome.is_begun = True
             files = _write(outcome, order, ledger, tell, progress)
             _register(outcome, order, ledger, tell)
-            if order.self_test:
-                with open_repl(port, lambda text: tell("self-test", text)) as repl:
-                    _test(outcome, order, repl, files, tell)
+            _test(outcome, order, files, tell, ask)
         _label(outcome, order, ledger, tell)
     except FlashError as problem:
         outcome.problem = problem
-        outcome.left = _left(outcome)
+    except Exception as problem:  # noqa: BLE001 - what became of the board is told all the same
+        outcome.problem = together.mistake(problem)
+    if outcome.problem is not None:
+        outcome.left, outcome.finish = left(outcome, order, ledger.path)
     return outcome
 
 
@@ -129,6 +140,7 @@ def _write(
     )
     entry = outcome.entry = issued.entry
     outcome.again = issued.again
+    together.check()
     age = "as before" if issued.again else "new"
     tell("identity", f"DevEUI {grouped(entry.identity.dev_eui)}, {age}")
     files = filesystem.firmware_files(board, order.kind, order.region)
@@ -184,42 +196,55 @@ def _register(outcome: Outcome, order: Order, ledger: Ledger, tell: Tell) -> Non
     entry = outcome.entry
     if order.gateway is None or entry is None:
         return
+    together.check()
     done = registration.register(order.gateway, [entry], options=order.gateway_options)
     outcome.entry = ledger.mark(entry.identity.dev_eui, "registered")
     tell("registered", "known to the gateway already" if done.unchanged else "at the gateway")
 
 
 def _test(
-    outcome: Outcome, order: Order, repl: Repl, files: Mapping[str, bytes], tell: Tell
+    outcome: Outcome,
+    order: Order,
+    files: Mapping[str, bytes],
+    tell: Tell,
+    ask: Callable[[str], object],
 ) -> None:
     """Test a board, with a join if a gateway knows it, and start its program."""
+    if not order.self_test:
+        return
+    together.check()
     fixed = {path: data for path, data in files.items() if path not in SESSION_NAMES}
-    outcome.checks = selftest.run(
-        repl,
-        order.board,
-        order.kind,
-        files=fixed,
-        join=order.gateway is not None,
-        say=lambda check: tell(
-            "self-test", f"{selftest.MARKS[check.passed]:6} {check.name}: {check.value}"
-        ),
-    )
-    repl.reset()
+    with Repl(outcome.port, ask=ask) as repl:
+        outcome.checks = selftest.run(
+            repl,
+            order.board,
+            order.kind,
+            files=fixed,
+            join=order.gateway is not None,
+            say=lambda check: tell(
+                "self-test", f"{selftest.MARKS[check.passed]:6} {check.name}: {check.value}"
+            ),
+        )
+        repl.reset()
     failed = [check for check in outcome.checks if check.passed is False]
     if failed:
         names = ", ".join(check.name for check in failed)
         raise FlashError(f"the self-test failed: {names}", failed[0].hint)
+    outcome.is_tested = True
 
 
 def _label(outcome: Outcome, order: Order, ledger: Ledger, tell: Tell) -> None:
     entry = outcome.entry
     if order.labels is None or entry is None:
         return
+    together.check()
     dev_eui = entry.identity.dev_eui
     path = order.labels / f"{dev_eui.hex()}.png"
     try:
         order.labels.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(labels.label_png(labels.label_of(entry)))
+        beside = path.with_suffix(".new")
+        beside.write_bytes(labels.label_png(labels.label_of(entry)))
+        beside.replace(path)
     except OSError as problem:
         raise FlashError(
             f"{path}: {problem.strerror}", "--labels FOLDER names another place", USAGE
@@ -229,19 +254,34 @@ def _label(outcome: Outcome, order: Order, ledger: Ledger, tell: Tell) -> None:
     tell("labelled", str(path))
 
 
-def _left(outcome: Outcome) -> str:
-    """Say in what state the board is and what finishes it."""
+def left(outcome: Outcome, order: Order, book: Path) -> tuple[str, Sequence[str]]:
+    """Return what a board that is not done lacks, and the commands that give it that, in order."""
+    port = ["--port", outcome.port]
     entry = outcome.entry
+    if not outcome.is_begun:
+        return "this run did not touch the board", ()
     if entry is None:
-        return "the board was not touched; press its reset button to start it"
+        return "the board was not touched; press its reset button to start it", ()
+    failed = [check.name for check in outcome.checks if check.passed is False]
+    if "verified" not in entry.times or isinstance(outcome.problem, Unflashed) or "files" in failed:
+        # The key is new by now.
+        again = [word for word in order.again if word != "--new-key"]
+        (command,) = _commands([[*again, *port]])
+        return f"the board is half done: {command} writes the rest", (command,)
     dev_eui = entry.identity.dev_eui.hex()
-    if "verified" not in entry.times:
-        return f"the board is half done: stoep flash --port {outcome.port} writes the rest"
-    if not selftest.passed(list(outcome.checks)):
-        return (
-            f"the board is flashed but failed: stoep flash test --port {outcome.port} tries again"
-        )
-    problem = outcome.problem
-    if problem is not None and problem.exit_code == GATEWAY_REFUSED:
-        return f"the board is flashed: stoep flash register {dev_eui} finishes it"
-    return f"the board is flashed: stoep flash --port {outcome.port} goes on"
+    needed = []
+    if order.gateway is not None and "registered" not in entry.times:
+        needed.append(["register", dev_eui, "--gateway", order.gateway_name])
+    if order.self_test and not outcome.is_tested:
+        needed.append(["test", *port, *([] if order.gateway else ["--no-join"])])
+    if order.labels is not None and "labelled" not in entry.times:
+        folder = [] if order.labels == DEFAULT_LABELS else ["--folder", str(order.labels)]
+        needed.append(["label", dev_eui, *folder])
+    own = [] if book == default_path() else ["--ledger", str(book)]
+    commands = _commands([*words, *own] for words in needed)
+    said = " but failed" if failed else ""
+    return f"the board is flashed{said}; left to do: {', then '.join(commands)}", commands
+
+
+def _commands(words: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(shlex.join(["stoep", "flash", *one]) for one in words)
