@@ -141,7 +141,7 @@ class _Gateway:
             self._outbox,
             self._metrics,
             read_page=self._read_outbox_page,
-            delete=lambda ranges: store.submit(Record(published=ranges)),
+            delete=lambda ranges: store.submit_patiently(Record(published=ranges)),
             thin=store.thin_outbox,
         )
         memory = memories.of(state, aim.plan.region)

@@ -30,6 +30,7 @@ from stoep_gateway.store.records import (
 from stoep_gateway.store.sealing import Sealer
 from stoep_gateway.store.sql import write_group
 from stoep_gateway.store.store import OUTBOX_PAGE, Store
+from waiting import wait_until
 
 EUI = bytes.fromhex("70b3d57ed0000001")
 SEALER = Sealer(bytes(32))
@@ -135,6 +136,37 @@ async def test_published_rows_are_deleted_by_range(path):
     await store.close()
     state = await state_of(path)
     assert [row.outbox_id for row in state.outbox] == [4, 6, 10]
+
+
+async def test_what_can_wait_goes_with_the_next(path):
+    store = new_store(path)
+    await store.open()
+    await write(store, Record(outbox=tuple(outbox(n) for n in range(1, 4))))
+    begun = len(store.group)
+    for n in (1, 2):
+        store.submit_patiently(Record(published=((n, n),)))
+    await write(store, Record(outbox=(outbox(4),)))
+    assert len(store.group) == begun + 1
+    assert store.group.total == begun + 3
+    store.submit_patiently(Record(published=((3, 3),)))
+    await store.close()
+    state = await state_of(path)
+    assert [row.outbox_id for row in state.outbox] == [4]
+
+
+async def test_what_can_wait_does_not_wait_for_ever(path, monkeypatch):
+    monkeypatch.setattr(store_module, "_PATIENCE_S", 0.001)
+    store = new_store(path)
+    await store.open()
+    await write(store, Record(outbox=(outbox(1),)))
+    store.submit_patiently(Record(published=((1, 1),)))
+    with closing(sqlite3.connect(path, check_same_thread=False)) as other:
+
+        def is_empty() -> bool:
+            return other.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
+
+        await asyncio.to_thread(wait_until, is_empty, "deleted")
+    await store.close()
 
 
 async def test_the_outbox_is_read_in_pages_after_what_was_submitted(path):

@@ -2,7 +2,8 @@
 
 The event loop hands over ``Record`` values and goes on; the thread takes all that have gathered,
 writes them in one transaction (WAL, ``synchronous=FULL``) and only after the commit calls back on
-the loop, in the order of submission. A record is on the disk wholly or not at all.
+the loop, in the order of submission. A record is on the disk wholly or not at all. One that can
+wait goes with the next, or alone after ``_PATIENCE_S``: a commit writes all pages that it touches.
 
 A commit that fails is fatal: what memory holds is then ahead of the disk, and only a restart from
 the disk is honest.
@@ -46,9 +47,13 @@ _MODE = 0o640  # of a new database: it says who was where
 _OPEN_BUSY_MS = 5_000
 _COMMIT_BUSY_MS = 30_000  # somebody may copy or compact the database: nothing is lost meanwhile
 
+_PATIENCE_S = 3.0
+
 _PRAGMAS = (
     f"PRAGMA busy_timeout = {_OPEN_BUSY_MS}",
+    "PRAGMA page_size = 2048",  # of a new database: an uplink changes a few rows on as many pages
     "PRAGMA journal_mode = WAL",
+    "PRAGMA wal_autocheckpoint = 4000",  # 8 MB: a page that changes often is written once
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA secure_delete = ON",  # what is forgotten is gone from the file, too
@@ -93,6 +98,8 @@ class Store:
         self.sealer: Sealer
         self._loop = asyncio.get_running_loop()
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._patient: list[_Write] = []
+        self._patience: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
         self._lock_file: IO[str] | None = None
         self._opened: asyncio.Future[State]
@@ -120,7 +127,15 @@ class Store:
 
     def submit(self, record: Record, done: _Done | None = None) -> None:
         """Write a record; ``done`` is called on the loop after the fsync that covers it."""
+        if self._patience is not None:
+            self._hurry()
         self._orders.put(_Write(record, done))
+
+    def submit_patiently(self, record: Record) -> None:
+        """Write a record with the next one, or within seconds; a crash may come before."""
+        if self._patience is None:
+            self._patience = self._loop.call_later(_PATIENCE_S, self._hurry)
+        self._patient.append(_Write(record, None))
 
     def read_outbox(self, after_id: int, done: Callable[[list[OutboxRow]], None]) -> None:
         """Read up to ``OUTBOX_PAGE`` rows beyond ``after_id``, after all that was submitted."""
@@ -128,17 +143,27 @@ class Store:
 
     def thin_outbox(self, thinner: Thinner, done: Callable[[Thinned], None]) -> None:
         """Make a step of a thinning, after all that was submitted; it is ``thinner``'s only one."""
+        self._hurry()
         self._orders.put(_Thin(thinner, done))
 
     async def close(self) -> None:
         """Write what was submitted, call back for it, and close the database."""
         if self._thread is not None:
+            self._hurry()
             self._orders.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
         if self._lock_file is not None:
             self._lock_file.close()
             self._lock_file = None
+
+    def _hurry(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        for write in self._patient:
+            self._orders.put(write)
+        self._patient.clear()
 
     # The writer's thread.
 
