@@ -1,49 +1,56 @@
-"""The command ``stoep gateway``: run the gateway, check its configuration, diagnose."""
+"""The command ``stoep gateway``: run the gateway, and what else is done to it."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stoep_gateway import log, reload_command
+from stoep_gateway import config_path, log, reload_command
 from stoep_gateway.app import run as run_gateway
 from stoep_gateway.config import load
 from stoep_gateway.doctor import command as doctor
 from stoep_gateway.errors import FatalError
+from stoep_gateway.keeping import command_line
 
 __all__ = ["main"]
 
 
-_DESCRIPTION = "Run the gateway, check its configuration, or find out what is wrong."
+_DESCRIPTION = "Run the gateway and look after it."
+_EPILOG = "'stoep gateway ACTION --help' tells more of each."
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run ``stoep gateway run``, ``check`` or ``doctor``; return the exit code."""
+    """Run an action of ``stoep gateway``; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        if options.action == "check":
-            return _check(options.config)
-        if options.action == "doctor":
-            return doctor.run(options)
-        if options.action == "reload":
-            return reload_command.run(options)
-        return _run(options)
+        code: int = options.run(options)
+        sys.stdout.flush()
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # "stoep gateway export - | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:  # before the gateway listens to signals, or after
         return 130
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stoep gateway", description=_DESCRIPTION)
-    actions = parser.add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run", help="run until told to stop by SIGTERM or Ctrl-C")
+    parser = argparse.ArgumentParser(prog="stoep gateway", description=_DESCRIPTION, epilog=_EPILOG)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", title="actions")
+    run = actions.add_parser(
+        "run",
+        help="run until told to stop by SIGTERM or Ctrl-C",
+        description="Run until told to stop by SIGTERM or Ctrl-C; SIGHUP reloads.",
+    )
+    run.set_defaults(run=_run)
     run.add_argument(
         "--simulated-clock", action="store_true", help="let a simulator drive the time"
     )
@@ -52,17 +59,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--verbose", action="store_true", help="log every uplink, and what is small")
     run.add_argument("--quiet", action="store_true", help="no line for each uplink in the journal")
-    check = actions.add_parser("check", help="read the configuration and report every mistake")
+    explanation = "read the configuration and report every mistake"
+    check = actions.add_parser("check", help=explanation, description=explanation.capitalize())
+    check.set_defaults(run=_check)
     for parser_of_action in (run, check):
-        parser_of_action.add_argument(
-            "--config", type=Path, required=True, metavar="FILE", help="stoep.toml"
-        )
+        parser_of_action.add_argument("--config", type=Path, metavar="FILE", help=config_path.HELP)
     doctor.add_parser(actions)
     reload_command.add_parser(actions)
+    command_line.add_parsers(actions)
+    for name, act in (("doctor", doctor.run), ("reload", reload_command.run)):
+        actions.choices[name].set_defaults(run=act)
     return parser
 
 
-def _check(path: Path) -> int:
+def _check(options: argparse.Namespace) -> int:
+    path = config_path.named(options.config)
     read = load(path)
     print(
         f"{path}: right; site {read.site} with gateways: {len(read.gateways)},"
@@ -77,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
     gc.disable()  # what is read now stays; the gateway turns it on when it has started
     code = asyncio.run(
         run_gateway(
-            load(options.config),
+            load(config_path.named(options.config)),
             simulated=options.simulated_clock,
             ready_file=options.ready_file,
         )

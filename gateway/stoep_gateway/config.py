@@ -84,6 +84,7 @@ class Config(TableModel):
     places: tuple[PlaceConfig, ...]
     trucks: tuple[TruckConfig, ...]
     distances: DistanceTable | None = None
+    files: tuple[Path, ...] = ()  # it was read from
 
 
 _SECTIONS: dict[str, type[TableModel]] = {
@@ -152,7 +153,7 @@ def load(path: Path | str) -> Config:
             sorted(reader.mistakes, key=lambda it: (order.get(it.file, len(order)), it.line))
         )
     lists = {f"{name}s": tuple(entry.model for entry in entries[name]) for name in _LISTS}
-    values: dict[str, Any] = {**sections, **lists}
+    values: dict[str, Any] = {**sections, **lists, "files": tuple(it.path for it in documents)}
     return Config(path=path, site=site, timezone=timezone, distances=distances, **values)
 
 

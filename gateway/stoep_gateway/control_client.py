@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stoep_gateway import config as configuration
+from stoep_gateway import config_path
 from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError, TransientError
 
@@ -133,8 +134,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def connect(options: argparse.Namespace) -> Client:
     """Connect to the gateway that the options of `add_options` name.
 
+    Neither: the one of $STOEP_CONFIG, the service's, or that of a configuration that is found.
     Raises `GatewayAway`, or `FatalError` for a wrong configuration or a socket of others.
     """
+    if options.config is options.socket is None and (
+        config_path.is_named() or not DEFAULT_PATH.parent.exists()
+    ):
+        options.config = config_path.find()
     if options.config is not None:
         return connect_to(configuration.load(options.config))
     return Client(options.socket or DEFAULT_PATH)

@@ -338,24 +338,6 @@ async def test_a_database_of_a_newer_program(path):
         await state_of(path)
 
 
-async def test_a_database_of_version_2_loses_nothing(path):
-    dump = Path(__file__).parents[1] / "vectors" / "store_version_2.sql"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(dump.read_text(encoding="utf-8"))
-    state = await state_of(path)
-    assert state.sessions == ((session(confirmed=1), 41, 9),)
-    assert state.nonces == (NonceRow(EUI, 5, 7, 1000),)
-    assert [(row.dev_eui, row.name, row.asset) for row in state.devices] == [
-        (EUI, "lid one", "container/a")
-    ]
-    assert [(row.downlink_id, row.frm_payload) for row in state.downlinks] == [(3, b"\x81\x18\x1e")]
-    assert [row.asset for row in state.latest] == ["container/a"]
-    assert [row.outbox_id for row in state.outbox] == [8]
-    assert (len(state.mac_states), len(state.airtimes), state.last_downlink_id) == (1, 1, 3)
-    assert state.configurations == ()
-    assert [it.name for it in path.parent.glob("*.version-*")] == [f"{path.name}.version-2"]
-
-
 async def test_a_configuration_is_kept_until_another_or_until_its_device_goes(path):
     store = new_store(path)
     await store.open()

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from stoep_gateway.config_model import StoreConfig
 from stoep_gateway.errors import FatalError, StoreCorrupt
 
-__all__ = ["CREDENTIAL", "Sealer", "key_path", "load_key", "open_sealer"]
+__all__ = ["CREDENTIAL", "Sealer", "key_path", "load_key", "open_sealer", "read_key"]
 
 CREDENTIAL = "stoep-key"
 _KEY_OCTETS = 32
@@ -94,7 +94,7 @@ def load_key(store: StoreConfig, environ: Mapping[str, str], *, must_exist: bool
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077 and not is_credential:
             raise FatalError(f"{path}: others may read the key; chmod 600 {path}")
-        text = path.read_bytes()
+        return read_key(path)
     except FileNotFoundError:
         if store.key_file is None and not must_exist:
             return _make(path)
@@ -105,7 +105,17 @@ def load_key(store: StoreConfig, environ: Mapping[str, str], *, must_exist: bool
         )
         raise FatalError(f"{path}: the key is missing; {remedy}") from None
     except OSError as error:
-        raise FatalError(f"{path}: the key cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
+
+
+def read_key(path: Path) -> bytes:
+    """Return the key in a file. Raises `FatalError`, and `FileNotFoundError` if there is none."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
     try:
         key = bytes.fromhex(text.decode("ascii"))
     except ValueError:  # also of the decoder
@@ -113,6 +123,10 @@ def load_key(store: StoreConfig, environ: Mapping[str, str], *, must_exist: bool
     if len(key) != _KEY_OCTETS:
         raise FatalError(f"{path}: a key is {2 * _KEY_OCTETS} hexadecimal digits")
     return key
+
+
+def _unreadable(path: Path, error: OSError) -> FatalError:
+    return FatalError(f"{path}: the key cannot be read: {error.strerror}")
 
 
 def _make(path: Path) -> bytes:
