@@ -214,7 +214,7 @@ class _Gateway:
             partial(supervision.reloading, supervision.Notifier(os.environ)),
         )
         self._control.register(RELOAD, self._reloader.answer, changes=True)
-        for part in (plans, doctor, self._rounds):
+        for part in (plans, self._rounds):
             self._reloader.listeners.append(part.reconfigure)
         self._reloading: set[asyncio.Task[Any]] = set()
         self._throttle = Throttle()
@@ -239,6 +239,9 @@ class _Gateway:
             reload=self._reload,
             on_reload=self._reloader.listeners,
         )
+        doctor = Doctor(parts, aim.plan)
+        self._control.register(COMMAND, doctor.answer)
+        self._reloader.listeners.append(doctor.reconfigure)
         self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -56,6 +56,10 @@ class Histogram:
         bounds = [*self.bounds, float("inf")]
         return [(bound, sum(counts[: at + 1])) for at, bound in enumerate(bounds)]
 
+    def above(self, bound: float) -> int:
+        """Return how many values were more than one of the bounds."""
+        return sum(self._counts[bisect_left(self.bounds, bound) + 1 :])
+
     def __len__(self) -> int:
         """Return how many values there were."""
         return sum(self._counts)

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from gateway_process import Gateway
@@ -15,14 +16,17 @@ from stoep_gateway import config as configuration
 from stoep_gateway.assets import registry
 from stoep_gateway.cli import main
 from stoep_gateway.control import ControlServer, socket_path
+from stoep_gateway.doctor import command
 from stoep_gateway.doctor.command import COMMAND, Doctor, mosquitto_queue, ports_sent_to
+from stoep_gateway.doctor.facts import SLOW_S, MachineFacts, StorageFacts
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import DatagramReceived, GwmpServer
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.lns.airtime import SubBandUse
 from stoep_gateway.lns.channel_plan import for_region
 from stoep_gateway.lns.scheduler import Account
-from stoep_gateway.metrics import Metrics
+from stoep_gateway.lns.sessions import Sessions
+from stoep_gateway.metrics import Histogram, Metrics
 from stoep_protocol.lorawan.regions import by_name
 
 CONFIG = """
@@ -37,6 +41,20 @@ id = "roof"
 eui = "{eui}"
 """
 
+WELL = MachineFacts(
+    clock_synchronised=True,
+    disk_free_octets=20_000_000_000,
+    disk_octets=30_000_000_000,
+    database_octets=5_300_000,
+    storage=StorageFacts("mmcblk0", 32_000_000_000),
+    backup_s=3 * 86_400,
+    files=(),
+)
+WELL_SAID = (
+    "clock synchronised, 20 GB free of 30 GB, database 5.3 MB, mmcblk0 tells no wear,"
+    " last copy 3 d ago"
+)
+
 
 class Site:
     """A configuration and everything that a running gateway has for its doctor."""
@@ -45,25 +63,39 @@ class Site:
         self.file = folder / "stoep.toml"
         self.file.write_text(CONFIG.format(gwmp=gwmp, broker=broker, eui=GATEWAY.hex()))
         self.config = configuration.load(self.file)
-        self.links = links.of(self.config.gateways, self.config.gwmp)
-        self.machine = GwmpServer(self.links)
         self.clock = HandClock()
         self.broker = (True, 0)
-        gateways = registry.build(self.config).gateways
+        self.registry = registry.build(self.config)
+        self.links = links.of(self.config.gateways, self.config.gwmp)
+        self.machine = GwmpServer(self.links)
         use = SubBandUse(868_000_000, 868_600_000, 9.9, 10.0)
-        self.doctor = Doctor(
-            self.config,
-            for_region(by_name("EU868")),
-            gateways,
-            self.links,
-            GatewayMonitor(gateways, self.links),
-            Metrics(),
-            self.clock,
-            accounts=lambda _: {GATEWAY: Account((use,), 0, {}, None)},
-            broker=lambda: self.broker,
-            sources=lambda: {"city": self.broker[0]},
-            configurations=tuple,
+        parts = SimpleNamespace(
+            config=self.config,
+            clock=self.clock,
+            registry=self.registry,
+            links=self.links,
+            monitor=GatewayMonitor(self.registry.gateways, self.links),
+            metrics=Metrics(),
+            scheduler=SimpleNamespace(
+                accounts=lambda _: {GATEWAY: Account((use,), 0, {}, None)},
+            ),
+            outbox=self,
+            publisher=self,
+            store=SimpleNamespace(commit_s=Histogram((SLOW_S,))),
+            memory=SimpleNamespace(states={}, sessions=Sessions(()), configurations={}),
+            sources_connected=lambda: {"city": self.connected},
         )
+        self.doctor = Doctor(parts, for_region(by_name("EU868")))
+
+    octets, limit_octets, oldest_utc_ms = 0, 1000, None
+
+    @property
+    def connected(self) -> bool:
+        return self.broker[0]
+
+    @property
+    def depth(self) -> int:
+        return self.broker[1]
 
     def hear(self, kind: int) -> None:
         datagram = bytes((2, 0, 0, kind)) + GATEWAY + (b"{}" if kind == 0 else b"")
@@ -78,6 +110,13 @@ class Site:
             return await asyncio.to_thread(main, ["doctor", "--config", str(self.file), *arguments])
         finally:
             await server.close()
+
+
+@pytest.fixture(autouse=True)
+def well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be a machine that nothing is wrong with, whichever it is."""
+    monkeypatch.setattr(command.machine, "look", lambda *_: WELL)
+    monkeypatch.setattr(command, "mosquitto_queue", lambda: None)
 
 
 @pytest.fixture
@@ -103,7 +142,7 @@ async def test_the_running_gateway_says_what_is_wrong(site, capsys):
     site.clock.pass_ms(3_000_000)
     assert await site.diagnosed() == 1
     text = capsys.readouterr().out
-    assert "roof  never heard since the start" in text
+    assert "\nroof     never heard since the start\n" in text
     assert "error[never-heard]: roof: nothing has come from it in the 50 min" in text
     assert "warning[duty-cycle]: roof: in 868-868.6 MHz it has sent 0.99 %" in text
 
@@ -134,13 +173,23 @@ async def test_a_gateway_that_is_heard(site, capsys):
     assert "12 messages wait" in broker["what"]
     site.broker = (True, 0)
     assert await site.diagnosed() == 0
-    assert "roof  Semtech UDP at 192.0.2.1:2, heard 5 s ago" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "test, up 6 s",
+        f"machine  {WELL_SAID}",
+        f"broker   127.0.0.1:{site.config.mqtt.port} there",
+    ]
+    assert lines[3].startswith("devices  none")
+    assert lines[4].startswith("roof     Semtech UDP at 192.0.2.1:2, heard 5 s ago")
+    assert lines[-1] == "1 warning."
 
 
 def test_without_a_gateway_ports_and_broker_are_looked_at(site, capsys):
     assert main(["doctor", "--config", str(site.file)]) == 1
     text = capsys.readouterr().out
-    assert text.startswith("error[not-running]")
+    assert text.startswith("test, not running\nmachine  clock synchronised")
+    assert "\nerror[not-running]: the gateway is not running" in text
+    assert text.endswith("\n1 error.\n")
     assert "its ports are free" in text
     assert "error[port]" not in text
     assert "[broker]" not in text

@@ -13,6 +13,8 @@ from stoep_gateway.doctor.facts import (
     ConfigurationFacts,
     Facts,
     GatewayFacts,
+    OutboxFacts,
+    SilentFacts,
     StrangerFacts,
     of_configurations,
     of_gateways,
@@ -67,6 +69,9 @@ SITE = Facts(
     broker_queue=100_000,
 )
 SILENT = GatewayFacts(id="roof", eui=EUI)
+SILENT_ONES = tuple(
+    SilentFacts(f"{n:016x}", "" if n else f"container/c{n}", 3600.0 * (28 + n)) for n in range(3)
+)
 
 
 def found(site: Facts = SITE, **changes: object) -> list[tuple[str, str]]:
@@ -193,6 +198,13 @@ def test_what_is_too_little_to_say_anything(changes):
         ({"gateways": (SILENT,)}, ("error", "never-heard")),
         ({"gateways": (SILENT,), "up_s": 60}, ("note", "never-heard")),
         ({"rejected": {"gwmp_version": 2}}, ("warning", "gwmp-version")),
+        ({"outbox": OutboxFacts(9000, 6_000_000, 10_000_000)}, ("warning", "outbox-full")),
+        ({"outbox": OutboxFacts(9, 900, 10_000_000, 901)}, ("warning", "outbox-waits")),
+        ({"commits": 1000, "slow_commits": 11}, ("warning", "slow-disk")),
+        ({"silent": SILENT_ONES[:1], "devices": {"heard": 1}}, ("warning", "devices-silent")),
+        ({"silent": SILENT_ONES, "devices": {"heard": 11}}, ("error", "devices-silent")),
+        ({"silent": SILENT_ONES, "devices": {"heard": 12}}, ("warning", "devices-silent")),
+        ({"devices": {"never_heard": 2}, "up_s": 100_000}, ("note", "devices-never-heard")),
         (
             {"strangers": (StrangerFacts("1111111111111111", "gwmp", "192.0.2.9:1", 4, 5),)},
             ("warning", "not-registered"),
@@ -205,6 +217,33 @@ def test_what_is_too_little_to_say_anything(changes):
 )
 def test_each_trouble_of_a_site(changes, expected):
     assert [(it.level, it.code) for it in diagnose(site(**changes))] == [expected]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outbox": OutboxFacts(9000, 5_000_000, 10_000_000, 900)},
+        {"commits": 1000, "slow_commits": 10},
+        {"commits": 99, "slow_commits": 99},
+        {"devices": {"never_heard": 2, "heard": 3, "silent": 0, "disabled": 4}},
+    ],
+)
+def test_what_is_no_trouble_of_a_site_yet(changes):
+    assert diagnose(site(**changes)) == []
+
+
+def test_messages_wait_for_a_broker_that_is_away_and_that_is_told_once():
+    away = site(broker_connected=False, outbox=OutboxFacts(9, 900, 10_000, 9000))
+    assert [it.code for it in diagnose(away)] == ["broker"]
+
+
+def test_silent_devices_are_named_the_longest_silent_first():
+    (finding,) = diagnose(site(silent=SILENT_ONES * 2))
+    assert finding.what == (
+        "not heard: 0000000000000000 (container/c0) for 28 h, 0000000000000001 for 29 h,"
+        " 0000000000000002 for 30 h, 0000000000000000 (container/c0) for 28 h,"
+        " 0000000000000001 for 29 h, … (6 in all)"
+    )
 
 
 @pytest.mark.parametrize("queue", [None, 0, 100_000, 500_000])

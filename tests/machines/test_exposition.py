@@ -106,6 +106,7 @@ def test_a_histogram_counts_a_bound_with_what_is_below_it():
         histogram.observe(value)
     assert histogram.cumulative() == [(1, 1), (2, 3), (float("inf"), 4)]
     assert len(histogram) == 4
+    assert (histogram.above(1), histogram.above(2)) == (3, 1)
     assert histogram.total == 6.6
 
 

@@ -7,39 +7,44 @@ Exit codes: 0 nothing is wrong or only warnings, 1 something is, 2 mistakes in t
 from __future__ import annotations
 
 import argparse
+import asyncio
 import ipaddress
 import json
+import os
 import re
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from stoep_gateway import census, control_client
 from stoep_gateway import config as configuration
-from stoep_gateway import control_client
-from stoep_gateway.assets.registry import Gateway
-from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BasicsStationConfig
 from stoep_gateway.control_client import GatewayAway
+from stoep_gateway.doctor import machine, text
 from stoep_gateway.doctor.facts import (
-    ConfigurationFacts,
+    SLOW_S,
     Facts,
     Finding,
     GatewayFacts,
+    MachineFacts,
+    OutboxFacts,
+    of_configurations,
     of_gateways,
+    of_silent,
     of_strangers,
 )
-from stoep_gateway.doctor.gateway_rules import duration
-from stoep_gateway.doctor.rules import diagnose, port_taken
+from stoep_gateway.doctor.machine_rules import of_machine
+from stoep_gateway.doctor.rules import broker_queue, by_level, diagnose, port_taken
 from stoep_gateway.errors import FatalError
-from stoep_gateway.forwarders.links import Links, host_and_port
-from stoep_gateway.gateways import GatewayMonitor
+from stoep_gateway.forwarders.links import host_and_port
 from stoep_gateway.lns.channel_plan import Plan
-from stoep_gateway.lns.scheduler import Account
-from stoep_gateway.metrics import Metrics
+from stoep_gateway.services import Parts
 
 __all__ = ["COMMAND", "Doctor", "add_parser", "mosquitto_queue", "ports_sent_to", "run"]
 
@@ -53,81 +58,85 @@ _PROTOCOLS = {socket.SOCK_DGRAM: "UDP", socket.SOCK_STREAM: "TCP"}
 
 
 class Doctor:
-    """Knows where the running gateway keeps what a diagnosis needs; `answer` is for the socket.
+    """Knows where the running gateway keeps what a diagnosis needs; `answer` is for the socket."""
 
-    ``accounts`` is the scheduler's; ``broker`` returns whether it is connected and how many
-    messages wait, ``sources`` for each source whether it is connected, ``configurations`` the
-    devices that do not have theirs.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        plan: Plan,
-        gateways: Mapping[bytes, Gateway],
-        links: Links,
-        monitor: GatewayMonitor,
-        metrics: Metrics,
-        clock: Clock,
-        *,
-        accounts: Callable[[int], Mapping[bytes, Account]],
-        broker: Callable[[], tuple[bool, int]],
-        sources: Callable[[], Mapping[str, bool]],
-        configurations: Callable[[], tuple[ConfigurationFacts, ...]],
-    ) -> None:
-        self._config = config
+    def __init__(self, parts: Parts, plan: Plan) -> None:
+        self._parts = parts
         self._plan = plan
-        self._gateways = gateways
-        self._links = links
-        self._monitor = monitor
-        self._metrics = metrics
-        self._clock = clock
-        self._accounts = accounts
-        self._broker = broker
-        self._sources = sources
-        self._configurations = configurations
-        self._started_ms = clock.now_ms()
+        self._config = parts.config
+        self._started_ms = parts.clock.now_ms()
 
     def reconfigure(self, config: Config) -> None:
         """Look at another configuration from now on."""
         self._config = config
 
-    def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the members of an answer: "gateways", a line each, and "findings"."""
+    async def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the members of an answer: "gateways", a line each, "findings", "site", "machine".
+
+        What the machine is like may be seen better by who asks, so it is judged there.
+        """
+        seen = await asyncio.to_thread(machine.look, self._config.store.path, self._config)
         facts = self._facts()
         return {
             "gateways": [_summary(gateway) for gateway in facts.gateways],
             "findings": [asdict(finding) for finding in diagnose(facts)],
+            "site": {
+                "name": self._config.site,
+                "up_s": facts.up_s,
+                "devices": dict(facts.devices),
+                "broker": facts.broker,
+                "broker_connected": facts.broker_connected,
+                "waiting_messages": facts.waiting_messages,
+            },
+            "database": str(self._config.store.path.resolve()),
+            "machine": asdict(seen),
         }
 
     def _facts(self) -> Facts:
-        now = self._clock.now_ms()
-        airtime = {eui: account.airtime for eui, account in self._accounts(now).items()}
-        connected, waiting = self._broker()
+        parts = self._parts
+        now, utc_ms = parts.clock.now_ms(), parts.clock.utc_ms()
+        accounts = parts.scheduler.accounts(now)
+        airtime = {eui: account.airtime for eui, account in accounts.items()}
         mqtt, gwmp, station = self._config.mqtt, self._config.gwmp, self._config.basics_station
+        outbox, registry, commits = parts.outbox, parts.registry, parts.store.commit_s
+        oldest_ms = outbox.oldest_utc_ms
+        taken = census.take(registry, parts.memory.states, parts.memory.sessions.all(), utc_ms)
         return Facts(
             up_s=(now - self._started_ms) / 1000,
             plan=self._plan,
             rx1_delay_s=self._config.lorawan.rx1_delay_s,
             gwmp=host_and_port((gwmp.bind, gwmp.port)),
             station="" if station is None else _port_of(station),
-            gateways=of_gateways(self._gateways, self._links, self._monitor, airtime, now),
-            strangers=of_strangers(self._links, now),
-            rejected=self._metrics.rejected,
+            gateways=of_gateways(registry.gateways, parts.links, parts.monitor, airtime, now),
+            strangers=of_strangers(parts.links, now),
+            rejected=parts.metrics.rejected,
             broker=host_and_port((mqtt.host, mqtt.port)),
-            broker_connected=connected,
-            waiting_messages=waiting,
+            broker_connected=parts.publisher.connected,
+            waiting_messages=outbox.depth,
             broker_queue=mosquitto_queue() if _is_here(mqtt.host) else None,
             ports_sent_to=ports_sent_to(),
-            sources=self._sources(),
-            configurations=self._configurations(),
+            sources=parts.sources_connected(),
+            configurations=of_configurations(
+                registry.devices, parts.memory.configurations.values(), utc_ms
+            ),
+            outbox=OutboxFacts(
+                outbox.depth,
+                outbox.octets,
+                outbox.limit_octets,
+                0 if oldest_ms is None else (utc_ms - oldest_ms) / 1000,
+            ),
+            commits=len(commits),
+            slow_commits=len(commits)
+            - sum(it[1] for it in commits.cumulative() if it[0] == SLOW_S),
+            devices=taken.devices,
+            silent=of_silent(taken, utc_ms),
         )
 
 
 def add_parser(actions: Any) -> None:
     """Add ``doctor`` to the actions of ``stoep gateway``."""
     parser = actions.add_parser(
-        "doctor", help="say what is wrong with the gateways, and what to do"
+        "doctor", help="say what is wrong with the gateway and around it, and what to do"
     )
     control_client.add_options(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -143,25 +152,30 @@ def run(options: argparse.Namespace) -> int:
             hint = "--config FILE lets the configuration be looked at without a gateway"
             print(f"{away}\n{hint}", file=sys.stderr)
             return GatewayAway.exit_code
-        answer = {"gateways": [], "findings": list(map(asdict, _without_gateway(options, away)))}
+        answer = _without_gateway(options, away)
     if "error" in answer:
         raise FatalError(f"{answer['error']} ({answer.get('hint', '')})")
+    seen = _merged(answer)
     findings = [Finding(**finding) for finding in answer["findings"]]
+    findings = by_level([*findings, *of_machine(seen)])
     if options.json:
-        print(json.dumps({"gateways": answer["gateways"], "findings": answer["findings"]}))
+        told = {name: answer[name] for name in ("gateways", "site")}
+        told["findings"] = list(map(asdict, findings))
+        print(json.dumps(told | {"machine": asdict(seen)}))
     else:
-        _print(answer["gateways"], findings)
+        print(text.report(answer["site"], answer["gateways"], seen, findings, colour=_colour()))
     return int(any(finding.level == "error" for finding in findings))
 
 
-def _print(gateways: list[dict[str, Any]], findings: list[Finding]) -> None:
-    width = max((len(gateway["id"]) for gateway in gateways), default=0)
-    for gateway in gateways:
-        print(f"{gateway['id']:{width}}  {_line(gateway)}")
-    for number, finding in enumerate(findings):
-        print(f"\n{finding}" if gateways or number else finding)
-    if gateways and not findings:
-        print("\nNothing is wrong as far as can be seen from here.")
+def _merged(answer: Mapping[str, Any]) -> MachineFacts:
+    """Return what the gateway sees of its machine, and what we see and it does not."""
+    ours = asdict(machine.look(Path(answer["database"])))
+    theirs = {name: it for name, it in answer["machine"].items() if it is not None}
+    return TypeAdapter(MachineFacts).validate_python(ours | theirs)
+
+
+def _colour() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _summary(gateway: GatewayFacts) -> dict[str, Any]:
@@ -179,19 +193,6 @@ def _summary(gateway: GatewayFacts) -> dict[str, Any]:
     }
 
 
-def _line(gateway: dict[str, Any]) -> str:
-    if gateway["seen_s"] is None:
-        return "never heard since the start"
-    protocol = "Basics Station" if gateway["protocol"] == "basics_station" else "Semtech UDP"
-    parts = [f"{protocol} at {gateway['address']}", f"heard {duration(gateway['seen_s'])} ago"]
-    if gateway["round_trip_ms"] is not None:
-        parts.append(f"round trip {gateway['round_trip_ms']:.0f} ms")
-    parts.append(f"lately {gateway['receptions']} receptions")
-    if gateway["downlinks"]:
-        parts.append(f"{gateway['downlinks_sent']} of {gateway['downlinks']} downlinks sent")
-    return ", ".join(parts)
-
-
 def _port_of(station: BasicsStationConfig) -> str:
     return f"port {station.port} ({'ws' if station.tls_cert is None else 'wss'})"
 
@@ -199,7 +200,8 @@ def _port_of(station: BasicsStationConfig) -> str:
 # Without a gateway.
 
 
-def _without_gateway(options: argparse.Namespace, away: GatewayAway) -> list[Finding]:
+def _without_gateway(options: argparse.Namespace, away: GatewayAway) -> dict[str, Any]:
+    """Return what a gateway would answer, from what can be seen without one."""
     config = configuration.load(options.config)
     listens = [(socket.SOCK_DGRAM, "gwmp", config.gwmp.bind, config.gwmp.port)]
     for table, it in (("basics_station", config.basics_station), ("http", config.http)):
@@ -223,20 +225,36 @@ def _without_gateway(options: argparse.Namespace, away: GatewayAway) -> list[Fin
         )
     )
     broker = host_and_port((config.mqtt.host, config.mqtt.port))
-    try:
-        socket.create_connection((config.mqtt.host, config.mqtt.port), _BROKER_S).close()
-    except OSError as error:
+    reason = _unreachable(config.mqtt.host, config.mqtt.port)
+    if reason:
         found.append(
             Finding(
                 "warning",
                 "broker",
                 "",
-                f"no MQTT broker is reached at {broker}: {error.strerror or error}",
+                f"no MQTT broker is reached at {broker}: {reason}",
                 "what is published would wait until one is there",
                 "start it (systemctl start mosquitto), or correct host and port in [mqtt]",
             )
         )
-    return found
+    if _is_here(config.mqtt.host):
+        found += broker_queue(mosquitto_queue())
+    return {
+        "gateways": [],
+        "findings": list(map(asdict, found)),
+        "site": {"name": config.site, "broker": broker, "broker_connected": not reason},
+        "database": str(config.store.path),
+        "machine": asdict(machine.look(config.store.path, config)),
+    }
+
+
+def _unreachable(host: str, port: int) -> str:
+    """Return why nothing is reached there, or ""."""
+    try:
+        socket.create_connection((host, port), _BROKER_S).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _why_not(kind: socket.SocketKind, host: str, port: int) -> str:

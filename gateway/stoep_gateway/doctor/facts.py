@@ -9,6 +9,7 @@ from typing import Literal
 
 from stoep_gateway.assets import configuration
 from stoep_gateway.assets.registry import Device, Gateway
+from stoep_gateway.census import Census
 from stoep_gateway.forwarders.links import Links, host_and_port
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.lns.airtime import SubBandUse
@@ -16,17 +17,25 @@ from stoep_gateway.lns.channel_plan import Plan
 from stoep_gateway.store.records import ConfigurationRow
 
 __all__ = [
+    "SLOW_S",
     "STALE_S",
     "ConfigurationFacts",
     "Facts",
+    "FileFacts",
     "Finding",
     "GatewayFacts",
+    "MachineFacts",
+    "OutboxFacts",
+    "SilentFacts",
+    "StorageFacts",
     "StrangerFacts",
     "of_configurations",
     "of_gateways",
+    "of_silent",
     "of_strangers",
 ]
 
+SLOW_S = 0.25  # a commit; a bound of the store's histogram
 STALE_S = 600  # what is older is told no more, or as a mere note
 
 Level = Literal["error", "warning", "note"]
@@ -104,6 +113,62 @@ class ConfigurationFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SilentFacts:
+    """A device that was heard once; ``asset`` is "container/ID", empty without one."""
+
+    device: str
+    asset: str
+    seen_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxFacts:
+    """What waits for the broker; ``oldest_s`` is how long."""
+
+    messages: int = 0
+    octets: int = 0
+    limit_octets: int = 0
+    oldest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageFacts:
+    """The drive under the database. None: it does not tell.
+
+    ``life_used_pct`` and ``pre_eol`` (1 normal, 2 warning, 3 urgent) are those of an eMMC.
+    """
+
+    name: str
+    octets: int
+    written_per_day: int | None = None
+    life_used_pct: int | None = None
+    pre_eol: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A file that the configuration names: ``missing``, ``empty``, or ``readable`` by everybody."""
+
+    path: str
+    what: str
+    problem: Literal["missing", "empty", "readable"]
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFacts:
+    """The machine; None is what cannot be seen. ``backup_s`` is the age of the last copy."""
+
+    clock_synchronised: bool | None = None
+    disk_free_octets: int | None = None
+    disk_octets: int | None = None
+    database_octets: int | None = None
+    storage: StorageFacts | None = None
+    backup_s: float | None = None
+    files: tuple[FileFacts, ...] | None = None
+    context_broker: str | None = None  # why it is not reached
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """A running gateway process and all that it knows of its forwarders.
 
@@ -111,7 +176,8 @@ class Facts:
     latter empty without Basics Station. ``broker_queue`` is how many messages a broker on this
     machine keeps for a client that is away, None when that cannot be seen, 0 for no limit.
     ``ports_sent_to`` are the UDP ports of this machine that its own programs send to, ``sources``
-    the other network servers by id, and whether their brokers are connected.
+    the other network servers by id, and whether their brokers are connected. ``commits`` and
+    ``slow_commits`` count those since the start, ``devices`` by state as `census` does.
     """
 
     up_s: float
@@ -129,6 +195,11 @@ class Facts:
     ports_sent_to: tuple[int, ...] = ()
     sources: Mapping[str, bool] = field(default_factory=dict)
     configurations: tuple[ConfigurationFacts, ...] = ()
+    outbox: OutboxFacts = OutboxFacts()
+    commits: int = 0
+    slow_commits: int = 0
+    devices: Mapping[str, int] = field(default_factory=dict)
+    silent: tuple[SilentFacts, ...] = ()
 
 
 def of_gateways(
@@ -159,6 +230,18 @@ def of_configurations(
         if row.dev_eui in devices
         and devices[row.dev_eui].enabled
         and configuration.standing(row) != "in_force"
+    )
+
+
+def of_silent(census: Census, utc_ms: int) -> tuple[SilentFacts, ...]:
+    """Return the devices that are silent, the longest first."""
+    return tuple(
+        SilentFacts(
+            it.device.dev_eui_hex,
+            "" if it.device.asset is None else it.device.asset.key,
+            (utc_ms - it.heard_utc_ms) / 1000,
+        )
+        for it in sorted(census.silent, key=lambda it: it.heard_utc_ms)
     )
 
 
