@@ -20,7 +20,7 @@ from typing import Any
 
 from stoep_gateway import clock as clocks
 from stoep_gateway import memory as memories
-from stoep_gateway import supervision
+from stoep_gateway import supervision, timing
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
 from stoep_gateway.assets.registry import Registry
@@ -57,6 +57,7 @@ from stoep_gateway.services import Parts, Service
 from stoep_gateway.store.records import OutboxRow, Record, State
 from stoep_gateway.store.sealing import open_sealer
 from stoep_gateway.store.store import OUTBOX_PAGE, Store
+from stoep_gateway.system_time import SystemTime
 
 __all__ = ["run"]
 
@@ -90,13 +91,16 @@ _log = logging.getLogger(__name__)
 
 async def run(config: Config, *, simulated: bool = False, ready_file: Path | None = None) -> int:
     """Run the gateway until a signal ends it; return the exit code. Raises ``FatalError``."""
-    clock: Clock = SimulatedClock() if simulated else SystemClock()
+    clock: SimulatedClock | SystemClock = SimulatedClock() if simulated else SystemClock()
     store = Store(config.store.path, partial(open_sealer, config.store, os.environ))
     registry = registries.build(config)
     # What the registry has, and then what memory has, need not be there twice for a year.
     config = config.model_copy(update={"devices": ()})
     try:
-        await _Gateway(config, registry, clock, store, await store.open()).run(ready_file)
+        state = await store.open()
+        if isinstance(clock, SystemClock):
+            timing.keep(clock, SystemTime(), config.time, state)
+        await _Gateway(config, registry, clock, store, state).run(ready_file)
     finally:
         await store.close()
     return 0
@@ -165,6 +169,7 @@ class _Gateway:
             publish=self._publish,
             transmit=self._transmit,
             send_to_source=self._send_to_source,
+            held=state.held,
         )
         others = OtherNetworks(self._registry, memory, self._pipeline, self._metrics, clock)
         self._sources = {
@@ -202,7 +207,13 @@ class _Gateway:
         self._control.register(COMMAND, doctor.answer)
         self._handing_over: set[asyncio.Task[None]] = set()
         self._rounds = DailyRounds(
-            config, memory.states, clock, self._metrics, self._pipeline.record_messages
+            config,
+            memory.states,
+            clock,
+            self._metrics,
+            self._pipeline.record_messages,
+            state.planned_date,
+            lambda date: self._pipeline.record(Record(planned_date=date)),
         )
         self._reloader = Reloader(
             config,
@@ -243,6 +254,23 @@ class _Gateway:
         self._control.register(COMMAND, doctor.answer)
         self._reloader.listeners.append(doctor.reconfigure)
         self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
+        if isinstance(clock, SystemClock):
+            self._services.append(
+                timing.Timing(
+                    clock,
+                    SystemTime(),
+                    config.time,
+                    registry,
+                    self._links,
+                    memory,
+                    self._pipeline,
+                    self._outbox,
+                    self._publisher,
+                    store,
+                    self._rounds.look_again,
+                    left_over=bool(state.held or state.provisional),
+                )
+            )
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, ready_file: Path | None) -> None:
@@ -320,7 +348,8 @@ class _Gateway:
         if self._store.failure.done():
             self._store.failure.result()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S if self._publisher.connected else 0):
+            can_drain = self._publisher.connected and self._clock.utc_is_known()
+            async with asyncio.timeout(_DRAIN_S if can_drain else 0):
                 await self._publisher.drained()
 
     # The wires between the parts.

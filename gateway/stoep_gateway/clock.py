@@ -27,6 +27,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from stoep_gateway.timekeeping import Timekeeper
+
 __all__ = ["Clock", "DatagramCounters", "SimulatedClock", "SystemClock", "Timer", "serve"]
 
 STALL_S = 30.0
@@ -49,6 +51,12 @@ class Clock(Protocol):
     def utc_ms(self) -> int:
         """Return milliseconds since 1970-01-01 UTC."""
 
+    def utc_is_known(self) -> bool:
+        """Whether that is the time; if not, it is provisional and will be corrected."""
+
+    def utc_is_settled(self) -> bool:
+        """Whether old things may be forgotten by it: it is known, and was not set just now."""
+
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` once ``now_ms() >= when_ms``, never before this call returns."""
 
@@ -63,10 +71,14 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Real time on the running event loop; create it inside the loop."""
+    """Real time on the running event loop; create it inside the loop.
+
+    UTC is the system's until there is a ``keeper`` of it.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self.keeper: Timekeeper | None = None
 
     def now_ms(self) -> int:
         """Return the event loop's monotonic time."""
@@ -74,8 +86,18 @@ class SystemClock:
         return round(self._loop.time() * 1_000_000) // 1000
 
     def utc_ms(self) -> int:
-        """Return the system's UTC."""
-        return time.time_ns() // 1_000_000
+        """Return UTC."""
+        if self.keeper is None:
+            return time.time_ns() // 1_000_000
+        return self.keeper.utc_ms(self.now_ms())
+
+    def utc_is_known(self) -> bool:
+        """Whether it is the time."""
+        return self.keeper is None or self.keeper.is_known
+
+    def utc_is_settled(self) -> bool:
+        """Whether it has been for a while."""
+        return self.keeper is None or self.keeper.is_settled(self.now_ms())
 
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Timer:
         """Call at or a little after ``when_ms``."""
@@ -122,6 +144,14 @@ class SimulatedClock:
     def utc_ms(self) -> int:
         """Return simulated UTC."""
         return self._utc_start_ms + self._now_ms
+
+    def utc_is_known(self) -> bool:
+        """Nobody doubts a simulator."""
+        return True
+
+    def utc_is_settled(self) -> bool:
+        """Nobody doubts a simulator."""
+        return True
 
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> Timer:
         """Call when time reaches ``when_ms``; ties in the order of the calls."""

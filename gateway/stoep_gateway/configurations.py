@@ -70,6 +70,20 @@ class Configurations:
         if row is not None:
             self._keep(configuration.restarted(row, self._clock.utc_ms()))
 
+    def move_times(self, from_utc_ms: int, by_ms: int) -> None:
+        """Correct times from ``from_utc_ms`` on, which were provisional."""
+
+        def moved(utc_ms: int) -> int:
+            return utc_ms + by_ms if utc_ms >= from_utc_ms else utc_ms
+
+        for dev_eui, row in self._rows.items():
+            self._rows[dev_eui] = row._replace(
+                wanted_utc_ms=moved(row.wanted_utc_ms),
+                since_utc_ms=moved(row.since_utc_ms),
+                told_utc_ms=None if row.told_utc_ms is None else moved(row.told_utc_ms),
+                next_utc_ms=moved(row.next_utc_ms),
+            )
+
     def forget(self, dev_eui: bytes) -> None:
         """Forget a removed device; its row goes with it."""
         self._rows.pop(dev_eui, None)

@@ -112,7 +112,7 @@ class Downlinks:
         for row in sent:
             ends_ms = min(row.ends_utc_ms - ahead_ms, now)  # UTC may have been set back since
             self._scheduler.restore(row.gateway_eui, row.freq_hz, ends_ms, row.airtime_us)
-        self._arm_expiry()
+        self.arm_expiry()
         for dev_eui in self._queue.dev_euis():
             self.send_waiting(dev_eui)
 
@@ -224,7 +224,7 @@ class Downlinks:
             self.send_waiting(queued.dev_eui)
 
         self._record(Record(downlinks=(recording.downlink_row(queued),)), durable)
-        self._arm_expiry()
+        self.arm_expiry()
         return None
 
     def flush(self, dev_eui: bytes, then: Callable[[], None] | None = None) -> int:
@@ -340,7 +340,7 @@ class Downlinks:
         def handed_over(taken: bool) -> None:
             if not taken:
                 self._queue.put_back(tried)
-                self._arm_expiry()
+                self.arm_expiry()
                 self._later(tried.dev_eui)
 
         self._record(
@@ -457,7 +457,7 @@ class Downlinks:
     def _go_on(self, ended: Ended) -> None:
         """See to it that what is to be sent again is, or expires."""
         if ended.again:
-            self._arm_expiry()
+            self.arm_expiry()
             self._later(ended.queued.dev_eui)
 
     def _next_order_id(self) -> int:
@@ -479,7 +479,8 @@ class Downlinks:
                 messages.append(topics.downlink_output(device, ended, utc_ms))
         return Record(outbox=self._outbox(messages), ended_downlinks=tuple(done))
 
-    def _arm_expiry(self) -> None:
+    def arm_expiry(self) -> None:
+        """Wait for what expires next; to be called, too, when UTC has jumped."""
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
         expiry_utc_ms = self._queue.next_expiry()
@@ -494,4 +495,4 @@ class Downlinks:
         ended = self._queue.expire(self._clock.utc_ms())
         if ended:
             self._record(self._ended_record(ended))
-        self._arm_expiry()
+        self.arm_expiry()

@@ -72,7 +72,8 @@ class OtherNetworks:
                 _log.warning(
                     "source %s: %d uplinks of %s never came", heard.source_id, claim.lost, who
                 )
-        message = uplink.decode(uplink.Plain(heard.f_port, heard.frm_payload, b""))
+        plain = uplink.Plain(heard.f_port, heard.frm_payload, b"")
+        message = uplink.decode(plain)
         if isinstance(message, str):
             self._pipeline.reject(Rejected("payload_" + message, who))
         best = heard.receptions[0] if heard.receptions else None
@@ -85,7 +86,7 @@ class OtherNetworks:
             None if best is None else best.snr_db,
             len(heard.receptions),
         )
-        outputs = self._pipeline.outputs(device, message, meta)
+        outputs = self._pipeline.outputs(device, plain, message, meta)
         if self._pipeline.requests is not None:
             self._pipeline.requests.heard(device, message, outputs.state)
         state = self._pipeline.remember(device, message, outputs)

@@ -49,6 +49,7 @@ from stoep_gateway.lns.mac_commands import Heard, Turn
 from stoep_gateway.lns.mac_state import Target
 from stoep_gateway.lns.scheduler import Scheduler
 from stoep_gateway.lns.sessions import Session
+from stoep_gateway.lns.uplink import Plain
 from stoep_gateway.log import Throttle
 from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
@@ -56,7 +57,7 @@ from stoep_gateway.publish import topics
 from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.requests import Requests
-from stoep_gateway.store.records import AirtimeRow, OutboxRow, Record
+from stoep_gateway.store.records import AirtimeRow, HeldRow, OutboxRow, Record
 from stoep_gateway.watching import Watching
 
 __all__ = ["Network", "Pipeline"]
@@ -81,7 +82,8 @@ class Network:
 class Pipeline:
     """One per gateway process; ``receive`` takes everything that forwarders bring.
 
-    ``derive`` returns what else is published with a message, in other models.
+    ``derive`` returns what else is published with a message, in other models. ``held`` are messages
+    that wait until the time is known.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Pipeline:
         transmit: Callable[[Transmit], None],
         send_to_source: Callable[[str, SourceDownlink, Callable[[bool], None]], None],
         derive: Callable[[OutboxMessage], Iterable[OutboxMessage]] | None = None,
+        held: Iterable[HeldRow] = (),
     ) -> None:
         self._network = network
         self._region = network.target.plan.region
@@ -127,6 +130,7 @@ class Pipeline:
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self.requests = self._new_requests()
         self._derive = derive
+        self.held = list(held)
         self.watching = Watching(registry, memory, clock, self.record_messages)
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
@@ -168,15 +172,13 @@ class Pipeline:
     def reconfigure(self, adr: AdrSettings | None, *, request_missing: bool) -> None:
         """Go on with other settings, and watch the gateways that the registry has now."""
         self._network = replace(self._network, adr=adr, request_missing=request_missing)
-        if request_missing != (self.requests is not None):
-            self.requests = self._new_requests()
+        self.requests = self._new_requests()
         now, utc_ms = self._clock.now_ms(), self._clock.utc_ms()
         self._record_states(self._monitor.replace(self._registry.gateways, now, utc_ms))
 
     def _new_requests(self) -> Requests | None:
-        if not self._network.request_missing:
-            return None
-        return Requests(self._memory, self.downlinks, self._clock, self._metrics)
+        parts = self._memory, self.downlinks, self._clock, self._metrics
+        return Requests(*parts) if self._network.request_missing else None
 
     def record_messages(self, messages: Iterable[OutboxMessage]) -> None:
         """Record messages that no uplink caused, such as a round, and publish them."""
@@ -272,7 +274,7 @@ class Pipeline:
             best.snr_db,
             len(frame_set.receptions),
         )
-        outputs = self.outputs(device, message, meta)
+        outputs = self.outputs(device, plain, message, meta)
         # From here to the record nothing may fail: memory runs ahead of the disk.
         turn = self._turn(session, device, known, heard)
         acknowledged = downlinks.heard(session.dev_eui, ack=frame.ack)
@@ -343,9 +345,16 @@ class Pipeline:
                 )
         return turn
 
-    def outputs(self, device: Device, message: Uplink | str | None, meta: UplinkMeta) -> Outputs:
-        """Return what a message causes; what is wrong with it is counted."""
+    def outputs(
+        self, device: Device, plain: Plain, message: Uplink | str | None, meta: UplinkMeta
+    ) -> Outputs:
+        """Return what a message causes; what is wrong is counted. Without the time it is held."""
         if message is None or isinstance(message, str):
+            return _NOTHING
+        if not self._clock.utc_is_known():
+            row = recording.held_row(device.dev_eui, plain, meta)
+            self.held.append(row)
+            self.record(Record(held=(row,)))
             return _NOTHING
         key = topics.state_key(device, message)
         previous = None if key is None else self._memory.states.get(key)
@@ -421,10 +430,7 @@ class Pipeline:
     # Gateways.
 
     def _arm_monitor(self) -> None:
-        deadline = self._monitor.next_deadline()
-        self._monitor_timer = (
-            None if deadline is None else self._clock.call_at(deadline, self._gateways_due)
-        )
+        self._monitor_timer = self._clock.call_at(self._monitor.next_deadline(), self._gateways_due)
 
     def _gateways_due(self) -> None:
         self._record_states(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 
 from stoep_gateway.assets import states
 from stoep_gateway.assets.states import AssetState
@@ -16,10 +17,11 @@ from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.lns.queue import Queued
 from stoep_gateway.lns.sessions import Claim, Match, Session
 from stoep_gateway.lns.uplink import Plain
-from stoep_gateway.publish.messages import OutboxMessage
+from stoep_gateway.publish.messages import OutboxMessage, UplinkMeta
 from stoep_gateway.store.records import (
     DownlinkRow,
     GatewayRow,
+    HeldRow,
     LatestRow,
     MacStateRow,
     NonceRow,
@@ -33,6 +35,8 @@ from stoep_gateway.store.records import (
 __all__ = [
     "downlink_row",
     "gateway_record",
+    "held",
+    "held_row",
     "join_record",
     "mac_rows",
     "outbox_rows",
@@ -128,6 +132,20 @@ def uplink_record(
         mac_states=mac_states,
         tried_downlinks=tried,
     )
+
+
+def held_row(dev_eui: bytes, plain: Plain, meta: UplinkMeta) -> HeldRow:
+    """Return an uplink with a message that is told when the time is known."""
+    assert plain.f_port is not None
+    return HeldRow(dev_eui, plain.f_port, plain.frm_payload, json.dumps(asdict(meta)))
+
+
+def held(row: HeldRow, from_utc_ms: int, by_ms: int) -> tuple[Plain, UplinkMeta]:
+    """Return it again; if it was received from ``from_utc_ms`` on, ``by_ms`` later."""
+    meta = UplinkMeta(**json.loads(row.meta))
+    if meta.received_utc_ms >= from_utc_ms:
+        meta = replace(meta, received_utc_ms=meta.received_utc_ms + by_ms)
+    return Plain(row.f_port, row.frm_payload, b""), meta
 
 
 def source_state(claim: SourceClaim) -> Record:

@@ -7,6 +7,7 @@ time stands still, so a simulated morning's round is planned at its minute.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -22,12 +23,17 @@ __all__ = ["DailyRounds"]
 
 # Then look again: UTC may have been set meanwhile, back by years or on past the round's time.
 _LONGEST_WAIT_MS = 3_600_000
+_LATEST_MS = 4 * 3_600_000  # after its time a round that is missing is still planned
 
 _log = logging.getLogger(__name__)
 
 
 class DailyRounds:
-    """``record`` gets the messages of every plan."""
+    """``record`` gets the messages of every plan, ``planned`` the local date of the last one.
+
+    ``planned_date`` is what ``planned`` got before the last stop: a round that was missed while the
+    gateway was down is planned at the start, unless that is late.
+    """
 
     def __init__(
         self,
@@ -36,12 +42,16 @@ class DailyRounds:
         clock: Clock,
         metrics: Metrics,
         record: Callable[[Iterable[OutboxMessage]], None],
+        planned_date: str = "",
+        planned: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
         self._states = states
         self._clock = clock
         self._metrics = metrics
         self._record = record
+        self._planned_date = planned_date
+        self._planned = planned
         self._due_utc_ms = 0
         self._stopped = threading.Event()
         self._timer: Timer | None = None
@@ -50,16 +60,24 @@ class DailyRounds:
     def reconfigure(self, config: Config) -> None:
         """Plan with another configuration, or not at all any more."""
         self._config = config
+        self.look_again()
+
+    def start(self) -> None:
+        """Plan a round that was missed, and wait for the next time of day, if there are any."""
+        if not (self._config.planning.enabled and self._config.trucks):
+            return
+        utc_ms = self._clock.utc_ms()
+        self._due_utc_ms = planner.next_round_ms(self._config, utc_ms)
+        missed_ms = planner.next_round_ms(self._config, utc_ms - _LATEST_MS)
+        if missed_ms <= utc_ms and self._date(missed_ms) > self._planned_date != "":
+            self._due_utc_ms = missed_ms
+        self._arm()
+
+    def look_again(self) -> None:
+        """Look at the time anew: it has been set."""
         if self._timer is not None:
             self._timer.cancel()
         self.start()
-
-    def start(self) -> None:
-        """Wait for the next time of day, if rounds are planned at all."""
-        if not (self._config.planning.enabled and self._config.trucks):
-            return
-        self._due_utc_ms = planner.next_round_ms(self._config, self._clock.utc_ms())
-        self._arm()
 
     def stop(self) -> None:
         """Wait no more, and have a solver that is running give up."""
@@ -71,16 +89,24 @@ class DailyRounds:
 
     def _arm(self) -> None:
         wait_ms = min(max(0, self._due_utc_ms - self._clock.utc_ms()), _LONGEST_WAIT_MS)
+        if not self._clock.utc_is_known():
+            wait_ms = _LONGEST_WAIT_MS  # or until ``look_again``
         self._timer = self._clock.call_at(self._clock.now_ms() + wait_ms, self._look)
 
     def _look(self) -> None:
         utc_ms = self._clock.utc_ms()
-        if not self._due_utc_ms <= utc_ms <= self._due_utc_ms + _LONGEST_WAIT_MS:
+        due = self._due_utc_ms <= utc_ms <= self._due_utc_ms + _LATEST_MS
+        if not due or not self._clock.utc_is_known():
             self.start()
             return
+        self._planned_date = self._date(utc_ms)
         self._clock.begin()
         self._task = asyncio.get_running_loop().create_task(self._plan(), name="round")
         self.start()
+
+    def _date(self, utc_ms: int) -> str:
+        at = datetime.datetime.fromtimestamp(utc_ms / 1000, self._config.timezone)
+        return at.date().isoformat()
 
     async def _plan(self) -> None:
         try:
@@ -92,6 +118,7 @@ class DailyRounds:
                 self._stopped.is_set,
             )
             self._record(planner.outputs(plan))
+            self._planned(self._planned_date)
             self._metrics.count("rounds_planned")
         except Exception:  # noqa: BLE001 (the root of this task: a day without a round, not without a gateway)
             self._metrics.count("rounds_failed")

@@ -125,3 +125,51 @@ def test_a_solver_that_is_told_to_give_up_does(town):
     full = ContainerState(1, now, track=FillTrack(now, 90.0, now, 90.0))
     states = {f"container/c{n}": full for n in range(1, 9)}
     assert len(real_planner.plan(states, town, now, lambda: True).rounds) == 1
+
+
+def started(town, monkeypatch, now, planned_date):
+    planner = Planner.__new__(Planner)
+    planner.clock = HandClock(utc_ms(now))
+    planner.planned = []
+    planner.dates = []
+    monkeypatch.setattr(rounds.planner, "plan", lambda _1, _2, now_ms, _3: now_ms)
+    monkeypatch.setattr(rounds.planner, "outputs", planner.planned.append)
+    planner.rounds = DailyRounds(
+        town, {}, planner.clock, Metrics(), lambda _: None, planned_date, planner.dates.append
+    )
+    return planner
+
+
+MISSED = [
+    # the last round, the start, and whether one is planned at once
+    ("2026-10-19", "2026-10-20T04:30Z", True),
+    ("2026-10-19", "2026-10-20T07:59Z", True),
+    ("2026-10-19", "2026-10-20T08:01Z", False),  # too late in the day
+    ("2026-10-19", "2026-10-20T03:59Z", False),
+    ("2026-10-20", "2026-10-20T04:30Z", False),
+    ("", "2026-10-20T04:30Z", False),  # the first start of all
+    ("2031-01-01", "2026-10-20T04:30Z", False),  # the clock was wrong once
+]
+
+
+@pytest.mark.parametrize(("last", "now", "at_once"), MISSED)
+async def test_a_round_that_was_missed(town, monkeypatch, last, now, at_once):
+    planner = started(town, monkeypatch, now, last)
+    planner.rounds.start()
+    planner.clock.pass_ms(0)
+    if planner.clock.under_way:
+        await planner.rounds._task
+    assert planner.planned == ([utc_ms(now)] if at_once else [])
+    assert planner.dates == (["2026-10-20"] if at_once else [])
+
+
+async def test_no_round_before_the_time_is_known(town, monkeypatch):
+    planner = started(town, monkeypatch, "2026-10-20T03:30Z", "2026-10-19")
+    planner.clock.is_known = False
+    planner.rounds.start()
+    assert await planner.pass_hours(2) == []
+    planner.clock.is_known = True
+    planner.rounds.look_again()
+    planner.clock.pass_ms(1)
+    await planner.rounds._task
+    assert planner.dates == ["2026-10-20"]

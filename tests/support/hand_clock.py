@@ -25,12 +25,19 @@ class HandClock:
         self._timers: list[tuple[int, int, _Timer]] = []
         self._count = 0
         self.under_way = 0
+        self.is_known = True
 
     def now_ms(self) -> int:
         return self._now_ms
 
     def utc_ms(self) -> int:
         return self._utc_start_ms + self._now_ms
+
+    def utc_is_known(self) -> bool:
+        return self.is_known
+
+    def utc_is_settled(self) -> bool:
+        return self.is_known
 
     def call_at(self, when_ms: int, callback: Callable[[], None]) -> _Timer:
         timer = _Timer(callback)

@@ -91,6 +91,8 @@ class Forgetting:
 
     async def _sweep(self) -> bool:
         """Take one step by each rule; tell whether one has more to do."""
+        if not self._clock.utc_is_settled():  # a clock a year ahead would forget everything
+            return False
         try:
             steps = await asyncio.to_thread(self._steps, self._rules, self._clock.utc_ms())
         except FatalError as error:  # the writer, too, would notice; not to be repeated here

@@ -196,6 +196,17 @@ class DownlinkQueue:
         """Return when ``expire`` may have something to tell."""
         return self._expiries[0][0] if self._expiries else None
 
+    def move_times(self, from_utc_ms: int, by_ms: int) -> None:
+        """Correct times from ``from_utc_ms`` on, which were provisional."""
+        self._expiries.clear()
+        for dev_eui, waiting in self._waiting.items():
+            self._waiting[dev_eui] = []
+            for queued in waiting:
+                expires_utc_ms = queued.expires_utc_ms
+                if expires_utc_ms is not None and expires_utc_ms >= from_utc_ms:
+                    expires_utc_ms += by_ms
+                self._enter(replace(queued, expires_utc_ms=expires_utc_ms))
+
     def _enter(self, queued: Queued) -> None:
         waiting = self._waiting.setdefault(queued.dev_eui, [])
         waiting.append(queued)

@@ -54,6 +54,7 @@ class Outbox:
         self._loaded_id = rows[-1].outbox_id if rows else last_id
         self._asked_id = 0
         self._reading = False
+        self._held = False
         self._depth = len(rows) + last_id - self._loaded_id if depth is None else depth
         self._octets = sum(row.octets for row in rows) if octets is None else octets
         self._oldest_utc_ms = 0
@@ -103,10 +104,20 @@ class Outbox:
         """The newest row in memory."""
         return self._loaded_id
 
+    def hold(self, from_utc_ms: int) -> None:
+        """Leave rows to the store, those in memory from this time on, too, until ``release``."""
+        self._held = True
+        while self._waiting and self._waiting[-1].created_utc_ms >= from_utc_ms:
+            self._loaded_id = self._waiting.pop().outbox_id - 1
+
+    def release(self) -> None:
+        """Go on with what was held back, as the store has it now."""
+        self._held = False
+
     def add(self, rows: Iterable[OutboxRow]) -> None:
         """Take rows that have just been committed, in the order of their ids."""
         for row in rows:
-            whole = self._loaded_id == self._newest_id
+            whole = self._loaded_id == self._newest_id and not self._held
             self._newest_id = row.outbox_id
             if not self._depth:
                 self._oldest_utc_ms = row.created_utc_ms
@@ -120,6 +131,7 @@ class Outbox:
         """Whether rows should be read from the store now; true once per page."""
         wanted = (
             not self._reading
+            and not self._held
             and self._loaded_id < self._newest_id
             and 2 * len(self._waiting) < self._capacity
         )

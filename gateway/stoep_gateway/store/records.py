@@ -16,10 +16,12 @@ __all__ = [
     "DeviceRow",
     "DownlinkRow",
     "GatewayRow",
+    "HeldRow",
     "LatestRow",
     "MacStateRow",
     "NonceRow",
     "OutboxRow",
+    "ProvisionalRow",
     "Record",
     "RetentionRow",
     "SessionRow",
@@ -185,6 +187,23 @@ class RetentionRow(NamedTuple):
     uplink_id: int
 
 
+class HeldRow(NamedTuple):
+    """An uplink that is told when the time is known: table ``held`` without its key."""
+
+    dev_eui: bytes
+    f_port: int
+    frm_payload: bytes
+    meta: str
+
+
+class ProvisionalRow(NamedTuple):
+    """Since when UTC has been provisional: table ``provisional``."""
+
+    boot_id: str
+    boot_ms: int
+    from_utc_ms: int
+
+
 class Record(NamedTuple):
     """One transaction's worth. ``counters`` are claims: (session_id, f_cnt_up, f_cnt_down).
 
@@ -213,6 +232,10 @@ class Record(NamedTuple):
     configurations: tuple[ConfigurationRow, ...] = ()
     forgotten_uplinks: tuple[int, ...] = ()
     retention: tuple[RetentionRow, ...] = ()
+    held: tuple[HeldRow, ...] = ()
+    held_is_told: bool = False  # all of it, up to this record
+    provisional: tuple[ProvisionalRow, ...] = ()
+    planned_date: str = ""
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
 
 
@@ -236,3 +259,7 @@ class State:
     app_nonce_floor: int  # of a database that was restored: all up to it may have been given
     outbox_depth: int = 0
     outbox_octets: int = 0
+    newest_utc_ms: int = 0
+    held: tuple[HeldRow, ...] = ()
+    provisional: ProvisionalRow | None = None
+    planned_date: str = ""

@@ -20,10 +20,12 @@ from stoep_gateway.store.records import (
     ConfigurationRow,
     DeviceRow,
     DownlinkRow,
+    HeldRow,
     LatestRow,
     MacStateRow,
     NonceRow,
     OutboxRow,
+    ProvisionalRow,
     Record,
     SessionRow,
     SourceRow,
@@ -56,6 +58,7 @@ _Row = TypeVar(
     SourceRow,
     AirtimeRow,
     ConfigurationRow,
+    ProvisionalRow,
 )
 _AIRTIME_KEPT_MS = 2 * 3_600_000
 # Both ways: UTC may have been set back since.
@@ -129,6 +132,18 @@ _GATEWAYS = _statements(
 _RETENTION = _statements("retention (rule, uplink_id)", 2, _replacing("rule", "rule, uplink_id"))
 
 
+_HELD = _statements("held (dev_eui, f_port, frm_payload, meta)", 4)
+_PROVISIONAL = _statements("provisional (boot_id, boot_ms, from_utc_ms)", 3)
+# Of what was recorded last: what a wrong clock wrote long ago counts no more.
+_NEWEST = (
+    "SELECT max(ifnull((SELECT max(received_utc_ms) FROM (SELECT received_utc_ms FROM uplink"
+    " ORDER BY uplink_id DESC LIMIT 100)), 0),"
+    " ifnull((SELECT max(created_utc_ms) FROM (SELECT created_utc_ms FROM outbox"
+    " ORDER BY outbox_id DESC LIMIT 100)), 0),"
+    " ifnull((SELECT max(last_seen_utc_ms) FROM gateway), 0))"
+)
+
+
 def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
     """Return all that the gateway keeps in memory. Raises ``FatalError`` for a wrong key."""
     outbox_depth, outbox_octets = connection.execute(
@@ -157,6 +172,17 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         app_nonce_floor=_one(connection, "SELECT ifnull(max(app_nonce), 0) FROM restored"),
         outbox_depth=outbox_depth,
         outbox_octets=outbox_octets,
+        newest_utc_ms=_one(connection, _NEWEST),
+        held=tuple(
+            map(
+                HeldRow._make,
+                connection.execute(
+                    "SELECT dev_eui, f_port, frm_payload, meta FROM held ORDER BY held_id"
+                ),
+            )
+        ),
+        provisional=next(iter(_all(connection, ProvisionalRow, "provisional")), None),
+        planned_date=next(iter(connection.execute("SELECT date FROM planned_round")), ("",))[0],
     )
 
 
@@ -257,6 +283,15 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         if forgotten := _rows(columns.forgotten_uplinks):
             execute(_FORGET, (json.dumps(forgotten),))
         _insert(connection, _RETENTION, _rows(columns.retention))
+        _insert(connection, _HELD, _rows(columns.held))
+        if any(columns.held_is_told):
+            execute("DELETE FROM held")
+        if provisional := _rows(columns.provisional):
+            execute("DELETE FROM provisional")
+            _insert(connection, _PROVISIONAL, provisional[-1:])
+        for date in filter(None, columns.planned_date):
+            execute("DELETE FROM planned_round")
+            execute("INSERT INTO planned_round VALUES (?)", (date,))
         execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

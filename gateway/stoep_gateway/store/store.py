@@ -24,6 +24,7 @@ from typing import IO, Any, NamedTuple
 
 from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.metrics import Histogram
+from stoep_gateway.store.correcting import Correction, correct
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.migrate import migrate
 from stoep_gateway.store.records import OutboxRow, Record, State
@@ -81,7 +82,7 @@ class _Thin(NamedTuple):
     done: Callable[[Thinned], None]
 
 
-_Order = _Write | _Read | _Thin | None  # None closes
+_Order = _Write | _Read | _Thin | Correction | None  # None closes
 
 
 class Store:
@@ -145,6 +146,10 @@ class Store:
         """Make a step of a thinning, after all that was submitted; it is ``thinner``'s only one."""
         self._hurry()
         self._orders.put(_Thin(thinner, done))
+
+    def correct(self, correction: Correction) -> None:
+        """Correct all that was submitted before, and nothing after."""
+        self._orders.put(correction)
 
     async def close(self) -> None:
         """Write what was submitted, call back for it, and close the database."""
@@ -224,6 +229,8 @@ class Store:
                     self._call(order.done, read_outbox(connection, order.after_id))
                 elif type(order) is _Thin:
                     self._call(order.done, thin_outbox(connection, order.thinner))
+                elif type(order) is Correction:  # the last of its group
+                    correct(connection, order)
             closing = None in orders
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
@@ -234,7 +241,7 @@ def _take(orders: queue.SimpleQueue[_Order]) -> list[_Order]:
     """Wait for an order, and take with it what else has gathered."""
     taken = [orders.get()]
     try:
-        while len(taken) < _MAX_GROUP:
+        while len(taken) < _MAX_GROUP and type(taken[-1]) is not Correction:
             taken.append(orders.get_nowait())
     except queue.Empty:
         pass
