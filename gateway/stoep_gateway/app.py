@@ -30,7 +30,6 @@ from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
-from stoep_gateway.doctor.facts import of_configurations
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import GwmpServer
@@ -189,22 +188,6 @@ class _Gateway:
         DeviceCommands(self._network).register(self._control)
         plans = PlanCommands(config, memory.states, clock)
         plans.register(self._control)
-        doctor = Doctor(
-            config,
-            aim.plan,
-            self._registry.gateways,
-            self._links,
-            self._monitor,
-            self._metrics,
-            clock,
-            accounts=scheduler.accounts,
-            broker=lambda: (self._publisher.connected, len(self._outbox)),
-            sources=self._sources_connected,
-            configurations=lambda: of_configurations(
-                registry.devices, memory.configurations.values(), clock.utc_ms()
-            ),
-        )
-        self._control.register(COMMAND, doctor.answer)
         self._handing_over: set[asyncio.Task[None]] = set()
         self._rounds = DailyRounds(
             config,
