@@ -23,6 +23,7 @@ test: .venv/test .venv/oracles .venv/wheelhouse/ready
 test-system: .venv/test .venv/home-assistant/ready
 	@tools/needs.sh mosquitto
 	STOEP_KILL_SEEDS=20 $(BIN)/python -m pytest -n 2 -rP tests/scenarios/test_kills.py $(ARGS)
+	STOEP_CHAOS_S=3600 $(BIN)/python -m pytest -rP tests/scenarios/test_chaos.py $(ARGS)
 	STOEP_CUT_STRIDE=1 $(BIN)/python -m pytest -n 2 -rP --dist worksteal -k "cut_at" \
 	  tests/machines/test_device_power_cut.py $(ARGS)
 	STOEP_FLASH_STRIDE=2000 $(BIN)/python -m pytest -n 2 -rP -k "cut_short or every_step" \

@@ -148,9 +148,9 @@ def test_bad_input_is_counted_by_reason_and_stops_nothing(broker, gateway, forwa
                 rxpk(b"\xff" * 20),
                 rxpk(first, stat=-1),
             )
-            good.push(rxpk(device.uplink(BinReport(4, 600, 4))))
+            good.push(rxpk(device.uplink(BinReport(4, 780, 4))))
             subscriber.wait_for(lambda: len(states(subscriber)) == 3)
-        assert states(subscriber)[-1]["fill_pct"] == 75
+        assert states(subscriber)[-1]["fill_pct"] == 60
         told = len(subscriber.of("gateway/kerb-1/state"))
         assert gateway.stop() == 0
         subscriber.wait_for(lambda: len(subscriber.of("gateway/kerb-1/state")) > told)
@@ -186,11 +186,11 @@ def test_a_restart_goes_on_where_it_was(broker, gateway, forwarder):
         with closing(Forwarder(GATEWAY_EUI, gateway.port)) as again:
             again.pull()
             again.push(rxpk(before))
-            again.push(rxpk(device.uplink(BinReport(2, 600, 4), confirmed=True)))
+            again.push(rxpk(device.uplink(BinReport(2, 780, 4), confirmed=True)))
             assert device.downlink(data_of(again.take_downlink()), 0).ack
             subscriber.wait_for(lambda: len(states(subscriber)) >= 2)
         assert gateway.stop() == 0
-    assert [state["fill_pct"] for state in states(subscriber)][-1] == 75
+    assert [state["fill_pct"] for state in states(subscriber)][-1] == 60
     assert "rejected.repeated_uplink=1" in gateway.log()
     with closing(sqlite3.connect(gateway.folder / "stoep.db")) as connection:
         rows = connection.execute("SELECT f_cnt_up FROM uplink ORDER BY uplink_id").fetchall()

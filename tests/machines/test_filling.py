@@ -50,8 +50,8 @@ def test_one_low_reading_is_a_stray_echo() -> None:
 
 
 def test_a_fall_of_less_than_the_drop_is_settling() -> None:
-    assert run(70, 50.1, 50.1)[1] == []
-    assert len(run(70, 50, 50)[1]) == 1
+    assert run(70, 51.6, 51.6)[1] == []
+    assert len(run(70, 51.5, 51.5)[1]) == 1
 
 
 def test_a_container_emptied_below_half_and_filling_quickly() -> None:

@@ -147,13 +147,13 @@ def test_late_readings_are_events_with_their_own_time() -> None:
 
 
 def test_an_emptying_in_lost_readings_is_found_in_the_history() -> None:
-    _, outputs = send(1, BinReport(0, 400, 4))
+    _, outputs = send(1, BinReport(0, 450, 4))
     history = ((60, 1780, 4), (120, 1790, 4), (180, 400, 4))
     values, outputs = send(
-        1, BinReport(3, 1770, 4, history=history), START_MS + 3 * HOUR_MS, outputs.state
+        1, BinReport(4, 1770, 4, history=history), START_MS + 4 * HOUR_MS, outputs.state
     )
     (emptied,) = [it for it in values if it.get("event") == "emptied"]
-    assert emptied["time_utc"] == "2026-10-20T03:00:00.000Z"
+    assert emptied["time_utc"] == "2026-10-20T04:00:00.000Z"
 
 
 def test_a_repeated_report_publishes_nothing() -> None:

@@ -7,7 +7,7 @@ __all__ = ["FILL_MAX_PCT", "fill_pct"]
 FILL_MAX_PCT = 120.0  # waste above the level that counts as full; more is a hand or a lid
 
 
-def fill_pct(distance_mm: int, depth_mm: int, full_mm: int) -> float:
+def fill_pct(distance_mm: float, depth_mm: int, full_mm: int) -> float:
     """Return how full a container is, 0.0 to `FILL_MAX_PCT`, to a tenth of a point.
 
     The sensor looks down: ``depth_mm`` away is the floor (0 %), ``full_mm`` away is 100 %, and

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from stoep_gateway.insight.echoes import EchoState, FalseDistance, Jump
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.values import value
 
@@ -25,7 +26,8 @@ class ContainerState:
 
     ``sequence`` is the reading's full number (stoep_protocol.reports.full_sequence), ``missing``
     the numbers below it that never arrived. ``distance_mm``, ``quality`` and ``reason`` are the
-    newest reading's, ``track`` is None until a reading had an echo.
+    newest reading's, ``track`` and ``echo`` are None until a reading had an echo; the waste is most
+    likely ``likely_mm`` away.
     """
 
     sequence: int
@@ -36,6 +38,8 @@ class ContainerState:
     quality: int = 0
     reason: str | None = None
     track: FillTrack | None = None
+    echo: EchoState | None = None
+    likely_mm: float | None = None
 
 
 @value
@@ -83,6 +87,8 @@ def loads(key: str, text: str) -> AssetState:
         if kind == "container":
             track = values.get("track")
             values["track"] = None if track is None else FillTrack(**_known(FillTrack, track))
+            echo = values.get("echo")
+            values["echo"] = None if echo is None else _echo(echo)
             values["missing"] = tuple(values.get("missing", ()))
             return ContainerState(**_known(ContainerState, values))
         if kind == "bay":
@@ -92,6 +98,15 @@ def loads(key: str, text: str) -> AssetState:
     except TypeError as error:
         raise ValueError(f"the state of {key} is incomplete: {error}") from None
     raise ValueError(f'"{key}" names no container, bay or device')
+
+
+def _echo(values: dict[str, Any]) -> EchoState:
+    jump = values.get("jump")
+    values["jump"] = None if jump is None else Jump(**_known(Jump, jump))
+    values["false_distances"] = tuple(
+        FalseDistance(**_known(FalseDistance, it)) for it in values.get("false_distances", ())
+    )
+    return EchoState(**_known(EchoState, values))
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,19 @@ from dataclasses import dataclass
 
 from stoep_gateway.values import value
 
-__all__ = ["Emptying", "FillTrack", "advance", "hours_to", "level_at", "rate_pct_per_h", "start"]
+__all__ = [
+    "Emptying",
+    "FillTrack",
+    "advance",
+    "correct",
+    "hours_to",
+    "level_at",
+    "rate_pct_per_h",
+    "start",
+]
 
-DROP_PCT = 20.0  # below this, waste settling and a heap sliding look the same
-CONFIRMED_PCT = DROP_PCT / 2  # of which this much must still be missing in the next reading
+DROP_PCT = 18.5  # below this, waste settling and a heap sliding look the same
+CONFIRMED_PCT = 10.0  # of which this much must still be missing in the next reading
 PRIOR_H = 24.0  # weight of the cycle before, in hours of the present one
 SHORTEST_H = 6.0  # without a cycle before, less than this says nothing about the rate
 LEVEL_MAX_PCT = 200.0  # a forecast beyond twice full says no more than this
@@ -99,6 +108,17 @@ def advance(track: FillTrack, at_ms: int, fill_pct: float) -> tuple[FillTrack, E
     )
     fresh = FillTrack(at_ms, fill_pct, track.drop_ms, track.drop_to_pct, track.drop_ms, rate)
     return fresh, emptying
+
+
+def correct(track: FillTrack, at_ms: int, fill_pct: float) -> FillTrack:
+    """Return the track when the levels since an earlier one have turned out to be wrong.
+
+    The cycle goes on at ``fill_pct``, without an emptying.
+    """
+    since_pct = min(track.since_pct, fill_pct)
+    return FillTrack(
+        at_ms, fill_pct, track.since_ms, since_pct, track.emptied_ms, track.rate_before
+    )
 
 
 def rate_pct_per_h(track: FillTrack) -> float | None:

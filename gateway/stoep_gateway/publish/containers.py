@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stoep_protocol.messages import BinReport
 
 from stoep_gateway.assets.geometry import fill_pct
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.insight import filling, readings
+from stoep_gateway.insight import echoes, filling, readings
+from stoep_gateway.insight.echoes import EchoState
 from stoep_gateway.insight.filling import Emptying, FillTrack
 from stoep_gateway.insight.readings import Reading
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
@@ -31,31 +34,20 @@ def outputs(
     news = readings.news(report, meta.received_utc_ms, container.depth_mm, previous)
     if news is None:
         return Outputs((), None, "repeated_reading")
-    track = None if previous is None else previous.track
-    if track is not None and track.at_ms > meta.received_utc_ms:
-        track = None  # the clock was set back; a level from the future would stand until then
+    level = _Level(container, previous, meta.received_utc_ms)
     messages: list[OutboxMessage] = []
-    newest = news.readings[-1]
-    for reading in news.readings:
-        if report.age_min or not (reading.newer and reading is newest):
+    last = news.readings[-1]
+    newest = last
+    for read in news.readings:
+        reading, emptying = level.take(read)
+        if report.age_min or not (reading.newer and read is last):
             messages.append(_late_reading(device, container, reading, meta))
-        if reading.newer and reading.distance_mm is not None and reading.quality != 1:
-            track, emptying = _advance(track, reading, container)
-            if emptying is not None:
-                messages.append(_emptied(device, container, reading, emptying, meta))
+        if emptying is not None:
+            messages.append(_emptied(device, container, reading, emptying, meta))
+        newest = reading
     if previous is not None and not newest.newer:
         # Only earlier readings, now no longer missing: the state is still that of the newest.
-        state = ContainerState(
-            previous.sequence,
-            previous.measured_ms,
-            previous.interval_ms,
-            news.missing,
-            previous.distance_mm,
-            previous.quality,
-            previous.reason,
-            previous.track,
-        )
-        return Outputs(tuple(messages), state)
+        return Outputs(tuple(messages), replace(previous, missing=news.missing))
     state = ContainerState(
         news.sequence,
         news.measured_ms,
@@ -64,20 +56,53 @@ def outputs(
         newest.distance_mm,
         newest.quality,
         newest.reason,
-        track,
+        level.track,
+        level.echo,
+        level.likely_mm,
     )
     messages.append(_state(device, container, report, meta, state))
     return Outputs(tuple(messages), state)
 
 
-def _advance(
-    track: FillTrack | None, reading: Reading, container: Container
-) -> tuple[FillTrack, Emptying | None]:
-    assert reading.distance_mm is not None
-    level = fill_pct(reading.distance_mm, container.depth_mm, container.full_mm)
-    if track is None:
-        return filling.start(reading.at_ms, level), None
-    return filling.advance(track, reading.at_ms, level)
+class _Level:
+    """What is known of a container's level while the readings of one report are taken in."""
+
+    def __init__(
+        self, container: Container, previous: ContainerState | None, received_ms: int
+    ) -> None:
+        self._container = container
+        self.track: FillTrack | None = None
+        self.echo: EchoState | None = None
+        self.likely_mm: float | None = None
+        # After the clock was set back, a level from the future would stand until then.
+        if previous is not None and (previous.track is None or previous.track.at_ms <= received_ms):
+            self.track = previous.track
+            self.echo, self.likely_mm = previous.echo, previous.likely_mm
+
+    def take(self, reading: Reading) -> tuple[Reading, Emptying | None]:
+        """Return the reading with what the ones before say of it, and the emptying it confirms."""
+        distance_mm, container = reading.distance_mm, self._container
+        if not reading.newer or distance_mm is None or reading.quality == readings.REJECTED:
+            return reading, None
+        if reading.reason == "beyond_floor" and self.echo is not None:
+            return reading, None
+        self.echo, verdict = echoes.advance(
+            self.echo, reading.at_ms, distance_mm, container.depth_mm
+        )
+        self.likely_mm = round(verdict.distance_mm, 1)
+        if verdict.quality < (reading.quality or readings.ACCEPTED):
+            reading = replace(reading, quality=verdict.quality, reason=verdict.reason)
+        if not verdict.believed:
+            return reading, None
+        level_pct = fill_pct(distance_mm, container.depth_mm, container.full_mm)
+        if self.track is None:
+            self.track = filling.start(reading.at_ms, level_pct)
+        elif verdict.undone:
+            self.track = filling.correct(self.track, reading.at_ms, level_pct)
+        else:
+            self.track, emptying = filling.advance(self.track, reading.at_ms, level_pct)
+            return reading, emptying
+        return reading, None
 
 
 def _state(
@@ -113,7 +138,11 @@ def _state(
     }
     track = state.track
     if track is not None:
-        values["fill_pct"] = track.fill_pct
+        values["fill_pct"] = (
+            track.fill_pct
+            if state.likely_mm is None
+            else fill_pct(state.likely_mm, container.depth_mm, container.full_mm)
+        )
         values["fill_utc"] = now_utc if track.at_ms == now_ms else utc(track.at_ms)
         rate = filling.rate_pct_per_h(track)
         if rate is not None:
