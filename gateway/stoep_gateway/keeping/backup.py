@@ -20,6 +20,7 @@ from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.keeping import archive, passphrase, uplinks
 from stoep_gateway.keeping.archive import Manifest
 from stoep_gateway.publish.messages import utc
+from stoep_gateway.store import copied_mark
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.sealing import Sealer
 
@@ -66,6 +67,8 @@ def back_up(config: Config, target: Path, key: tuple[bytes, str] | None = None) 
             os.fsync(file.fileno())
         partial.replace(target)
         sync_folder(target.parent)
+        with suppress(OSError):  # for the doctor; who makes a copy may not write there
+            copied_mark(config.store.path).touch(_MODE)
     except OSError as error:
         raise FatalError(
             f"{error.filename or target}: {error.strerror}; nothing was kept"

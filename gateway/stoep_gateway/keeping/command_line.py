@@ -6,12 +6,15 @@ What they do is imported when they do it: it is not for the memory of a gateway 
 from __future__ import annotations
 
 import argparse
+import datetime
 from pathlib import Path
 from typing import Any
 
 from stoep_gateway import config_path
 
 __all__ = ["add_parsers"]
+
+_KINDS = ("readings", "bays", "status", "uplinks", "emptyings")
 
 
 def add_parsers(actions: Any) -> None:
@@ -55,6 +58,36 @@ def add_parsers(actions: Any) -> None:
     it.add_argument("--with-key", action="store_true", help="put back its sealing key, too")
     it.add_argument("--dry-run", action="store_true", help="check the copy, say what would be done")
     _add_passphrase(it)
+    it = actions.add_parser(
+        "export",
+        help="write what was received as CSV or Parquet, also while the gateway runs",
+        description="Write what was received as a table: readings of containers, each once and at"
+        " its own time; their emptyings; states of bays; status of boards; or the uplinks as they"
+        " came. Times of bays are cut to five minutes unless --raw.",
+        epilog="A time is 2026-01-31 or 2026-01-31T06:00, in UTC unless it says +02:00.",
+    )
+    it.set_defaults(run=_export)
+    it.add_argument("file", metavar="FILE", help='a new file; "-": standard output')
+    it.add_argument("--kind", choices=_KINDS, default="readings", help="default: readings")
+    it.add_argument("--from", dest="since", type=_time, metavar="TIME", help="default: all")
+    it.add_argument("--to", dest="until", type=_time, metavar="TIME", help="not included")
+    it.add_argument("--format", choices=("csv", "parquet"), help="default: by the file's name")
+    it.add_argument("--config", type=Path, metavar="FILE", help=config_path.HELP)
+    it.add_argument("--force", action="store_true", help="replace a file of that name")
+    it.add_argument(
+        "--raw", action="store_true", help="with what can tell of persons: bays to the second"
+    )
+
+
+def _time(text: str) -> int:
+    """Return UTC milliseconds."""
+    try:
+        parsed = datetime.datetime.fromisoformat(text)
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=datetime.UTC)
+        return round(parsed.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError("a time is 2026-01-31 or 2026-01-31T06:00") from None
 
 
 def _add_passphrase(parser: argparse.ArgumentParser) -> None:
@@ -76,3 +109,9 @@ def _restore(options: argparse.Namespace) -> int:
     from stoep_gateway.keeping import copy_commands  # noqa: PLC0415
 
     return copy_commands.bring_back(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from stoep_gateway.keeping import export  # noqa: PLC0415
+
+    return export.run(options)

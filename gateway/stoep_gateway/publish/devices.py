@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stoep_protocol import schema
 from stoep_protocol.messages import ConfigurationAck, Status
@@ -13,7 +13,7 @@ from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.lns.queue import Ended
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
-__all__ = ["configuration_outputs", "downlink", "joined", "status_outputs"]
+__all__ = ["configuration_outputs", "downlink", "joined", "status_outputs", "status_values"]
 
 _RESET_REASONS = {
     schema.RESET_NONE: "none",
@@ -85,6 +85,20 @@ def status_outputs(
     )
     message = OutboxMessage(device.status_topic, payload, True, "device_status", event_id)
     return Outputs((message,), state)
+
+
+def status_values(status: Status) -> dict[str, Any]:
+    """Return what a report says by itself, codes as names; None is what it leaves out."""
+    return {
+        "firmware": None if status.firmware is None else "{}.{}.{}".format(*status.firmware),
+        "hardware": status.hardware,
+        "charge_used_mah": status.charge_used_mah,
+        "battery_mv": status.battery_mv,
+        "reset_reason": _named(_RESET_REASONS, status.reset_reason),
+        "errors": [_named(_ERRORS, code) for code in status.errors],
+        "link_margin_db": status.link_margin_db,
+        "calibration": _named(_CALIBRATIONS, status.calibration),
+    }
 
 
 def configuration_outputs(device: Device, ack: ConfigurationAck, meta: UplinkMeta) -> Outputs:
