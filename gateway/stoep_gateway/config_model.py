@@ -290,7 +290,7 @@ class DeviceConfig(TableModel):
 
     It joins with ``app_key``, or was personalised with ``dev_addr`` and two session keys (ABP), or
     belongs to another network server, the ``source``. ``lorawan`` is the version it follows: from
-    1.0.4 on a DevNonce has to be larger than the last.
+    1.0.4 on a DevNonce has to be larger than the last. ``lat`` and ``lon`` are where it is mounted.
     """
 
     dev_eui: Eui
@@ -306,9 +306,13 @@ class DeviceConfig(TableModel):
     enabled: bool = True
     name: Name | None = None
     asset: AssetReference | None = None
+    lat: Latitude | None = None
+    lon: Longitude | None = None
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
+        if (self.lat is None) != (self.lon is None):
+            raise ValueError('"lat" and "lon" belong together')
         abp = (self.dev_addr, self.nwk_s_key, self.app_s_key)
         personalised = [part for part in abp if part is not None]
         ways = (self.app_key is not None) + bool(personalised) + (self.source is not None)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stoep_gateway import control_client
-from stoep_gateway.assets import device_files, device_specs
+from stoep_gateway.assets import device_files, device_places, device_specs
 from stoep_gateway.assets.device_files import Entry, Format
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.control_client import Client, GatewayAway
@@ -118,6 +118,22 @@ def _parser() -> argparse.ArgumentParser:
     it.add_argument("file", metavar="FILE", help='CSV or YAML; "-" reads standard input')
     it.add_argument("--format", choices=("csv", "yaml"), help="default: by name, or by content")
     it.add_argument("--dry-run", action="store_true", help="say what would be done")
+    it = action(
+        "place",
+        _place,
+        "Say of which container or bay devices are, and where they are mounted; of a file all or,"
+        " if there is a mistake, none.",
+        one=False,
+    )
+    it.set_defaults(refuse=it.error)
+    it.add_argument("dev_eui", metavar="DEV_EUI", nargs="?", help="or a label's code, scanned")
+    it.add_argument("--asset", metavar="ASSET", help='container/ID or bay/ID; "none" for none')
+    it.add_argument("--lat", type=float, metavar="DEG", help="degrees north, WGS 84")
+    it.add_argument("--lon", type=float, metavar="DEG", help="degrees east")
+    it.add_argument(
+        "--file", metavar="FILE", help='CSV with dev_eui, asset, lat, lon; "-": standard input'
+    )
+    it.add_argument("--dry-run", action="store_true", help="say what would be done")
     action("disable", _change, "Neither hear nor answer a device until it is enabled again.")
     action("enable", _change, "Hear and answer a device again.")
     action("remove", _change, "Forget a device and its keys; its readings stay.")
@@ -210,6 +226,40 @@ def _import(options: argparse.Namespace) -> None:
     would = "would be " if options.dry_run else ""
     counts = ", ".join(f"{answer[key]} {key}" for key in ("added", "changed", "unchanged"))
     _say(options, answer, f"{name}: {would}{counts}")
+
+
+def _place(options: argparse.Namespace) -> None:
+    said = {key: getattr(options, key) for key in ("asset", "lat", "lon")}
+    said = {key: it for key, it in said.items() if it is not None}
+    if (options.file is None) == (options.dev_eui is None) or (options.file is None) != bool(said):
+        options.refuse("say DEV_EUI and where it is (--asset, --lat and --lon), or --file FILE")
+    name = ""
+    entries: list[Entry] = []
+    mistakes: list[Mistake] = []
+    if options.file is None:
+        try:
+            places = [{"dev_eui": device_places.scanned(options.dev_eui), **said}]
+        except ValueError as error:
+            raise FatalError(str(error)) from None
+    else:
+        data, name, kind = _file(options.file, None)
+        entries, mistakes = device_files.read(data, name, kind)
+        entries, places, more = device_places.read_entries(entries, name)
+        mistakes += more
+    answer: _Raw = {}
+    if places:
+        answer = _ask(options, "place", places=places, dry_run=options.dry_run or bool(mistakes))
+    faults = answer.get("mistakes", ())
+    if faults and not entries:
+        raise FatalError("\n".join(text for _, _, text in faults))
+    mistakes += _mistakes(name, entries, faults)
+    if mistakes:
+        raise ConfigError(sorted(mistakes, key=lambda mistake: mistake.line))
+    for text in answer["warnings"]:
+        print(f"warning: {text}", file=sys.stderr)
+    would = "would be " if options.dry_run else ""
+    counts = f"{would}{answer['changed']} placed, {answer['unchanged']} unchanged"
+    _say(options, answer, counts)
 
 
 def _mistakes(

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stoep_gateway.assets import configuration, device_rows, device_specs
+from stoep_gateway.assets import configuration, device_places, device_rows, device_specs
 from stoep_gateway.assets.device_specs import Checked, Fault
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.control import CommandRefused, ControlServer
@@ -49,6 +49,7 @@ class DeviceCommands:
         for name, handler in (
             ("add", self._add),
             ("import", self._import),
+            ("place", self._place),
             ("enable", lambda request: self._enable(request, enabled=True)),
             ("disable", lambda request: self._enable(request, enabled=False)),
             ("remove", self._remove),
@@ -131,6 +132,32 @@ class DeviceCommands:
             "added": added,
             "changed": len(changed) - added,
             "unchanged": len(checked) - len(changed),
+        }
+
+    async def _place(self, request: Request) -> dict[str, Any]:
+        places = request.get("places")
+        if not isinstance(places, list) or not all(isinstance(place, dict) for place in places):
+            raise CommandRefused('a request needs "places", a list')
+        raws = [_emptied(place) for place in places]
+        async with self._changing:
+            registry = self._network.registry
+            faults = device_places.faults_of(registry, places)
+            named = {fault.index for fault in faults}
+            checked, others = await self._checked(raws, only_new=False)
+            faults += [fault for fault in others if fault.index not in named]
+            if faults:
+                raise CommandRefused(
+                    "nothing was placed",
+                    mistakes=[[fault.index, fault.key, fault.message] for fault in faults],
+                )
+            changed = [one for one in checked if one.is_changed]
+            if request.get("dry_run") is not True:
+                await self._put(changed)
+        warnings = (device_places.warning(registry, one) for one in checked)
+        return {
+            "changed": len(changed),
+            "unchanged": len(checked) - len(changed),
+            "warnings": [text for text in warnings if text],
         }
 
     async def _enable(self, request: Request, *, enabled: bool) -> dict[str, Any]:
@@ -294,6 +321,14 @@ class DeviceCommands:
                 f"device {device.dev_eui_hex} is in the gateway's configuration", _IN_THE_FILE
             )
         return device
+
+
+def _emptied(place: Mapping[str, object]) -> dict[str, object]:
+    """Return a place as a raw device: "none" takes an asset away."""
+    raw = dict(place)
+    if raw.get("asset") == device_places.NOWHERE:
+        raw["asset"] = None
+    return raw
 
 
 def _whole(request: Request, key: str, allowed: range, default: int | None = None) -> int:

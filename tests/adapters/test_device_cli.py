@@ -402,3 +402,116 @@ def test_configure(site: Site, run: Run) -> None:
         with pytest.raises(SystemExit) as raised:
             run("configure", *wrong)
         assert raised.value.code == 2
+
+
+SCANNED = "LW:D0:0000000000000000:70B3D57ED0000002:00000000"
+
+
+def test_a_device_is_placed_and_an_odd_place_is_told(site: Site, run: Run) -> None:
+    assert run("import", "-", stdin=DEVICES)[0] == 0
+    place = ("place", EUI, "--lat", "-15.8", "--lon", "35.0005")  # 54 m east of its asset
+    would = run(*place, "--dry-run")
+    assert would == (0, "would be 1 placed, 0 unchanged\n", "")
+    assert run(*place) == (0, "1 placed, 0 unchanged\n", "")
+    assert run(*place) == (0, "0 placed, 1 unchanged\n", "")
+    shown = json.loads(run("show", EUI, "--json")[1])
+    assert (shown["asset"], shown["lat"], shown["lon"]) == ("container/a", -15.8, 35.0005)
+    assert re.search(r"(?m)^lon +35\.0005$", run("show", EUI)[1])
+    # Another asset, by its label; a place that is 1.1 km from where that asset should be.
+    code, out, err = run("place", SCANNED, "--asset", "container/b", "--lat=-15.79", "--lon=35")
+    assert (code, out) == (0, "1 placed, 0 unchanged\n")
+    assert err == (
+        f"warning: {OTHER} at -15.790000, 35.000000 is 1112 m away from container/b, which is"
+        " configured to be at -15.800000, 35.000000\n"
+    )
+    # What is exported is imported as it was, and a device can be taken away from its asset.
+    exported = run("export")[1]
+    assert f"{OTHER},0000000000000000,1.0.3,A,true,true,,container/b,-15.79,35.0" in exported
+    assert run("import", "-", stdin=exported)[1].endswith("0 added, 0 changed, 3 unchanged\n")
+    assert run("place", OTHER, "--asset", "none") == (0, "1 placed, 0 unchanged\n", "")
+    assert json.loads(run("show", OTHER, "--json")[1])["lat"] == -15.79
+    assert "asset" not in json.loads(run("show", OTHER, "--json")[1])
+
+
+def test_scanned_lines_are_placed_all_or_none(site: Site, run: Run, tmp_path: Path) -> None:
+    assert run("import", "-", stdin=DEVICES)[0] == 0
+    file = tmp_path / "places.csv"
+    heading = "dev_eui;asset;lat;lon\n"
+    good = f"{SCANNED};container/b;-15.8;35\n"
+    file.write_text(
+        heading
+        + good
+        + f"{EUI};container/c;;\n"
+        + "70b3d57ed0000003;bay/c;;\n"
+        + f"{EUI};;95;35\n"
+        + f"{EUI};;-15.8;\n"
+        + f"{SCANNED}:C0000;container/b;;\n"
+        + f"{SCANNED.lower()};container/b;;\n"
+        + f"{EUI};;;\n"
+        + f"{IN_FILE};container/a;;\n"
+        + f"{EUI};;north;35\n",
+        encoding="utf-8",
+    )
+    code, out, err = run("place", "--file", file)
+    assert (code, out) == (2, "")
+    told = err.splitlines()
+    for line, says in (
+        (3, 'asset "container/c" is not an asset (did you mean "container/b"?)'),
+        (4, 'no device 70b3d57ed0000003 is registered (did you mean "70b3d57ed0000'),
+        (5, "was given before"),
+        (7, "its checksum is wrong"),
+        (8, "without Caps Lock"),
+        (9, "says no place"),
+        (10, "is in the gateway's configuration"),
+        (11, "lat must be a number of degrees"),
+    ):
+        assert any(one.startswith(f"{file}:{line}: ") and says in one for one in told), (line, err)
+    assert not any(one.startswith(f"{file}:2: ") for one in told)
+    assert "asset" not in json.loads(run("show", OTHER, "--json")[1])
+    file.write_text(heading + good, encoding="utf-8")
+    code, out, _ = run("place", "--file", file, "--json")
+    assert (code, json.loads(out)["changed"]) == (0, 1)
+    assert json.loads(run("show", OTHER, "--json")[1])["asset"] == "container/b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([EUI], "say DEV_EUI and where"),
+        (["--asset", "container/a"], "say DEV_EUI and where"),
+        ([EUI, "--file", "x.csv"], "say DEV_EUI and where"),
+        (["--file", "x.csv", "--lat", "1", "--lon", "2"], "say DEV_EUI and where"),
+    ],
+)
+def test_a_place_needs_a_device_and_where(
+    arguments: list[str], says: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("place", *arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([EUI, "--asset", "contaner/a"], "asset"),
+        ([EUI, "--asset", "container/ab"], 'did you mean "container/'),
+        ([EUI, "--lat", "-15.8"], '"lat" and "lon" belong together'),
+        ([EUI, "--lat", "nan", "--lon", "35"], "lat"),
+        ([EUI, "--lat", "91", "--lon", "35"], "lat"),
+        ([OTHER, "--asset", "container/a"], f"already that of device {EUI}"),
+        ([IN_FILE, "--asset", "container/b"], "in the gateway's configuration"),
+        (["70b3d57ed00000ff", "--asset", "container/b"], "no device 70b3d57ed00000ff"),
+        (["wombat", "--asset", "container/b"], "16 hexadecimal digits"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(
+    arguments: list[str], says: str, site: Site, run: Run
+) -> None:
+    assert run("import", "-", stdin=DEVICES)[0] == 0
+    before = dict(site.network.rows)
+    code, out, err = run("place", *arguments)
+    assert (code, out) == (1, "")
+    assert says in err
+    assert site.network.rows == before

@@ -1,5 +1,6 @@
 """Each message fits the schema of its kind, whatever the devices send; each field is explained."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -218,6 +219,15 @@ def test_a_split_status_is_put_together() -> None:
         "watchdog",
         "done",
     )
+
+
+def test_a_status_says_where_its_board_was_placed() -> None:
+    status = decode(*messages.encode(Status((1, 2, 3), 7, 1234, 3600)))
+    placed = dataclasses.replace(device(1), lat=-15.79, lon=35.02)
+    for board, place in ((device(1), (None, None)), (placed, (-15.79, 35.02))):
+        (message,) = topics.uplink_outputs(board, status, meta(START_MS), None).messages
+        values = checked(message)
+        assert (values["lat"], values["lon"]) == place
 
 
 def test_a_configuration_is_accepted_or_refused() -> None:

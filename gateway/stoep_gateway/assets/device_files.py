@@ -2,8 +2,8 @@
 
 CSV is what spreadsheets save: separated by commas, semicolons or tabs, with or without a byte
 order mark. YAML is a list of mappings. Every value is read as text, so that an EUI made of digits
-stays one; ``adr`` and ``enabled`` are then true or false. An empty ``name`` or ``asset`` means
-none, any other empty value that nothing is said.
+stays one; ``adr`` and ``enabled`` are then true or false, ``lat`` and ``lon`` numbers. An empty one
+of these two, ``name`` or ``asset`` means none, any other empty value that nothing is said.
 
 No value is repeated in a message: it may be a key in the wrong place.
 """
@@ -32,7 +32,8 @@ _SEPARATORS = ",;\t"
 _TRUE = ("true", "yes", "1")
 _FALSE = ("false", "no", "0")
 _BOOLEANS = ("adr", "enabled")
-_MAY_BE_EMPTIED = ("name", "asset")
+_DEGREES = ("lat", "lon")
+_MAY_BE_EMPTIED = ("name", "asset", *_DEGREES)
 _NULLS = ("", "~", "null", "Null", "NULL")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CLoader", yaml.Loader)  # gives events only: it constructs nothing
@@ -92,6 +93,11 @@ def _value(key: str, text: str) -> object:
         if word not in _TRUE + _FALSE:
             raise ValueError(f"{key} must be true or false")
         return word in _TRUE
+    if key in _DEGREES:
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"{key} must be a number of degrees, as -15.786111") from None
     return text
 
 

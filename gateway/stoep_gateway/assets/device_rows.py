@@ -36,6 +36,8 @@ def seal_row(
         asset=spec.asset,
         created_utc_ms=created_utc_ms,
         changed_utc_ms=changed_utc_ms,
+        lat=spec.lat,
+        lon=spec.lon,
     )
 
 
@@ -62,6 +64,8 @@ def open_row(row: DeviceRow, sealer: Sealer) -> DeviceConfig:
         enabled=bool(row.enabled),
         name=row.name,
         asset=row.asset,
+        lat=row.lat,
+        lon=row.lon,
     )
 
 

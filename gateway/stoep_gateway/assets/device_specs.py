@@ -30,7 +30,7 @@ __all__ = [
 
 SECRETS = ("app_key", "nwk_s_key", "app_s_key")
 _WAYS_IN = (*SECRETS, "dev_addr", "source")
-_MAY_BE_EMPTIED = ("name", "asset")
+_MAY_BE_EMPTIED = ("name", "asset", "lat", "lon")
 _EUI: TypeAdapter[bytes] = TypeAdapter(Eui)
 
 

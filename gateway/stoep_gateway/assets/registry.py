@@ -47,6 +47,8 @@ class Bay:
 
     id: str
     key: str
+    lat: float
+    lon: float
     state_topic: str
     event_topic: str
     fixed_json: str
@@ -74,6 +76,8 @@ class Device:
     fixed_json: str
     asset_key: str | None = None
     name: str | None = None
+    lat: float | None = None
+    lon: float | None = None
     dev_addr: int | None = None
     nwk_s_key: bytes | None = field(default=None, repr=False)
     app_s_key: bytes | None = field(default=None, repr=False)
@@ -149,6 +153,8 @@ class Registry:
             ),
             asset_key=spec.asset,
             name=spec.name,
+            lat=spec.lat,
+            lon=spec.lon,
             dev_addr=None if spec.dev_addr is None else int.from_bytes(spec.dev_addr, "big"),
             nwk_s_key=spec.nwk_s_key,
             app_s_key=spec.app_s_key,
@@ -254,6 +260,8 @@ def _bay(root: str, bay: BayConfig) -> Bay:
     return Bay(
         id=bay.id,
         key=key,
+        lat=bay.lat,
+        lon=bay.lon,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",
         fixed_json=_members(

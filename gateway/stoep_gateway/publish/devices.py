@@ -80,6 +80,8 @@ def status_outputs(
             "link_margin_db": state.link_margin_db,
             "calibration": _named(_CALIBRATIONS, state.calibration),
             "radio": radio(meta),
+            "lat": device.lat,
+            "lon": device.lon,
         },
         device.fixed_json,
     )

@@ -113,6 +113,8 @@ class DeviceRow(NamedTuple):
     asset: str | None
     created_utc_ms: int
     changed_utc_ms: int
+    lat: float | None = None
+    lon: float | None = None
 
 
 class MacStateRow(NamedTuple):
