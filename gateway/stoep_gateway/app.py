@@ -47,8 +47,11 @@ from stoep_gateway.other_networks import OtherNetworks
 from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.publish import announcer
+from stoep_gateway.publish.availability import gateway_availability
 from stoep_gateway.publish.mqtt import Broker, Publisher
+from stoep_gateway.publish.mqtt_tls import tls
 from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.publish.wire import Wire
 from stoep_gateway.reloading import COMMAND as RELOAD
 from stoep_gateway.reloading import Reloader
 from stoep_gateway.rounds import DailyRounds
@@ -140,12 +143,17 @@ class _Gateway:
                 config.mqtt.username,
                 mqtt_password(config.mqtt),
                 config.mqtt.keepalive_s,
+                tls(config.mqtt),
+                Wire(config.mqtt.encoding, config.mqtt.event_expiry_h * 3600),
             ),
             self._outbox,
             self._metrics,
             read_page=self._read_outbox_page,
             delete=lambda ranges: store.submit_patiently(Record(published=ranges)),
             thin=store.thin_outbox,
+            availability=lambda state, reason: gateway_availability(
+                config.site, state, reason, clock.utc_ms()
+            ),
         )
         memory = memories.of(state, aim.plan.region)
         scheduler = Scheduler(aim.plan.region, duty_cycle=config.lorawan.duty_cycle)
@@ -334,6 +342,7 @@ class _Gateway:
             can_drain = self._publisher.connected and self._clock.utc_is_known()
             async with asyncio.timeout(_DRAIN_S if can_drain else 0):
                 await self._publisher.drained()
+        await self._publisher.farewell()
 
     # The wires between the parts.
 

@@ -3,60 +3,20 @@
 import asyncio
 import json
 import logging
+import threading
+import time
 import warnings
 
 import pytest
 from aiomqtt.exceptions import MqttConnectError
 from amqtt.broker import Broker as Amqtt
 from broker import Mosquitto, Subscriber, free_port
-from stoep_gateway.metrics import Metrics
+from mqtt_publisher import PATIENCE_S, Running, rows, until
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from stoep_gateway.publish import mqtt
-from stoep_gateway.publish.mqtt import Broker, Publisher
-from stoep_gateway.publish.outbox import Outbox
-from stoep_gateway.store.records import OutboxRow
-
-PATIENCE_S = 20
-
-
-def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
-    return [
-        OutboxRow(n, "kind", f"street/{n % 7}", json.dumps({"event_id": n}).encode(), retain, 0)
-        for n in range(first, last + 1)
-    ]
-
-
-class Running:
-    """A publisher with its outbox, and what it had deleted."""
-
-    def __init__(self, port: int, **fields):
-        self.outbox = Outbox((), 0)
-        self.metrics = Metrics()
-        self.deleted: list[int] = []
-        self.publisher = Publisher(
-            Broker("127.0.0.1", port, "stoep-test", **fields),
-            self.outbox,
-            self.metrics,
-            read_page=lambda: None,
-            delete=self._delete,
-            thin=lambda thinner, done: None,
-        )
-        self._task = asyncio.create_task(self.publisher.run())
-
-    def _delete(self, ranges):
-        for first, last in ranges:
-            self.deleted += range(first, last + 1)
-
-    def add(self, some):
-        self.outbox.add(some)
-        self.publisher.wake()
-
-    async def drained(self):
-        async with asyncio.timeout(PATIENCE_S):
-            await self.publisher.drained()
-
-    async def stop(self):
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+from stoep_gateway.publish.availability import gateway_availability
+from stoep_gateway.publish.wire import Wire
 
 
 @pytest.fixture
@@ -74,12 +34,6 @@ async def publisher(broker):
 
 def event_ids(subscriber: Subscriber, topic: str = "street/") -> list[int]:
     return [json.loads(payload)["event_id"] for _, payload, _ in subscriber.of(topic)]
-
-
-async def until(condition):
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 (brokers and sockets set no event of ours)
-            await asyncio.sleep(0)
 
 
 async def test_every_row_is_published_once_in_order_and_deleted(broker, publisher):
@@ -105,6 +59,12 @@ async def test_retained_rows_are_retained(broker, publisher):
     with Subscriber(broker, "street/#") as late:
         await asyncio.to_thread(late.wait_for, lambda: late.messages)
         assert [(topic, retained) for topic, _, retained in late.messages] == [("street/1", True)]
+
+
+async def test_messages_that_are_larger_than_a_connection_takes_at_once(broker, publisher):
+    publisher.add([row._replace(payload=b"x" * 20_000) for row in rows(1, 400)])
+    await publisher.drained()
+    assert publisher.metrics.counts["published"] == 400
 
 
 async def test_an_outage_is_logged_once_and_loses_nothing(broker, publisher, caplog):
@@ -234,10 +194,13 @@ async def test_a_message_that_the_broker_refuses_is_told_and_does_not_block(capl
 
 
 @pytest.mark.parametrize("code", [0x86, 0x87, 0x05])
-def test_a_wrong_password_is_told_with_the_keys_to_look_at(code):
-    told = mqtt._explained(MqttConnectError(code))
-    assert told.endswith(", see username and password_file under [mqtt]")
-    assert mqtt._explained(MqttConnectError(0x88)) == str(MqttConnectError(0x88))
+async def test_a_wrong_password_is_told_with_the_keys_to_look_at(code):
+    running = Running(free_port())
+    told = running.publisher._explained(MqttConnectError(code), ended=False)
+    assert str(told).endswith(", see username and password_file under [mqtt]")
+    busy = MqttConnectError(0x88)
+    assert str(running.publisher._explained(busy, ended=False)) == str(busy)
+    await running.stop()
 
 
 async def test_no_more_is_in_flight_than_the_broker_takes():
@@ -309,3 +272,128 @@ async def test_a_connection_that_breaks_in_the_turn_of_a_message_is_an_outage(br
         broker.start()
     await publisher.drained()
     assert failures == []
+
+
+def announcement(state, reason):
+    return gateway_availability("test", state, reason, 1_792_461_600_000)
+
+
+AVAILABILITY = announcement("online", None).topic
+
+
+def told(subscriber: Subscriber) -> list[tuple[str, str | None]]:
+    messages = [json.loads(payload) for _, payload, _ in subscriber.of(AVAILABILITY)]
+    return [(it["state"], it["reason"]) for it in messages]
+
+
+async def test_the_gateway_says_when_it_comes_and_goes_and_the_broker_when_it_dies(broker):
+    with Subscriber(broker, "#") as subscriber:
+
+        async def heard(state, reason):
+            there = lambda: told(subscriber)[-1:] == [(state, reason)]  # noqa: E731
+            await asyncio.to_thread(subscriber.wait_for, there, f"{state} {reason}")
+
+        first = Running(broker.port, availability=announcement)
+        first.add(rows(1, 1))
+        await first.drained()
+        await heard("online", None)
+        await asyncio.to_thread(subscriber.wait_for, lambda: len(subscriber.messages) == 2)
+        assert [topic for topic, *_ in subscriber.messages] == [AVAILABILITY, "street/1"]
+        await first.publisher.farewell()
+        await first.stop()
+        await heard("offline", "stopped")
+        second = Running(broker.port, availability=announcement)
+        await heard("online", None)
+        await second.stop()  # without a word, as a process that dies
+        await heard("offline", "connection_lost")
+        third = Running(broker.port, availability=announcement)
+        await heard("online", None)
+        with Subscriber(broker, "#") as late:
+            await asyncio.to_thread(late.wait_for, lambda: len(late.messages) == 1)
+            assert late.messages[0][::2] == (AVAILABILITY, True)
+        await third.publisher.farewell()
+        await third.stop()
+    assert len(told(subscriber)) == 6
+
+
+async def test_what_is_said_aside_counts_among_what_the_broker_takes_at_once():
+    slow = Refusing(b"", connack_properties=b"\x21\x00\x03")  # Receive Maximum 3
+    server = await asyncio.start_server(slow, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1], availability=announcement)
+    running.add(rows(1, 10))
+    await until(lambda: slow.unanswered == 3)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert (slow.unanswered, running.outbox.in_flight) == (3, 2)
+    await running.stop()
+    server.close()
+
+
+def received_properties(port: int, topic: str) -> list:
+    """Subscribe with MQTT 5; return where messages gather."""
+    messages = []
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    subscribed = threading.Event()
+    client.on_message = lambda _client, _data, message: messages.append(message)
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.connect("127.0.0.1", port)
+    client.subscribe(topic, qos=1)
+    client.loop_start()
+    assert subscribed.wait(PATIENCE_S)
+    return [client, messages]
+
+
+async def test_events_expire_at_the_broker_and_states_do_not(broker):
+    client, messages = received_properties(broker.port, "street/#")
+    running = Running(broker.port, wire=Wire("json", 7 * 86_400))
+    running.add(rows(1, 1, retain=1))
+    running.add(rows(2, 2, retain=0))
+    await running.drained()
+    await until(lambda: len(messages) == 2)
+    client.disconnect()
+    client.loop_stop()
+    state, event = (it.properties.json() for it in messages)
+    assert state == {"ContentType": "application/json", "PayloadFormatIndicator": 1}
+    assert 604_790 <= event.pop("MessageExpiryInterval") <= 604_800  # less what the broker held it
+    assert event == state
+    await running.stop()
+
+
+async def test_an_event_that_nobody_took_in_time_is_gone_and_the_state_is_there(broker):
+    away = Subscriber(broker, "street/#", client_id="away")
+    away._client.disconnect()
+    away._client.loop_stop()
+    running = Running(broker.port, wire=Wire("json", 1))
+    running.add(rows(1, 1, retain=1))
+    running.add(rows(2, 2, retain=0))
+    await running.drained()
+    await running.stop()
+    patience = time.monotonic() + 2.5  # the broker's clock counts seconds
+    await until(lambda: time.monotonic() > patience)
+    running = Running(broker.port, wire=Wire("json", 60))
+    with Subscriber(broker, "street/#", client_id="away") as back:
+        running.add(rows(3, 3))
+        await running.drained()
+        await asyncio.to_thread(back.wait_for, lambda: 3 in event_ids(back))
+        assert 2 not in event_ids(back)
+        assert 1 in event_ids(back)
+    await running.stop()
+
+
+async def test_shared_subscribers_divide_the_events_exactly(broker, publisher):
+    taken: list[list[int]] = [[], []]
+    subscribers = []
+    for mine in taken:
+        client, _ = received_properties(broker.port, "$share/city/street/#")
+        client.on_message = lambda _client, _data, message, mine=mine: mine.append(
+            json.loads(message.payload)["event_id"]
+        )
+        subscribers.append(client)
+    publisher.add(rows(1, 2000))
+    await publisher.drained()
+    await until(lambda: len(taken[0]) + len(taken[1]) >= 2000)
+    for client in subscribers:
+        client.disconnect()
+        client.loop_stop()
+    assert sorted(taken[0] + taken[1]) == list(range(1, 2001))
+    assert min(map(len, taken)) > 500

@@ -12,8 +12,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
@@ -22,8 +22,11 @@ from paho.mqtt import client as paho
 from stoep_gateway.errors import BrokerUnavailable
 from stoep_gateway.log import Throttle
 from stoep_gateway.metrics import Metrics
-from stoep_gateway.publish import mqtt_socket
+from stoep_gateway.publish import mqtt_socket, mqtt_tls
+from stoep_gateway.publish.messages import OutboxMessage
+from stoep_gateway.publish.mqtt_tls import ClientTls
 from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.publish.wire import Wire
 from stoep_gateway.store.thinning import Thinned, Thinner
 
 __all__ = ["Broker", "Publisher"]
@@ -32,6 +35,7 @@ MAX_IN_FLIGHT = 1000
 _BATCH = 200
 _COLLECT_AT = 256  # acknowledgements; sooner by the clock below
 _COLLECT_AFTER_S = 0.1
+_FAREWELL_S = 1.0
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -42,6 +46,8 @@ _VERSION_REFUSED = (0x84, 0x01)  # CONNACK of MQTT 5 and of 3.1.1
 _NOT_AUTHORIZED = (0x86, 0x87, 0x04, 0x05)  # the same: user or password wrong, not allowed
 _VERSIONS = (aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311)
 
+Announcement = Callable[[Literal["online", "offline"], str | None], OutboxMessage]
+
 _log = logging.getLogger(__name__)
 _paho_log = logging.getLogger(f"{__name__}.paho")
 _paho_log.setLevel(logging.CRITICAL)  # what it has to say is said here, once per outage
@@ -49,7 +55,7 @@ _paho_log.setLevel(logging.CRITICAL)  # what it has to say is said here, once pe
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and who we are to it."""
+    """Where the broker is, who we are to it, and what it gets."""
 
     host: str
     port: int
@@ -57,6 +63,12 @@ class Broker:
     username: str | None = None
     password: str | None = None
     keepalive_s: int = 60
+    tls: ClientTls | None = None
+    wire: Wire = field(default_factory=Wire)
+
+
+class _Misconfigured(BrokerUnavailable):
+    """Somebody has to change something before this broker can be reached."""
 
 
 def _refusal(error: aiomqtt.MqttError) -> int | None:
@@ -72,11 +84,6 @@ def _may_mean_version(error: aiomqtt.MqttError) -> bool:
     return "timed out" in str(error) if refusal is None else refusal in _VERSION_REFUSED
 
 
-def _explained(error: aiomqtt.MqttError) -> str:
-    wrong_user = _refusal(error) in _NOT_AUTHORIZED
-    return f"{error}, see username and password_file under [mqtt]" if wrong_user else str(error)
-
-
 class Publisher:
     """Sends the outbox's rows while ``run`` runs; ``delete`` gets what the broker has."""
 
@@ -89,13 +96,19 @@ class Publisher:
         read_page: Callable[[], None],
         delete: Callable[[tuple[tuple[int, int], ...]], None],
         thin: Callable[[Thinner, Callable[[Thinned], None]], None],
+        availability: Announcement | None = None,
     ) -> None:
+        """``availability`` makes the message that tells whether we are there."""
         self._broker = broker
         self._outbox = outbox
         self._metrics = metrics
         self._read_page = read_page
         self._delete = delete
         self._thin = thin
+        self._availability = availability
+        self._said: dict[int, asyncio.Future[None]] = {}  # by MQTT message id: not in the outbox
+        self._has_parted = False
+        self._told: set[str] = set()  # causes of the outage
         self._let_go: Counter[str] = Counter()  # kinds of what was thinned, until it is told
         self._paho: paho.Client | None = None
         self._room = MAX_IN_FLIGHT
@@ -129,6 +142,14 @@ class Publisher:
         while len(self._outbox):
             self._drained.clear()
             await self._drained.wait()
+
+    async def farewell(self) -> None:
+        """Say that we stop; without it the broker says that the connection was lost."""
+        if self._paho is None or self._availability is None:
+            return
+        said = self._say(self._paho, self._availability("offline", "stopped"))
+        await asyncio.wait((said,), timeout=_FAREWELL_S)
+        self._has_parted = said.done() and not said.cancelled()
 
     async def run(self) -> None:
         """Keep connected and publish, until cancelled."""
@@ -172,27 +193,39 @@ class Publisher:
             clean_session=None if _VERSIONS[self._version] is aiomqtt.ProtocolVersion.V5 else True,
             timeout=_CONNECT_TIMEOUT_S,
             keepalive=broker.keepalive_s,
+            tls_context=broker.tls,
+            will=self._will(),
             max_inflight_messages=0,  # MAX_IN_FLIGHT is ours; paho's would search all each time
             max_queued_outgoing_messages=0,
             logger=_paho_log,
         )
-        limits = _Limits(client._client)
+        beginning = _Beginning(client)
+        if broker.tls is not None:
+            broker.tls.alert = None
         try:
             async with client:
-                self._found(client._client, min(MAX_IN_FLIGHT, limits.receive_maximum))
+                self._found(client._client, min(MAX_IN_FLIGHT, beginning.receive_maximum))
                 lost = client._disconnected
-                await asyncio.wait({self._broken, lost}, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    await asyncio.wait({self._broken, lost}, return_when=asyncio.FIRST_COMPLETED)
+                except asyncio.CancelledError:
+                    if self._availability is not None and not self._has_parted:
+                        client._client._sock_close()  # no DISCONNECT: the will is published
+                    raise
                 if lost.done():
                     raise BrokerUnavailable(str(lost.exception() or "it closed the connection"))
         except aiomqtt.MqttError as error:
-            if not self._was_connected and _may_mean_version(error):
+            if not self._was_connected and (beginning.ended or _may_mean_version(error)):
                 self._version = (self._version + 1) % len(_VERSIONS)
                 if self._version:
                     return  # and try the next version at once
-            raise BrokerUnavailable(_explained(error)) from error
+            raise self._explained(error, ended=beginning.ended) from error
         finally:
             self._paho = None
             self._rows.clear()
+            for said in self._said.values():
+                said.cancel()
+            self._said.clear()
             self._outbox.disconnected()
             if client._client.socket() is not None:
                 client._client._sock_close()  # aiomqtt leaves it open when CONNACK does not come
@@ -215,12 +248,48 @@ class Publisher:
         self._paho = client
         client.on_publish = self._acknowledged
         mqtt_socket.attach(client, self._break)
+        self._told.clear()
+        if self._availability is not None:
+            self._say(client, self._availability("online", None))
         self._pump()
 
+    def _say(self, client: paho.Client, message: OutboxMessage) -> asyncio.Future[None]:
+        """Publish past the outbox what is true only now; done when the broker has it."""
+        wire = self._broker.wire
+        info = client.publish(
+            message.topic, wire.payload(message.kind, message.payload), 1, message.retain
+        )
+        said = self._said[info.mid] = asyncio.get_running_loop().create_future()
+        return said
+
+    def _will(self) -> aiomqtt.Will | None:
+        if self._availability is None:
+            return None
+        message = self._availability("offline", "connection_lost")
+        payload = self._broker.wire.payload(message.kind, message.payload)
+        return aiomqtt.Will(message.topic, payload, qos=1, retain=True)
+
     def _lost(self, error: BrokerUnavailable) -> None:
+        told, cause = self._told, str(error)
         if self._outage_since is None:
             self._outage_since = asyncio.get_running_loop().time()
-            _log.warning("broker %s is away: %s; messages are kept", self._name(), error)
+            _log.warning("broker %s is away: %s; messages are kept", self._name(), cause)
+        elif isinstance(error, _Misconfigured) and cause not in told:
+            _log.warning("broker %s is still away: %s", self._name(), cause)
+        told.add(cause)
+
+    def _explained(self, error: aiomqtt.MqttError, *, ended: bool) -> BrokerUnavailable:
+        """Return why there is no connection, and what to do where that can be told."""
+        tls = self._broker.tls
+        if _refusal(error) in _NOT_AUTHORIZED:
+            return _Misconfigured(f"{error}, see username and password_file under [mqtt]")
+        if tls is not None and (remedy := mqtt_tls.remedy(error.__context__, tls, "[mqtt]")):
+            return _Misconfigured(remedy)
+        if tls is None and ended:
+            return _Misconfigured(
+                "it ends the connection at once: if it speaks TLS, set tls = true under [mqtt]"
+            )
+        return BrokerUnavailable(str(error))
 
     def _name(self) -> str:
         return f"{self._broker.host}:{self._broker.port}"
@@ -230,8 +299,15 @@ class Publisher:
         client, outbox = self._paho, self._outbox
         if client is None:
             return
-        for row in outbox.take(min(self._room - outbox.in_flight, _BATCH)):
-            info = client.publish(row.topic, row.payload, 1, bool(row.retain))
+        wire, is_v5 = self._broker.wire, not self._version
+        for row in outbox.take(min(self._room - outbox.in_flight - len(self._said), _BATCH)):
+            info = client.publish(
+                row.topic,
+                wire.payload(row.kind, row.payload),
+                1,
+                bool(row.retain),
+                wire.properties(row) if is_v5 else None,
+            )
             self._rows[info.mid] = row.outbox_id
             if info.rc != paho.MQTT_ERR_SUCCESS:
                 self._break()
@@ -273,6 +349,10 @@ class Publisher:
     ) -> None:
         outbox_id = self._rows.pop(mid, None)
         if outbox_id is None:
+            said = self._said.pop(mid, None)
+            if said is not None and not said.done():
+                said.set_result(None)
+            self.wake()
             return
         code = reason_code.value
         if code >= _REFUSED:
@@ -299,16 +379,32 @@ class Publisher:
         self.wake()
 
 
-class _Limits:
-    """Learns from CONNACK how many messages a broker takes at once (MQTT 5.0, 3.2.2.3.3)."""
+class _Beginning:
+    """What aiomqtt does not tell of a connection's beginning.
 
-    def __init__(self, client: paho.Client) -> None:
+    ``receive_maximum`` is how many messages the broker takes at once, as CONNACK says (MQTT 5.0,
+    3.2.2.3.3). ``ended``: the connection broke before; aiomqtt would wait for its time to run out.
+    """
+
+    def __init__(self, client: aiomqtt.Client) -> None:
         self.receive_maximum = _MOST_IN_FLIGHT
-        self._inner = client.on_connect
-        client.on_connect = self._on_connect
+        self.ended = False
+        self._client = client
+        self._on_connect = client._on_connect
+        self._on_disconnect = client._on_disconnect
+        client._client.on_connect = self._connected
+        client._client.on_disconnect = self._disconnected
 
-    def _on_connect(
+    def _connected(
         self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None
     ) -> None:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)
-        self._inner(client, userdata, flags, reason, properties)  # type: ignore[call-arg, misc]
+        self._on_connect(client, userdata, flags, reason, properties)
+
+    def _disconnected(
+        self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None
+    ) -> None:
+        if not self._client._connected.done():
+            self.ended = True
+            self._client._connected.set_exception(aiomqtt.MqttError("it ended the connection"))
+        self._on_disconnect(client, userdata, flags, reason, properties)

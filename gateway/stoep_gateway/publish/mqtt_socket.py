@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import functools
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,10 @@ class BufferedSocket:
     def recv(self, size: int) -> bytes:
         """Return up to ``size`` octets, none at the end. Raises ``OSError``."""
         if self._at == len(self._read):
-            self._read = self._sock.recv(_READ)
+            try:
+                self._read = self._sock.recv(_READ)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                raise BlockingIOError from error
             self._at = 0
         piece = self._read[self._at : self._at + size]
         self._at += len(piece)
@@ -52,7 +56,8 @@ class BufferedSocket:
 
     def pending(self) -> int:
         """Return how many octets were read ahead; aiomqtt asks, since nothing tells the loop."""
-        return len(self._read) - self._at
+        beneath = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+        return len(self._read) - self._at + beneath
 
     def puback(self, *, with_reason: bool) -> tuple[int, int, int]:
         """Return message id and reason code of a PUBACK that is next, and its length.
@@ -91,7 +96,7 @@ class BufferedSocket:
         if self._unsent:
             try:
                 sent = self._sock.send(self._unsent)
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return False
             del self._unsent[:sent]
         return not self._unsent
@@ -124,7 +129,7 @@ def attach(client: paho.Client, broken: Callable[[], None]) -> None:
     def write() -> None:
         try:
             client.loop_write()
-            if client.socket() is buffered and buffered.flush():
+            if client.socket() is buffered and buffered.flush() and not client.want_write():
                 loop.remove_writer(buffered.fileno())
         except OSError:
             broken()

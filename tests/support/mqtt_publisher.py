@@ -1,0 +1,76 @@
+"""A publisher over an outbox in memory, against whatever broker a test starts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish.mqtt import Broker, Publisher
+from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.store.records import OutboxRow
+
+__all__ = ["PATIENCE_S", "Running", "rows", "until"]
+
+PATIENCE_S = 60
+
+
+def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
+    return [
+        OutboxRow(n, "kind", f"street/{n % 7}", json.dumps({"event_id": n}).encode(), retain, 0)
+        for n in range(first, last + 1)
+    ]
+
+
+class Running:
+    """A publisher with its outbox, and what it had deleted."""
+
+    def __init__(self, port: int, *, availability=None, **fields):
+        self.outbox = Outbox((), 0)
+        self.metrics = Metrics()
+        self.deleted: list[int] = []
+        self.publisher = Publisher(
+            Broker("127.0.0.1", port, "stoep-test", **fields),
+            self.outbox,
+            self.metrics,
+            read_page=lambda: None,
+            delete=self._delete,
+            thin=lambda thinner, done: None,
+            availability=availability,
+        )
+        self._attempts = 0
+        self._converse = self.publisher._converse
+        self.publisher._converse = self._counted
+        self._task = asyncio.create_task(self.publisher.run())
+
+    def _delete(self, ranges):
+        for first, last in ranges:
+            self.deleted += range(first, last + 1)
+
+    async def _counted(self):
+        try:
+            await self._converse()
+        finally:
+            self._attempts += 1
+
+    def attempts(self) -> int:
+        """Return how many connections have ended, or were never made."""
+        return self._attempts
+
+    def add(self, some):
+        self.outbox.add(some)
+        self.publisher.wake()
+
+    async def drained(self):
+        async with asyncio.timeout(PATIENCE_S):
+            await self.publisher.drained()
+
+    async def stop(self):
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def until(condition):
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 (brokers and sockets set no event of ours)
+            await asyncio.sleep(0)
