@@ -264,6 +264,11 @@ class Exposition(Collector):
 
     def _site(self) -> Iterator[Metric]:
         parts, counts = self._parts, self._parts.metrics.counts
+        yield GaugeMetricFamily(
+            "stoep_clock_known",
+            "Whether the time is known, so that messages go out.",
+            int(parts.clock.utc_is_known()),
+        )
         taken = census.take(
             parts.registry, parts.memory.states, parts.memory.sessions.all(), parts.clock.utc_ms()
         )

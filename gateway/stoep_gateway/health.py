@@ -21,12 +21,14 @@ class Condition:
 
     ``writer_ms`` is how long a record took to the writer and back, None: longer than
     ``PATIENCE_S``. ``listening`` are the forwarders' protocols, ``gateways`` the registered ones
-    and whether they are online, ``sources`` other networks' brokers and whether they are there.
+    and whether they are online, ``sources`` other networks' brokers and whether they are there;
+    ``clock``: the time is known.
     """
 
     writer_ms: float | None
     listening: Mapping[str, bool]
     broker: bool
+    clock: bool = True
     waiting_messages: int = 0
     sources: Mapping[str, bool] = field(default_factory=dict)
     gateways: Mapping[str, bool] = field(default_factory=dict)
@@ -57,6 +59,7 @@ def judge(condition: Condition) -> Health:
     for protocol, is_open in condition.listening.items():
         parts[protocol] = {"ok": is_open}
     failing = not all(part["ok"] for part in parts.values())
+    parts["clock"] = {"ok": condition.clock}
     parts["broker"] = {"ok": condition.broker, "waiting_messages": condition.waiting_messages}
     for source, connected in condition.sources.items():
         parts[f"source {source}"] = {"ok": connected}

@@ -186,6 +186,7 @@ class Watch:
                 writer_ms,
                 parts.listening(),
                 parts.publisher.connected,
+                parts.clock.utc_is_known(),
                 len(parts.outbox),
                 parts.sources_connected(),
                 {it.id: it.eui in online for it in parts.registry.gateways.values()},

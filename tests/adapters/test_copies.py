@@ -16,6 +16,7 @@ import pytest
 from stoep_gateway import config
 from stoep_gateway.cli import main
 from stoep_gateway.keeping import backup
+from stoep_gateway.store import copied_mark
 from stoep_gateway.store.migrate import latest_version, migrate
 from stoep_gateway.store.records import (
     DownlinkRow,
@@ -135,6 +136,7 @@ async def test_there_and_back(site, capsys):
     assert f"not in it: {site.config.parent / 'secret'}" in said
     assert site.copy.stat().st_mode & 0o077 == 0
     assert KEY.hex().encode() not in site.copy.read_bytes()
+    assert copied_mark(site.database).exists()
     before = site.rows("SELECT * FROM uplink")
     site.move_away()
     assert run("restore", site.copy, "--config", site.config, *site.phrase()) == 0

@@ -311,6 +311,26 @@ async def test_a_commit_waits_for_a_program_that_holds_the_store(path):
     assert (await state_of(path)).sessions
 
 
+async def test_commits_that_are_held_up_are_told_of_once_and_so_is_their_end(
+    path, monkeypatch, caplog
+):
+    caplog.set_level("INFO", logger="stoep_gateway.store.store")
+    store = new_store(path)
+    await store.open()
+    caplog.clear()
+    monkeypatch.setattr(store_module, "_SLOW_S", 0.0)
+    await write(store, JOIN)
+    await write(store, accepted(0))
+    monkeypatch.setattr(store_module, "_SLOW_S", 3600.0)
+    await write(store, accepted(1))
+    await write(store, accepted(2))
+    await store.close()
+    slow, quick = [record.getMessage() for record in caplog.records]
+    assert slow.startswith(f"{path}: a commit took 0.")
+    assert quick == f"{path}: commits are quick again"
+    assert len(store.commit_s) == len(store.group) == 4
+
+
 def test_what_sqlite_says_comes_with_a_remedy(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE t (x)")

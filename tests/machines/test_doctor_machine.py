@@ -10,6 +10,7 @@ from stoep_gateway.doctor import machine
 from stoep_gateway.doctor.facts import FileFacts, Finding, MachineFacts, StorageFacts
 from stoep_gateway.doctor.machine_rules import BACKUP_S, of_machine, size
 from stoep_gateway.doctor.text import report
+from stoep_gateway.store import copied_mark
 
 CARD = StorageFacts("mmcblk0", 32_000_000_000, 3_000_000_000)
 EMMC = dataclasses.replace(CARD, life_used_pct=10, pre_eol=1)
@@ -124,7 +125,7 @@ def test_disk_and_database_and_copy(tmp_path):
     assert (seen.database_octets, seen.backup_s, seen.files) == (None, None, None)
     assert seen.clock_synchronised in (True, False, None)
     database.write_bytes(bytes(5000))
-    copied = tmp_path / f"stoep.db{machine.BACKUP_SUFFIX}"
+    copied = copied_mark(database)
     copied.touch()
     os.utime(copied, (1_000_000_000, 1_000_000_000))
     seen = machine.look(database)

@@ -73,6 +73,7 @@ def test_the_dashboard_asks_for_what_is_told(told):
     forgotten = {name.removesuffix("_bucket").removesuffix("_sum") for name in own - asked}
     assert forgotten <= {
         "stoep_broker_connections_total",
+        "stoep_clock_known",
         "stoep_commit_records",
         "stoep_commit_seconds",
         "stoep_downlink_spare_seconds",

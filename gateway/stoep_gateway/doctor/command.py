@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from stoep_gateway import census, control_client
+from stoep_gateway import census, config_path, control_client
 from stoep_gateway import config as configuration
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BasicsStationConfig
@@ -148,6 +148,7 @@ def run(options: argparse.Namespace) -> int:
         with control_client.connect(options) as client:
             answer = client.ask(COMMAND)
     except GatewayAway as away:
+        options.config = options.config or config_path.find()
         if options.config is None:
             hint = "--config FILE lets the configuration be looked at without a gateway"
             print(f"{away}\n{hint}", file=sys.stderr)

@@ -19,10 +19,10 @@ from pydantic import BaseModel
 
 from stoep_gateway.config import Config
 from stoep_gateway.doctor.facts import FileFacts, MachineFacts, StorageFacts
+from stoep_gateway.store import copied_mark
 
-__all__ = ["BACKUP_SUFFIX", "look"]
+__all__ = ["look"]
 
-BACKUP_SUFFIX = ".copied"  # beside the database; touched by each copy that was made
 _SYS = Path("/sys")
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_OCTETS = 256  # more than struct timex has anywhere
@@ -42,7 +42,7 @@ def look(database: Path, config: Config | None = None, *, sys: Path = _SYS) -> M
         disk_octets=size,
         database_octets=_size(database),
         storage=_storage(database, sys),
-        backup_s=_age_s(database.with_name(database.name + BACKUP_SUFFIX)),
+        backup_s=_age_s(copied_mark(database)),
         files=None if config is None else tuple(_files(config)),
         context_broker=None if config is None else _context_broker(config),
     )

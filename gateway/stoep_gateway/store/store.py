@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import queue
 import sqlite3
@@ -64,6 +65,9 @@ _PRAGMAS = (
 )
 _COMMIT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _GROUP = (1, 2, 5, 10, 20, 50, 100, 200, 512)
+_SLOW_S = 5.0  # a commit, to be told of
+
+_log = logging.getLogger(__name__)
 _Done = Callable[[], None]
 
 
@@ -107,6 +111,7 @@ class Store:
         self.failure: asyncio.Future[None] = self._loop.create_future()
         self.commit_s = Histogram(_COMMIT_S)
         self.group = Histogram(_GROUP)
+        self._slow = False
 
     async def open(self) -> State:
         """Open, migrate and read the database.
@@ -221,8 +226,7 @@ class Store:
             if writes:
                 began_s = time.perf_counter()
                 write_group(connection, [order.record for order in writes], self.sealer)
-                self.commit_s.observe(time.perf_counter() - began_s)
-                self.group.observe(len(writes))
+                self._note(time.perf_counter() - began_s, len(writes))
                 self._call(_call_all, [order.done for order in writes if order.done is not None])
             for order in orders:
                 if type(order) is _Read:
@@ -232,6 +236,17 @@ class Store:
                 elif type(order) is Correction:  # the last of its group
                     correct(connection, order)
             closing = None in orders
+
+    def _note(self, commit_s: float, records: int) -> None:
+        self.commit_s.observe(commit_s)
+        self.group.observe(records)
+        if (commit_s > _SLOW_S) != self._slow:
+            self._slow = not self._slow
+            if self._slow:
+                why = "somebody has locked the database, or the disk is busy or worn"
+                _log.warning("%s: a commit took %.1f s: %s", self._path, commit_s, why)
+            else:
+                _log.info("%s: commits are quick again", self._path)
 
     def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
         self._loop.call_soon_threadsafe(callback, *arguments)
