@@ -153,3 +153,16 @@ async def test_nothing_is_written_where_nothing_is_old(store, tmp_path):
     store.submit = lambda record, done: submitted.append(record)
     await run_for(tmp_path / "stoep.db", store, Metrics(), 3 * 300_000)
     assert submitted == []
+
+
+async def test_other_rules_are_followed_from_the_next_sweep_on(store, tmp_path):
+    path = tmp_path / "stoep.db"
+    fill(path, 5000)
+    clock = SimulatedClock()
+    forgetter = service(path, store, clock, Metrics(), bay_uplinks_h=24 * 60)
+    async with running(clock, forgetter):
+        await clock.advance(10 * 60_000)
+        assert counts(path)[11] == 2500
+        forgetter.follow(rules(RetentionConfig(), 400))
+        await clock.advance(20 * 60_000)
+    assert counts(path)[11] < 100

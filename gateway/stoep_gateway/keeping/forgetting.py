@@ -34,9 +34,11 @@ _log = logging.getLogger(__name__)
 
 def build(parts: Parts) -> Service:
     """Return the service."""
-    return Forgetting(
+    service = Forgetting(
         parts.config.store.path, parts.store, parts.clock, parts.metrics, _rules(parts.config)
     )
+    parts.on_reload.append(lambda config: service.follow(_rules(config)))
+    return service
 
 
 def _rules(config: Config) -> tuple[Rule, ...]:
