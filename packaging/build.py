@@ -129,7 +129,7 @@ def prepare(work: Path, wheel: Path, release: str, architecture: str, version: s
     for folder in ("mosquitto", "sysusers", "grafana", "prometheus"):
         if (HERE / folder).is_dir():
             shutil.copytree(HERE / folder, source / folder)
-    shutil.copy(ROOT / "gateway" / "stoep_gateway" / "example.toml", source)
+    shutil.copy(ROOT / "gateway" / "stoep_gateway" / "example.toml", source / "stoep.toml")
     shutil.copytree(ROOT / "docs", source / "docs", ignore=shutil.ignore_patterns("adr", "*.svg"))
     for name in ("CHANGELOG.md", "NOTICE", "SECURITY.md"):
         if (ROOT / name).exists():
