@@ -35,6 +35,7 @@ from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import GwmpServer
 from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.gateways import GatewayMonitor
+from stoep_gateway.integrations import context_broker
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.integrations.mqtt_source import MqttSource
 from stoep_gateway.keeping import forgetting
@@ -86,6 +87,7 @@ _SERVICES: tuple[Callable[[Parts], Service | None], ...] = (
     _http,
     forgetting.build,
     announcer.build,
+    context_broker.build,
 )
 
 _log = logging.getLogger(__name__)

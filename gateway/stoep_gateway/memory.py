@@ -16,7 +16,7 @@ from stoep_gateway.lns.join import DevNonces
 from stoep_gateway.lns.mac_state import MacState
 from stoep_gateway.lns.queue import DownlinkQueue, Queued
 from stoep_gateway.lns.sessions import Session, Sessions
-from stoep_gateway.store.records import ConfigurationRow, State
+from stoep_gateway.store.records import ConfigurationRow, ContextRow, State
 
 __all__ = ["Memory", "of"]
 
@@ -36,6 +36,7 @@ class Memory:
     last_session_id: int = 0
     last_downlink_id: int = 0
     configurations: dict[bytes, ConfigurationRow] = field(default_factory=dict)
+    contexts: tuple[ContextRow, ...] = ()  # what the context broker has still to be told
 
 
 def of(state: State, region: Region) -> Memory:
@@ -118,4 +119,5 @@ def of(state: State, region: Region) -> Memory:
         state.last_session_id,
         state.last_downlink_id,
         configurations,
+        state.contexts,
     )

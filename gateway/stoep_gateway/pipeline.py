@@ -20,6 +20,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 from stoep_protocol.lorawan.frames import DataFrame
 from stoep_protocol.lorawan.network_frames import JoinRequest
@@ -57,7 +58,7 @@ from stoep_gateway.publish import topics
 from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.requests import Requests
-from stoep_gateway.store.records import AirtimeRow, HeldRow, OutboxRow, Record
+from stoep_gateway.store.records import AirtimeRow, ContextRow, HeldRow, OutboxRow, Record
 from stoep_gateway.watching import Watching
 
 __all__ = ["Network", "Pipeline"]
@@ -77,6 +78,16 @@ class Network:
     target: Target
     adr: AdrSettings | None = None
     request_missing: bool = True
+
+
+class Mirror(Protocol):
+    """Who else is told of messages, from rows of his own in the same transaction."""
+
+    def rows(self, outbox: tuple[OutboxRow, ...]) -> tuple[ContextRow, ...]:
+        """Return what is to be kept until he was told."""
+
+    def committed(self) -> None:
+        """Take note that what the next ``rows`` was asked of is on the disk."""
 
 
 class Pipeline:
@@ -129,8 +140,9 @@ class Pipeline:
         )
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self.requests = self._new_requests()
-        self._derive = derive
+        self.derive = derive
         self.held = list(held)
+        self.mirror: Mirror | None = None
         self.watching = Watching(registry, memory, clock, self.record_messages)
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
@@ -463,8 +475,8 @@ class Pipeline:
 
     def outbox_rows(self, messages: Iterable[OutboxMessage]) -> tuple[OutboxRow, ...]:
         """Return the rows of new messages, and of what is derived from them."""
-        if self._derive is not None:
-            messages = [it for said in messages for it in (said, *self._derive(said))]
+        if self.derive is not None:
+            messages = [it for said in messages for it in (said, *self.derive(said))]
         rows = recording.outbox_rows(messages, self._memory.last_outbox_id, self._clock.utc_ms())
         self._memory.last_outbox_id += len(rows)
         return rows
@@ -472,11 +484,15 @@ class Pipeline:
     def record(self, record: Record, then: Callable[[], None] | None = None) -> None:
         """Write; publish what is in it and call ``then`` after the commit."""
         self._clock.begin()
+        if self.mirror is not None and record.outbox:
+            record = record._replace(contexts=self.mirror.rows(record.outbox))
         self._submit(record, partial(self._committed, record.outbox, then))
 
     def _committed(self, rows: tuple[OutboxRow, ...], then: Callable[[], None] | None) -> None:
         if rows:
             self._publish(rows)
+            if self.mirror is not None:
+                self.mirror.committed()
         if then is not None:
             then()
         self._clock.end()

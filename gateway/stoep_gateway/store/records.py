@@ -13,6 +13,7 @@ __all__ = [
     "OUTBOX_ROW_OCTETS",
     "AirtimeRow",
     "ConfigurationRow",
+    "ContextRow",
     "DeviceRow",
     "DownlinkRow",
     "GatewayRow",
@@ -174,6 +175,18 @@ class ConfigurationRow(NamedTuple):
     next_utc_ms: int
 
 
+class ContextRow(NamedTuple):
+    """A message that a context broker has not been told of: table ``context_backlog``.
+
+    The newest of its topic; ``version`` tells it from those before.
+    """
+
+    topic: str
+    kind: str
+    payload: bytes
+    version: int
+
+
 class GatewayRow(NamedTuple):
     """When a gateway was last heard of, and what it said: table ``gateway``."""
 
@@ -239,6 +252,8 @@ class Record(NamedTuple):
     provisional: tuple[ProvisionalRow, ...] = ()
     planned_date: str = ""
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
+    contexts: tuple[ContextRow, ...] = ()
+    told_contexts: tuple[tuple[str, int], ...] = ()  # topic, version
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +269,7 @@ class State:
     sources: tuple[SourceRow, ...]
     airtimes: tuple[AirtimeRow, ...]
     configurations: tuple[ConfigurationRow, ...]
+    contexts: tuple[ContextRow, ...]
     outbox: tuple[OutboxRow, ...]  # the oldest, at most ``OUTBOX_PAGE``
     last_outbox_id: int
     last_session_id: int

@@ -18,6 +18,7 @@ from stoep_gateway.store.records import (
     OUTBOX_ROW_OCTETS,
     AirtimeRow,
     ConfigurationRow,
+    ContextRow,
     DeviceRow,
     DownlinkRow,
     HeldRow,
@@ -58,6 +59,7 @@ _Row = TypeVar(
     SourceRow,
     AirtimeRow,
     ConfigurationRow,
+    ContextRow,
     ProvisionalRow,
 )
 _AIRTIME_KEPT_MS = 2 * 3_600_000
@@ -108,6 +110,11 @@ _CONFIGURATIONS = _statements(
 )
 _SOURCES = _statements(
     "source_device (source, dev_eui, state)", 3, _replacing("source, dev_eui", "state")
+)
+_CONTEXTS = _statements(
+    "context_backlog (topic, kind, payload, version)",
+    4,
+    _replacing("topic", "kind, payload, version"),
 )
 _COUNTERS = _statements(
     "frame_counter (session_id, f_cnt_up, f_cnt_down)",
@@ -165,6 +172,7 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         sources=_all(connection, SourceRow, "source_device"),
         airtimes=_all(connection, AirtimeRow, "airtime"),
         configurations=_all(connection, ConfigurationRow, "device_configuration"),
+        contexts=_all(connection, ContextRow, "context_backlog"),
         outbox=tuple(read_outbox(connection, 0)),
         last_outbox_id=_one(connection, "SELECT ifnull(max(outbox_id), 0) FROM outbox"),
         last_session_id=_one(connection, _LAST_NUMBER, "device_session"),
@@ -267,6 +275,10 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         _insert(connection, _SOURCES, _rows(columns.sources))
         _insert(connection, _CONFIGURATIONS, _rows(columns.configurations))
         _insert(connection, _DOWNLINKS, _rows(columns.downlinks))
+        contexts = {row.topic: row for row in _rows(columns.contexts)}
+        _insert(connection, _CONTEXTS, list(contexts.values()))
+        for told in _rows(columns.told_contexts):
+            execute("DELETE FROM context_backlog WHERE topic = ? AND version = ?", told)
         for tried in _rows(columns.tried_downlinks):
             execute("UPDATE downlink SET attempts = ? WHERE downlink_id = ?", tried)
         for downlink_id in _rows(columns.ended_downlinks):
