@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stoep_gateway import config_path, log, reload_command
+from stoep_gateway import check_command, config_path, log, reload_command
 from stoep_gateway.app import run as run_gateway
 from stoep_gateway.config import load
 from stoep_gateway.doctor import command as doctor
@@ -20,6 +21,7 @@ from stoep_gateway.keeping import command_line
 
 __all__ = ["main"]
 
+_log = logging.getLogger(__name__)
 
 _DESCRIPTION = "Run the gateway and look after it."
 _EPILOG = "'stoep gateway ACTION --help' tells more of each."
@@ -59,11 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--verbose", action="store_true", help="log every uplink, and what is small")
     run.add_argument("--quiet", action="store_true", help="no line for each uplink in the journal")
-    explanation = "read the configuration and report every mistake"
-    check = actions.add_parser("check", help=explanation, description=explanation.capitalize())
-    check.set_defaults(run=_check)
-    for parser_of_action in (run, check):
-        parser_of_action.add_argument("--config", type=Path, metavar="FILE", help=config_path.HELP)
+    run.add_argument("--config", type=Path, metavar="FILE", help=config_path.HELP)
+    check_command.add_parser(actions)
     doctor.add_parser(actions)
     reload_command.add_parser(actions)
     command_line.add_parsers(actions)
@@ -72,23 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> int:
-    path = config_path.named(options.config)
-    read = load(path)
-    print(
-        f"{path}: right; site {read.site} with gateways: {len(read.gateways)},"
-        f" devices: {len(read.devices)}, containers: {len(read.containers)},"
-        f" bays: {len(read.bays)}, trucks: {len(read.trucks)}"
-    )
-    return 0
-
-
 def _run(options: argparse.Namespace) -> int:
     log.set_up(verbose=options.verbose, quiet=options.quiet)
     gc.disable()  # what is read now stays; the gateway turns it on when it has started
+    config = load(config_path.named(options.config))
+    for warning in config.warnings:
+        _log.warning("%s", warning)
     code = asyncio.run(
         run_gateway(
-            load(config_path.named(options.config)),
+            config,
             simulated=options.simulated_clock,
             ready_file=options.ready_file,
         )

@@ -10,12 +10,14 @@ import csv
 import os
 import zoneinfo
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
 
 from stoep_gateway.config_checks import check_network_side
+from stoep_gateway.config_documents import Merged, drop_ins, merge
 from stoep_gateway.config_model import (
     ASSET,
     AdrConfig,
@@ -49,7 +51,7 @@ from stoep_gateway.config_service import (
 from stoep_gateway.errors import ConfigError, Mistake
 from stoep_gateway.planning.distances import DistanceTable, read_table
 
-__all__ = ["Config", "load", "mqtt_password"]
+__all__ = ["Config", "Loaded", "load", "mqtt_password", "read"]
 
 CREDENTIAL = "mqtt-password"
 
@@ -85,6 +87,7 @@ class Config(TableModel):
     trucks: tuple[TruckConfig, ...]
     distances: DistanceTable | None = None
     files: tuple[Path, ...] = ()  # it was read from
+    warnings: tuple[str, ...] = ()  # what was left out of it, and why
 
 
 _SECTIONS: dict[str, type[TableModel]] = {
@@ -117,17 +120,57 @@ _SCALARS = ("site", "timezone", "assets")
 _Entries = dict[str, list[Entry]]
 
 
+# What an unknown key in them leaves undone is seen soon and harms nobody. In all others, which say
+# who is let in, what is encrypted, what goes on the air and what is kept, it is a mistake.
+LENIENT = (
+    "adr",
+    "readings",
+    "planning",
+    "time",
+    "home_assistant",
+    "container",
+    "bay",
+    "place",
+    "truck",
+)
+# What only people read: a wrong value of it is left out.
+COSMETIC = {
+    "gateway": ("lat", "lon"),
+    "device": ("name",),
+    "container": ("name", "kind", "fraction"),
+    "bay": ("name",),
+    "place": ("name",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration with its documents: ``merged`` has the tables, ``entries`` the lists."""
+
+    config: Config
+    merged: Merged
+    entries: Mapping[str, list[Entry]]
+
+
 def load(path: Path | str) -> Config:
-    """Read the configuration at ``path`` and the files that it names.
+    """Read the configuration at ``path``, what is in ``conf.d`` beside it, and what they name.
 
     Raises `ConfigError` with every mistake in all of them.
     """
+    return read(path).config
+
+
+def read(path: Path | str) -> Loaded:
+    """Do what `load` does, and say where everything stands."""
     path = Path(path)
-    reader = Reader(_SECTIONS, _SCALARS)
-    main = reader.document(path, str(path))
-    if main is None:
+    reader = Reader(_SECTIONS, _SCALARS, LENIENT, COSMETIC)
+    first = reader.document(path, str(path))
+    if first is None:
         raise ConfigError(reader.mistakes)
-    reader.unknown_keys(main, (*_SCALARS, *_SECTIONS, *_LISTS))
+    documents = [first, *drop_ins(reader, path)]
+    for document in documents:
+        reader.unknown_keys(document, (*_SCALARS, *_SECTIONS, *_LISTS))
+    main = merge(reader, documents, _SECTIONS, ("site", "timezone"))
     site = _site(reader, main)
     timezone = _timezone(reader, main)
     sections = {name: reader.section(main, name, model) for name, model in _SECTIONS.items()}
@@ -136,7 +179,7 @@ def load(path: Path | str) -> Config:
     for name in _ABSENT_IS_OFF:
         if name not in main.values:
             sections[name] = None
-    documents = [main, *_asset_files(reader, main)]
+    documents += [one for document in documents for one in _asset_files(reader, document)]
     entries: _Entries = {
         name: [entry for document in documents for entry in reader.entries(document, name, model)]
         for name, model in _LISTS.items()
@@ -147,14 +190,22 @@ def load(path: Path | str) -> Config:
     _check_password_file(reader, main, sections["mqtt"])
     check_network_side(reader, main, sections, entries)
     distances = _distances(reader, main, sections["planning"], entries)
+    order = {document.name: index for index, document in enumerate(documents)}
+    for found in (reader.mistakes, reader.warnings):
+        found.sort(key=lambda it: (order.get(it.file, len(order)), it.line))
     if reader.mistakes:
-        order = {document.name: index for index, document in enumerate(documents)}
-        raise ConfigError(
-            sorted(reader.mistakes, key=lambda it: (order.get(it.file, len(order)), it.line))
-        )
+        raise ConfigError(reader.mistakes)
     lists = {f"{name}s": tuple(entry.model for entry in entries[name]) for name in _LISTS}
     values: dict[str, Any] = {**sections, **lists, "files": tuple(it.path for it in documents)}
-    return Config(path=path, site=site, timezone=timezone, distances=distances, **values)
+    config = Config(
+        path=path,
+        site=site,
+        timezone=timezone,
+        distances=distances,
+        warnings=tuple(map(str, reader.warnings)),
+        **values,
+    )
+    return Loaded(config, main, entries)
 
 
 def mqtt_password(

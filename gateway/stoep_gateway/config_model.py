@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -83,8 +84,8 @@ def _hexadecimal(octets: int, what: str) -> BeforeValidator:
 def _beside_the_file(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("a path is a non-empty string")
-    folder: Path = info.context["folder"] if info.context else Path()
-    return folder / value
+    folders: Mapping[str, Path] = info.context or {}
+    return (folders.get(info.field_name or "") or folders.get("", Path())) / value
 
 
 def _host(value: str) -> str:
@@ -155,13 +156,11 @@ class StoreConfig(TableModel):
     """``[store]``: where readings, sessions and unsent messages are kept.
 
     Keys in it are encrypted with the one in ``key_file``; without it that is systemd's credential
-    ``stoep-key``, or else a file beside the database, made at the first start. What uplinks said
-    is kept for ``keep_uplinks_days``.
+    ``stoep-key``, or else a file beside the database, made at the first start.
     """
 
     path: FilePath = Field(default="stoep.db", validate_default=True)
     key_file: FilePath | None = None
-    keep_uplinks_days: int = Field(default=400, ge=1, le=36_500)
 
 
 class ControlConfig(TableModel):

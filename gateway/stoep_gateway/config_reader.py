@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -57,9 +57,18 @@ class Document:
         """Where each key stands; looked for only when there is a mistake to report."""
         return toml_lines.TomlLines(self.text)
 
+    def place(self, path: toml_lines.Path) -> tuple[str, int]:
+        """Return the file and line of a key or table."""
+        return self.name, self.lines.line(path)
+
     def where(self, path: toml_lines.Path) -> str:
         """Return ``file:line`` of a key or table."""
-        return f"{self.name}:{self.lines.line(path)}"
+        name, line = self.place(path)
+        return f"{name}:{line}"
+
+    def folder(self, path: toml_lines.Path) -> Path:
+        """Return what a relative path in a key's value starts from."""
+        return self.path.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +89,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Reader:
-    """Reads documents and gathers their mistakes in ``mistakes``."""
+    """Reads documents and gathers their ``mistakes``, and ``warnings`` that stop nothing.
 
-    def __init__(self, sections: Mapping[str, type[BaseModel]], scalars: Iterable[str]) -> None:
+    In ``lenient`` tables an unknown key is a warning; so is a wrong value of a ``cosmetic`` key, by
+    table, which then has its default.
+    """
+
+    def __init__(
+        self,
+        sections: Mapping[str, type[BaseModel]],
+        scalars: Iterable[str],
+        lenient: Collection[str] = (),
+        cosmetic: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         self.mistakes: list[Mistake] = []
+        self.warnings: list[Mistake] = []
         self._sections = sections
         self._scalars = tuple(scalars)
+        self._lenient = lenient
+        self._cosmetic = cosmetic or {}
 
     def document(
         self, path: Path, name: str, named_at: tuple[Document, toml_lines.Path] | None = None
@@ -123,10 +145,17 @@ class Reader:
 
     def report(self, document: Document, path: toml_lines.Path, message: str) -> None:
         """Add a mistake at a key or table of a document."""
-        self.mistakes.append(Mistake(document.name, document.lines.line(path), message))
+        self.mistakes.append(Mistake(*document.place(path), message))
+
+    def warn(self, document: Document, path: toml_lines.Path, message: str) -> None:
+        """Add a warning at a key or table of a document."""
+        self.warnings.append(Mistake(*document.place(path), message))
 
     def unknown_keys(self, document: Document, known: Iterable[str]) -> None:
-        """Report keys at the top of a document that are not among ``known``."""
+        """Report keys at the top of a document that are not among ``known``.
+
+        One that is like none of them is only warned of: it can be no misspelt one.
+        """
         allowed = set(known)
         for key in document.values:
             if key in allowed:
@@ -134,7 +163,11 @@ class Reader:
             if key in self._sections or key in self._scalars:
                 message = f'"{key}" belongs in the main file'
             else:
-                message = f'unknown key "{key}"{self._home(key) or did_you_mean(key, allowed)}'
+                hint = self._home(key) or did_you_mean(key, allowed)
+                message = f'unknown key "{key}"{hint}'
+                if not hint:
+                    self.warn(document, (key,), message)
+                    continue
             self.report(document, (key,), message)
 
     def section(self, document: Document, name: str, model: type[Model]) -> Model | None:
@@ -175,16 +208,32 @@ class Reader:
         raw: Mapping[str, Any],
         model: type[Model],
     ) -> Model | None:
-        context = {"folder": document.path.parent}
+        context = {key: document.folder((*path, key)) for key in raw}
+        context[""] = document.path.parent
         try:
             return model.model_validate(raw, context=context)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                key = detail["loc"][0] if detail["loc"] else ""
-                at = (*path, key) if key else path
-                message = explain(str(key), label, model, detail, self._home)
+            details = error.errors(include_url=False)
+        name = str(path[0])
+        harmless = {}
+        for detail in details:
+            key = detail["loc"][0] if detail["loc"] else ""
+            at = (*path, key) if key else path
+            message = explain(str(key), label, model, detail, self._home)
+            if self._is_harmless(name, str(key), detail["type"]):
+                self.warn(document, at, f"{message}; ignored")
+                harmless[key] = detail
+            else:
                 self.report(document, at, message)
-        return None
+        if len(harmless) < len({detail["loc"][:1] for detail in details}):
+            return None
+        rest = {key: value for key, value in raw.items() if key not in harmless}
+        return self._checked(document, path, label, rest, model)
+
+    def _is_harmless(self, table: str, key: str, kind: str) -> bool:
+        if kind == "extra_forbidden":
+            return table in self._lenient
+        return kind != "missing" and key in self._cosmetic.get(table, ())
 
     def _home(self, key: str) -> str:
         """Say in which other section a key would be known."""

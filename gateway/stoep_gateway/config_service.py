@@ -84,8 +84,10 @@ class RetentionConfig(TableModel):
     """``[retention]``: how long uplinks are kept, by what they tell.
 
     When a car came and went can tell of a person: bays' are short-lived. Containers' are thinned to
-    one a day after ``bin_daily_after_days``; 0 keeps all until ``[store] keep_uplinks_days``.
+    one a day after ``bin_daily_after_days``; 0 keeps all. None stays longer than ``uplinks_days``.
     """
+
+    uplinks_days: int = Field(default=400, ge=1, le=36_500)
 
     bay_uplinks_h: int = Field(default=48, ge=1, le=24 * 36_500)
     bin_daily_after_days: int = Field(default=0, ge=0, le=36_500)

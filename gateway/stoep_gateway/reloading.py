@@ -35,7 +35,7 @@ COMMAND = "gateway.reload"
 # Tables whose values every part takes anew; each key of another table needs a restart.
 RELOADED = ("adr", "readings", "planning", "retention")
 _LISTS = ("gateways", "containers", "bays", "places", "trucks")
-_NOT_COMPARED = ("path", "devices", "distances", *_LISTS, *RELOADED)
+_NOT_COMPARED = ("path", "files", "warnings", "devices", "distances", *_LISTS, *RELOADED)
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Reloader:
         for what in ("added", "changed", "removed"):
             if count := len(getattr(devices, what)):
                 answer.applied.append(f"{count} [[device]] {what}")
-        answer.warnings = list(devices.warnings)
+        answer.warnings = [*new.warnings, *devices.warnings]
         if self._stations is not None:
             self._stations.handle(Reconfigured(tokens, changed))
         self._pipeline.reconfigure(

@@ -57,7 +57,7 @@ def counts(path):
 
 
 def service(path, store, clock, metrics, **wanted):
-    return Forgetting(path, store, clock, metrics, rules(RetentionConfig(**wanted), 400))
+    return Forgetting(path, store, clock, metrics, rules(RetentionConfig(**wanted)))
 
 
 @asynccontextmanager

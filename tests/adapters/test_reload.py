@@ -251,16 +251,14 @@ def test_a_file_with_mistakes_changes_nothing(gateway, forwarder, operator):
 
 
 def test_sighup_is_a_reload_and_logs_what_came_of_it(gateway, forwarder, operator):
-    operator.file.write_text(operator.text + "nonsense = 1\n")
+    operator.file.write_text(operator.text.replace("[gwmp]", "[gwmp]\nnonsense = 1"))
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "not reloaded" in gateway.log(), "the mistakes in the log")
-    assert 'unknown key "nonsense" in [[container]]' in gateway.log()
+    assert 'unknown key "nonsense" in [gwmp]' in gateway.log()
     text = operator.text.replace("[gwmp]", "keepalive_s = 30\n[gwmp]")
     operator.file.write_text(text + SECOND_GATEWAY)
     gateway.process.send_signal(signal.SIGHUP)
-    wait_until(
-        lambda: "restart: [mqtt] keepalive_s" in gateway.log(), "the end of the reload"
-    )
+    wait_until(lambda: "restart: [mqtt] keepalive_s" in gateway.log(), "the end of the reload")
     assert "reloaded: 1 [[gateway]] added" in gateway.log()
     assert is_answered(gateway.port, SECOND_EUI)
     assert gateway.stop() == 0
@@ -282,3 +280,18 @@ def test_rounds_begin_with_a_truck(gateway, operator, capsys):
 def test_no_gateway_to_ask(tmp_path, capsys):
     assert main(["reload", "--socket", str(tmp_path / "none.sock")]) == 3
     assert "no gateway is running" in capsys.readouterr().err
+
+
+def test_a_file_in_conf_d_is_taken_and_warned_of(gateway, operator):
+    folder = gateway.folder / "conf.d"
+    folder.mkdir()
+    (folder / "second.toml").write_text(f"[adr]\nmargn_db = 3\n{SECOND_GATEWAY}")
+    assert operator.reload(operator.text) == 0
+    assert operator.said.splitlines() == [
+        "reloaded: 1 [[gateway]] added",
+        (
+            'conf.d/second.toml:2: unknown key "margn_db" in [adr] (did you mean "margin_db"?);'
+            " ignored"
+        ),
+    ]
+    assert is_answered(gateway.port, SECOND_EUI)

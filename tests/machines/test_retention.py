@@ -49,7 +49,7 @@ def sweep(rule, uplinks, window=1000, now=NOW, mark=0):
     ],
 )
 def test_the_rules_of_each_kind(f_port, age_h, goes_by):
-    wanted = rules(RetentionConfig(bin_daily_after_days=30), 400)
+    wanted = rules(RetentionConfig(bin_daily_after_days=30))
     age_ms = age_h * HOUR_MS
     # The first of its day is kept by the daily rule; this is the second.
     uplinks = [uplink(1, age_ms, f_port), uplink(2, age_ms, f_port)]
@@ -57,7 +57,7 @@ def test_the_rules_of_each_kind(f_port, age_h, goes_by):
 
 
 def test_nothing_is_thinned_unless_it_is_asked_for():
-    assert {rule.name for rule in rules(RetentionConfig(), 400)} == {"bay", "device", "all"}
+    assert {rule.name for rule in rules(RetentionConfig())} == {"bay", "device", "all"}
 
 
 def test_a_walk_stops_at_what_is_young_and_goes_on_there():

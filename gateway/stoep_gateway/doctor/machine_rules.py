@@ -91,7 +91,7 @@ def _disk(machine: MachineFacts) -> Iterator[Finding]:
             "",
             f"the disk of the database has {size(free)} left of {size(whole)}",
             "a broker that is away for long, or a copy before an upgrade, may fill it",
-            "make room, or shorten [store] keep_uplinks_days and [mqtt] outbox_mb",
+            "make room, or shorten [retention] uplinks_days and [mqtt] outbox_mb",
         )
 
 

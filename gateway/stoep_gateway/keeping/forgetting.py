@@ -42,7 +42,7 @@ def build(parts: Parts) -> Service:
 
 
 def _rules(config: Config) -> tuple[Rule, ...]:
-    return rules(config.retention, config.store.keep_uplinks_days)
+    return rules(config.retention)
 
 
 class Forgetting:

@@ -55,12 +55,12 @@ class Step(NamedTuple):
     more: bool
 
 
-def rules(retention: RetentionConfig, keep_uplinks_days: int) -> tuple[Rule, ...]:
+def rules(retention: RetentionConfig) -> tuple[Rule, ...]:
     """Return what the configuration asks for."""
     found = [
         Rule("bay", _BAY, retention.bay_uplinks_h * _HOUR_MS),
         Rule("device", _DEVICE, retention.device_uplinks_days * _DAY_MS),
-        Rule("all", None, keep_uplinks_days * _DAY_MS),
+        Rule("all", None, retention.uplinks_days * _DAY_MS),
     ]
     if retention.bin_daily_after_days:
         found.append(Rule("bin", _BIN, retention.bin_daily_after_days * _DAY_MS, daily=True))
