@@ -115,6 +115,8 @@ async def test_a_gateway_that_starts_before_its_broker(tmp_path, caplog):
         await running.stop()
     assert running.deleted == [1, 2, 3, 4, 5]
     assert caplog.text.count("is away") == 1
+    told = [record.journal for record in caplog.records if hasattr(record, "journal")]
+    assert told[0] == (("EVENT", "broker_away"),)
 
 
 async def test_a_broker_without_mqtt_5():

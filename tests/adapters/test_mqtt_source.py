@@ -208,6 +208,9 @@ async def test_an_outage_is_told_once_and_what_came_in_it_is_not_lost(broker, ca
     assert list(dict.fromkeys(running.counters)) == list(range(100))
     assert caplog.text.count("is away") == 2
     assert caplog.text.count("is back after") == 2
+    told = [record.journal for record in caplog.records if hasattr(record, "journal")]
+    away_and_back = [(("EVENT", f"source_{what}"), ("SOURCE", "ns")) for what in ("away", "back")]
+    assert told == 2 * away_and_back
 
 
 async def test_what_is_published_while_we_are_away_waits_at_the_broker(broker):

@@ -377,7 +377,7 @@ async def test_a_configuration_is_kept_until_another_or_until_its_device_goes(pa
 CHILD = """
 import asyncio, os, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {paths!r}
 import test_store as t
 from stoep_gateway.store.store import Store
 
@@ -414,7 +414,9 @@ def ended_after(child, seconds):
 
 def test_what_was_said_to_be_written_is_there_after_a_kill(path):
     """Ten kills at whatever point the writer had reached."""
-    script = CHILD.format(tests=str(Path(__file__).parent), path=str(path))
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent / "support")]
+    script = CHILD.format(paths=paths, path=str(path))
     for _ in range(10):
         with (
             subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child,

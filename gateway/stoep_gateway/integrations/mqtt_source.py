@@ -32,6 +32,7 @@ from stoep_gateway.integrations.events import (
 )
 from stoep_gateway.integrations.things_stack import TheThingsStack
 from stoep_gateway.lns.frames import Rejected
+from stoep_gateway.log import fields
 from stoep_gateway.metrics import Metrics
 
 __all__ = ["Deliver", "MqttSource"]
@@ -205,12 +206,14 @@ class MqttSource:
             return
         away_s = asyncio.get_running_loop().time() - self._outage_since
         self._outage_since = None
-        _log.info("%s is back after %.0f s", self._name(), away_s)
+        extra = fields("source_back", ("SOURCE", self._config.id))
+        _log.info("%s is back after %.0f s", self._name(), away_s, extra=extra)
 
     def _lost(self, error: BrokerUnavailable) -> None:
         if self._outage_since is None:
             self._outage_since = asyncio.get_running_loop().time()
-            _log.warning("%s is away: %s", self._name(), str(error))
+            extra = fields("source_away", ("SOURCE", self._config.id))
+            _log.warning("%s is away: %s", self._name(), str(error), extra=extra)
 
     def _explained(self, error: aiomqtt.MqttError) -> str:
         if isinstance(error, MqttConnectError) and getattr(error.rc, "value", error.rc) in (

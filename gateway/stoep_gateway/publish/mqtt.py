@@ -20,7 +20,7 @@ from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt import client as paho
 
 from stoep_gateway.errors import BrokerUnavailable
-from stoep_gateway.log import Throttle
+from stoep_gateway.log import Throttle, fields
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import mqtt_socket, mqtt_tls
 from stoep_gateway.publish.messages import OutboxMessage
@@ -240,6 +240,7 @@ class Publisher:
                 self._name(),
                 asyncio.get_running_loop().time() - self._outage_since,
                 len(self._outbox),
+                extra=fields("broker_back"),
             )
             self._outage_since = None
         else:
@@ -273,7 +274,12 @@ class Publisher:
         told, cause = self._told, str(error)
         if self._outage_since is None:
             self._outage_since = asyncio.get_running_loop().time()
-            _log.warning("broker %s is away: %s; messages are kept", self._name(), cause)
+            _log.warning(
+                "broker %s is away: %s; messages are kept",
+                self._name(),
+                cause,
+                extra=fields("broker_away"),
+            )
         elif isinstance(error, _Misconfigured) and cause not in told:
             _log.warning("broker %s is still away: %s", self._name(), cause)
         told.add(cause)
