@@ -1,6 +1,8 @@
 """The rescuing commands of `stoep flash`, on the real MicroPython over a pseudo-terminal."""
 
+import io
 import json
+import tarfile
 
 import pytest
 from board_on_pty import BoardOnPty, make_image, read_image
@@ -8,6 +10,7 @@ from stoep_firmware.store import make_record
 from stoep_hardware import board_data, micropython_runtime
 from stoep_tools.flash import board_commands, command, filesystem
 from stoep_tools.flash.errors import USAGE
+from stoep_tools.flash.ledger import Ledger, default_path
 from stoep_tools.flash.repl import Repl
 
 pytestmark = pytest.mark.skipif(
@@ -101,3 +104,31 @@ def test_a_reset_is_undone_by_a_backup(run, image):
     assert (code, answer["dev_nonce"]) == (0, 41)
     assert json.loads(read_image(image.read_bytes())["config.json"]) == CONFIG
     assert run("restore", "vfs.img", "--yes", "--json")[1]["exit_code"] == USAGE
+
+
+def test_a_board_that_replaces_another_has_its_place_in_the_ledger(run, image, tmp_path):
+    old, ours = bytes.fromhex("34b7da0c1d2e"), bytes.fromhex("240ac4000001")
+    with Ledger(default_path()) as book:
+        lost = book.issue(old, BOARD.name, "bin", "EU868").entry
+        spare = book.issue(ours, BOARD.name, "bin", "EU868").entry
+    code, answer, _ = run("backup", "spare.tar", "--json")
+    assert code == 0
+    with tarfile.open("spare.tar") as archive:
+        files = {one.name: archive.extractfile(one).read() for one in archive.getmembers()}
+    config = json.loads(files["config.json"]) | {"dev_eui": lost.identity.dev_eui.hex()}
+    files["config.json"] = json.dumps(config).encode()
+    with tarfile.open("lost.tar", "w") as archive:
+        for name, data in files.items():
+            about = tarfile.TarInfo(name)
+            about.size = len(data)
+            archive.addfile(about, io.BytesIO(data))
+    assert run("restore", "lost.tar", "--yes", "--json")[1]["exit_code"] == USAGE
+    code, answer, _ = run("restore", "lost.tar", "--replace", "--yes", "--json")
+    assert code == 0
+    with Ledger(default_path()) as book:
+        now = book.of_mac(ours)
+        assert now.identity == lost.identity
+        assert now.dev_nonce == answer["dev_nonce"] == 41
+        # What the replaced chip would be given, should it come again, nobody else has.
+        assert book.of_mac(old).identity == spare.identity
+        assert len({entry.mac for entry in book.entries()}) == 2

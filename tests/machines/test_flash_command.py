@@ -384,6 +384,22 @@ def test_a_board_is_placed_by_what_was_scanned(run, book, gateway):
     assert "34B7 DAFF FE0C 1D2F too" in json.loads(out)["also"][0]
 
 
+def test_an_asset_is_taken_away(run, book, gateway):
+    assert run("place", DEV_EUI, "--asset", "container/market-1")[0] == 0
+    code, out, _ = run("place", DEV_EUI, "--asset", "none", "--gateway", "pi")
+    assert (code, book.entries()[0].asset) == (0, None)
+    assert "nowhere yet" in out
+    assert gateway.told[-1] == (["ssh", "pi", "stoep"], [(DEV_EUI, "")])  # who takes it away, too
+    Path("street.csv").write_text(
+        f"dev_eui,asset\n{DEV_EUI},bay/1\n{OTHER},none\n", encoding="utf-8"
+    )
+    book.place(bytes.fromhex(OTHER), asset="bay/2")
+    assert run("place", "--csv", "street.csv")[0] == 0
+    assert [entry.asset for entry in book.entries()] == ["bay/1", None]
+    again = book.issue(MAC, BOARD, "bay", "EU868", asset="")
+    assert again.entry.asset is None
+
+
 def test_what_the_gateway_refuses_is_not_noted(run, book, gateway):
     gateway.problem = FlashError("the gateway refused: no such asset", "", GATEWAY_REFUSED)
     code, _, err = run("place", DEV_EUI, "--asset", "container/x", "--gateway", "pi")

@@ -90,7 +90,8 @@ def test_what_another_program_has_is_told_from_what_is_not_there(tmp_path):
 def test_no_pyserial_says_how_to_get_it():
     missing = ports.missing("pyserial")
     assert missing.message == "the Python package pyserial is not installed"
-    assert '-m pip install "stoep[flash]"' in missing.remedy
+    assert "pip install" in missing.remedy
+    assert "pyserial" in missing.remedy
     assert missing.exit_code == USAGE
 
 

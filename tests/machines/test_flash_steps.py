@@ -213,6 +213,8 @@ def test_what_happens_decides_what_is_left(bench, at, event, state, left):
     elif outcome.problem is None:
         assert bench.done == EVERY
         assert outcome.left == ""
+        place = f"ssh pi stoep device place {DEV_EUI} --asset container/ID --lat … --lon …"
+        assert outcome.place == place
     assert all(command in outcome.left for command in left)
     if outcome.problem is not None and not left:
         assert "not touch" in outcome.left

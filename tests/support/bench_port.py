@@ -38,6 +38,7 @@ class BenchPort:
         self._boot = boot
         self._vfs = vfs
         self._image = Path(folder) / f"{name}.vfs"
+        self._has_run = False  # since flash was last written by us
         self._front = self._back = None
         self._pulled = []
         self._lock = threading.RLock()
@@ -106,7 +107,8 @@ class BenchPort:
 
     def _keep(self):
         """Turn MicroPython off; what it wrote is in flash."""
-        if self.board is not None:
+        if self._has_run:
+            self._has_run = False
             self.board.power_off()
             self.loader.put(self._vfs[0], self._image.read_bytes())
 
@@ -125,6 +127,7 @@ class BenchPort:
             if self._boot is not None:
                 if self.board is None:
                     self.board = self._boot(self._image)
+                self._has_run = True
                 self._back = self._open(self.board.port)
                 self.board.reset()
 

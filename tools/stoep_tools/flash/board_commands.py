@@ -240,9 +240,23 @@ def restore(options: argparse.Namespace) -> Result:
         dev_nonce = backup.restore(
             repl, options.file, line.progress, onto_another=options.replace, finish=finish
         )
+        if options.replace:
+            _note_replaced(options, repl, dev_nonce)
         device = repl.device
     screen.say(f"done: it joins anew, with DevNonce {dev_nonce}")
     return 0, {"port": device, "dev_nonce": dev_nonce}
+
+
+def _note_replaced(options: argparse.Namespace, repl: Repl, dev_nonce: int) -> None:
+    """Have the ledger know that the identity is this chip's now, if it knows the identity."""
+    path = options.ledger or ledger.default_path()
+    dev_eui = bytes.fromhex(str(backup.read_config(repl).get("dev_eui", "")))
+    if not path.exists():
+        return
+    mac = bytes(repl.value("__import__('machine').unique_id()"))
+    with ledger.Ledger(path) as book:
+        if any(entry.identity.dev_eui == dev_eui for entry in book.entries()):
+            book.move(dev_eui, mac, dev_nonce)
 
 
 def _confirm(options: argparse.Namespace, question: str) -> None:

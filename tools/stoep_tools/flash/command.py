@@ -132,7 +132,7 @@ def _check(options: argparse.Namespace) -> None:
     if one_only and options.csv:
         raise FlashError(f"--{one_only[0]} and --csv are one too many", "leave one out", USAGE)
     if options.asset:
-        scanned.check_asset(options.asset)
+        options.asset = scanned.check_asset(options.asset)
     if options.all and options.port:
         raise FlashError("--all and --port are one too many", "leave one out", USAGE)
     if options.gateway and options.no_gateway:
@@ -367,6 +367,7 @@ def _answer(outcome: steps.Outcome) -> dict[str, Any]:
         "hint": None if problem is None else problem.remedy,
         "left": outcome.left or None,
         "finish": list(outcome.finish),
+        "place": outcome.place or None,
         "exit_code": 0 if problem is None else problem.exit_code,
     }
 

@@ -201,7 +201,7 @@ class Ledger:
 
         ``dev_nonce`` is what its own records say is next, None if they could not be read. With
         ``new_key`` a known one keeps its EUIs only. Asset, name and serial that are None stay as
-        they were.
+        they were; empty ones are taken away.
         """
         said = {"asset": asset, "name": name, "serial": serial}
         with self._change() as run:
@@ -210,7 +210,7 @@ class Ledger:
                 identity = new_identity(mac, self._is_taken, join_eui, euis)
                 start = dev_nonce or 0
                 sealed = self._sealer.seal(identity.app_key, identity.dev_eui)
-                texts = tuple(said.values())
+                texts = tuple(text or None for text in said.values())
                 what = (board, kind, region, lorawan)
                 run(
                     f"INSERT INTO board ({_COLUMNS}) VALUES (NULL{', ?' * 12})",  # noqa: S608
@@ -227,7 +227,10 @@ class Ledger:
                 identity = known.identity
                 key = secrets.token_bytes(len(identity.app_key)) if new_key else identity.app_key
                 start = 0 if new_key else _next_start(known, dev_nonce)
-                kept = [said[text] or getattr(known, text) for text in _TEXTS]
+                kept = [
+                    getattr(known, text) if said[text] is None else said[text] or None
+                    for text in _TEXTS
+                ]
                 sealed = self._sealer.seal(key, identity.dev_eui)
                 run(
                     "UPDATE board SET app_key = ?, board = ?, kind = ?, region = ?, lorawan = ?,"
@@ -252,13 +255,35 @@ class Ledger:
         name: str | None = None,
         serial: str | None = None,
     ) -> Entry:
-        """Note where a board belongs and what it is called; what is None stays as it was."""
+        """Note where a board belongs and what it is called.
+
+        What is None stays as it was, what is empty is taken away.
+        """
         said = {"asset": asset, "name": name, "serial": serial}
         with self._change() as run:
             number = self.of(dev_eui).number
             for key, value in said.items():
                 if value is not None:
-                    run(f"UPDATE board SET {key} = ? WHERE number = ?", (value, number))  # noqa: S608
+                    set_it = f"UPDATE board SET {key} = ? WHERE number = ?"  # noqa: S608
+                    run(set_it, (value or None, number))
+            return self.of(dev_eui)
+
+    def move(self, dev_eui: bytes, mac: bytes, dev_nonce: int) -> Entry:
+        """Note that another chip has a board's identity now, and with which DevNonce it begins.
+
+        A chip that was issued one of its own gives that to the chip that is replaced: each stands
+        in the ledger once, and nothing is issued twice.
+        """
+        with self._change() as run:
+            entry, other = self.of(dev_eui), self._find("mac", mac)
+            if other is not None and other.number != entry.number:
+                set_mac = "UPDATE board SET mac = ? WHERE number = ?"
+                run(set_mac, (secrets.token_bytes(len(mac)), entry.number))
+                run(set_mac, (entry.mac, other.number))
+            run(
+                "UPDATE board SET mac = ?, dev_nonce = ? WHERE number = ?",
+                (mac, max(entry.dev_nonce, dev_nonce), entry.number),
+            )
             return self.of(dev_eui)
 
     def of(self, dev_eui: bytes) -> Entry:

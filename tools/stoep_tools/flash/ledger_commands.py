@@ -63,7 +63,7 @@ def _about(entry: ledger.Entry) -> dict[str, Any]:
         "state": entry.state,
         "unfinished": "verified" not in entry.times,
         "registered": "registered" in entry.times,
-        "asset": entry.asset,
+        "asset": entry.asset or None,
         "name": entry.name,
         "serial": entry.serial,
     }
@@ -237,7 +237,7 @@ def place(options: argparse.Namespace) -> Result:
     with open_book(options) as book:
         if options.csv is None:
             if "asset" in texts:
-                scanned.check_asset(texts["asset"])
+                texts["asset"] = scanned.check_asset(texts["asset"])
             placed = [(book.of(scanned.read_dev_eui(options.dev_eui)), texts)]
         else:
             entries = book.entries()
@@ -271,7 +271,7 @@ def place(options: argparse.Namespace) -> Result:
 def _also(book: ledger.Ledger, changed: Sequence[ledger.Entry]) -> list[str]:
     """Return who else was noted for the same assets: a board that was replaced, or a mistake."""
     moved = {entry.number for entry in changed}
-    assets = {entry.asset for entry in changed} - {None}
+    assets = {entry.asset for entry in changed if entry.asset}
     return [
         f"{entry.asset} is noted for {grouped(entry.identity.dev_eui)} too: was that one replaced?"
         for entry in book.entries()

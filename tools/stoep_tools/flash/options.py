@@ -173,7 +173,7 @@ def _register(it: argparse.ArgumentParser) -> None:
 
 def _place(it: argparse.ArgumentParser) -> None:
     it.add_argument("dev_eui", nargs="?", metavar="DEV_EUI", help="or a scanned QR code")
-    it.add_argument("--asset", metavar="ASSET", help="container/ID or bay/ID")
+    it.add_argument("--asset", metavar="ASSET", help="container/ID or bay/ID; none: of none")
     it.add_argument("--name", help="what people call it")
     it.add_argument("--serial", help="what is printed on it")
     it.add_argument("--csv", type=Path, metavar="FILE", help="of many: dev_eui or mac, asset, …")

@@ -11,7 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Protocol
 
-from .errors import BOARD_FAILED, NO_BOARD, FlashError
+from . import start
+from .errors import BOARD_FAILED, NO_BOARD, USAGE, FlashError
 
 # USB vendor and product of what the boards' serial ports are made of; sources: the Linux kernel's
 # cp210x and ch341 drivers, usb.ids, ESP-IDF's "USB Serial/JTAG Controller Console".
@@ -93,11 +94,10 @@ def _comports() -> Callable[[], Iterable[_Found]]:
 
 def missing(package: str) -> FlashError:
     """Say which package is not installed, and how it is."""
-    python = Path(sys.executable).name if os.name == "nt" else sys.executable
     return FlashError(
         f"the Python package {package} is not installed",
-        f'install it with: {python} -m pip install "stoep[flash]"',
-        2,
+        "\n".join(start.remedy([package])),
+        USAGE,
     )
 
 

@@ -83,7 +83,7 @@ def _ours(entry: Entry) -> dict[str, str]:
         "app_key": identity.app_key.hex(),
         "lorawan": entry.lorawan,
     }
-    if entry.asset:
+    if entry.asset is not None:  # "" takes it away
         said["asset"] = entry.asset
     if entry.name:
         said["name"] = entry.name
@@ -107,8 +107,8 @@ def stoep_yaml(entries: Sequence[Entry]) -> str:
 
 
 def _yaml(entry: Entry) -> str:
-    # JSON's strings are YAML's.
-    lines = (f"{key}: {json.dumps(value)}" for key, value in _ours(entry).items())
+    # JSON's strings are YAML's, and its null.
+    lines = (f"{key}: {json.dumps(value or None)}" for key, value in _ours(entry).items())
     return "- " + "\n  ".join(lines) + "\n"
 
 

@@ -27,6 +27,7 @@ _TR005 = re.compile(
     r"(?::O[0-9A-Z $%*+./-]+)?(?::S(?P<serial>[0-9A-Z $%*+./-]+))?(?::P[0-9A-Z $%*+./-]+)?"
     r"(?::C(?P<crc>[0-9A-F]{4}))?"
 )
+_NOWHERE = "none"
 _ASSET = re.compile(r"(container|bay)/[^/\s]+")
 
 
@@ -80,11 +81,13 @@ def read_dev_eui(text: str) -> bytes:
 
 
 def check_asset(text: str, what: str = "--asset") -> str:
-    """Return an asset as it should be written. Raises `FlashError`."""
+    """Return an asset as it should be written, "" for "none". Raises `FlashError`."""
+    if text == _NOWHERE:
+        return ""
     if not _ASSET.fullmatch(text):
         raise FlashError(
             f"{what}: {text!r} is no asset",
-            "write container/ID or bay/ID, with the ID of the gateway's configuration",
+            "write container/ID or bay/ID, with the ID of the gateway's configuration, or none",
             USAGE,
         )
     return text
@@ -154,11 +157,11 @@ def _row(fields: Mapping[str | None, str | list[str] | None], where: str, line: 
         mac = _mac_of(said["mac"]) if said.get("mac") else None
         if dev_eui is None and mac is None:
             raise FlashError("neither a DevEUI nor a MAC", "say which board it is", USAGE)
-        if said.get("asset"):
-            check_asset(said["asset"], "asset")
+        texts = {key: said[key] for key in _TEXTS if said.get(key)}
+        if "asset" in texts:
+            texts["asset"] = check_asset(texts["asset"], "asset")
     except FlashError as problem:
         raise FlashError(f"{where}: {problem.message}", problem.remedy, USAGE) from None
-    texts = {key: said[key] for key in _TEXTS if said.get(key)}
     return Row(line, dev_eui, mac, texts)
 
 
@@ -175,7 +178,7 @@ def _check_once(rows: Iterable[Row], path: Path) -> None:
         seen: dict[object, int] = {}
         for row in rows:
             value = row.texts.get(what) if what == "asset" else getattr(row, what)
-            if value is None:
+            if not value:
                 continue
             if value in seen:
                 shown = value.hex() if isinstance(value, bytes) else value

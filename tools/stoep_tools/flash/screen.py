@@ -93,6 +93,10 @@ class Screen:
                     self.problem(problem)
                 if outcome.left:
                     self._print(outcome.left, indent=8)
+        places = [outcome.place for outcome in outcomes if outcome.place]
+        for place in places[:1]:
+            more = ", each of them, or stoep device place --file CSV" if len(places) > 1 else ""
+            self._print(f"once it is mounted: {place}{more}", indent=8)
         done = sum(outcome.problem is None for outcome in outcomes)
         if len(outcomes) > 1:
             self._print(f"\n{done} of {len(outcomes)} boards are done.")

@@ -64,7 +64,10 @@ class Order:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a board; `left` says what it lacks, `finish` are the commands for that."""
+    """What became of a board; `left` says what it lacks, `finish` are the commands for that.
+
+    `place` is what tells the gateway where it was mounted.
+    """
 
     port: str
     entry: Entry | None = None
@@ -76,6 +79,7 @@ class Outcome:
     problem: FlashError | None = None
     left: str = ""
     finish: Sequence[str] = ()
+    place: str = ""
 
 
 def flash(
@@ -97,12 +101,14 @@ def flash(
             files = _write(outcome, order, ledger, tell, progress)
             _register(outcome, order, ledger, tell)
             _test(outcome, order, files, tell, ask)
-        _label(outcome, order, ledger, tell)
+            _label(outcome, order, ledger, tell)
     except FlashError as problem:
         outcome.problem = problem
     except Exception as problem:  # noqa: BLE001 - what became of the board is told all the same
         outcome.problem = together.mistake(problem)
-    if outcome.problem is not None:
+    if outcome.problem is None and outcome.entry is not None:
+        outcome.place = _place(outcome.entry, order)
+    elif outcome.problem is not None:
         outcome.left, outcome.finish = left(outcome, order, ledger.path)
     return outcome
 
@@ -281,6 +287,12 @@ def left(outcome: Outcome, order: Order, book: Path) -> tuple[str, Sequence[str]
     commands = _commands([*words, *own] for words in needed)
     said = " but failed" if failed else ""
     return f"the board is flashed{said}; left to do: {', then '.join(commands)}", commands
+
+
+def _place(entry: Entry, order: Order) -> str:
+    words = [*(order.gateway or ["stoep"]), "device", "place", entry.identity.dev_eui.hex()]
+    words += ["--asset", entry.asset or f"{'bay' if order.kind == 'bay' else 'container'}/ID"]
+    return f"{shlex.join(words)} --lat … --lon …"
 
 
 def _commands(words: Iterable[Sequence[str]]) -> tuple[str, ...]:
