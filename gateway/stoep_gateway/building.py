@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoep_protocol.lorawan.regions import by_name
 
@@ -13,10 +13,13 @@ from stoep_gateway.doctor.rules import port_taken
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders.basics_station import BasicsStationServer
 from stoep_gateway.forwarders.links import Links, host_and_port
-from stoep_gateway.forwarders.websocket import WebSocketStations, read_tokens
+from stoep_gateway.forwarders.tokens import read_tokens
 from stoep_gateway.lns.adr import AdrSettings
 from stoep_gateway.lns.channel_plan import Plan, for_region
 from stoep_gateway.lns.mac_state import Target
+
+if TYPE_CHECKING:
+    from stoep_gateway.forwarders.websocket import WebSocketStations
 
 __all__ = ["adr_settings", "stations", "taken", "target"]
 
@@ -47,6 +50,8 @@ def stations(
     """Return the driver of Basics Stations, None where none is configured."""
     if config.basics_station is None:
         return None
+    from stoep_gateway.forwarders.websocket import WebSocketStations  # noqa: PLC0415 (a large one)
+
     machine = BasicsStationServer(
         links,
         plan,

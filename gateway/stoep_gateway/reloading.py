@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoep_gateway import config as configuration
 from stoep_gateway.assets import changes, device_specs, registry
@@ -25,9 +25,12 @@ from stoep_gateway.errors import ConfigError, FatalError
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.basics_station import Reconfigured
 from stoep_gateway.forwarders.links import Links
-from stoep_gateway.forwarders.websocket import WebSocketStations, read_tokens
+from stoep_gateway.forwarders.tokens import read_tokens
 from stoep_gateway.network import NetworkServer
 from stoep_gateway.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from stoep_gateway.forwarders.websocket import WebSocketStations
 
 __all__ = ["COMMAND", "RELOADED", "Reloader", "needs_restart"]
 

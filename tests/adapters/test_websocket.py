@@ -19,7 +19,8 @@ from stoep_gateway.forwarders.basics_station import (
 )
 from stoep_gateway.forwarders.gwmp import GatewayStat
 from stoep_gateway.forwarders.links import Link, Links
-from stoep_gateway.forwarders.websocket import MAX_UNSENT, WebSocketStations, read_tokens
+from stoep_gateway.forwarders.tokens import read_tokens
+from stoep_gateway.forwarders.websocket import MAX_UNSENT, WebSocketStations
 from stoep_gateway.lns import channel_plan
 from stoep_gateway.lns.frames import Rejected, Transmit, Transmitted, UplinkFrame, Window
 from stoep_protocol.lorawan import regions

@@ -1,4 +1,4 @@
-"""The soak in short: two days of an hour of 50 devices, and nothing has grown; see bench/soak.py."""
+"""The soak in short: two days of an hour each, 50 devices, and nothing grows; see bench/soak.py."""
 
 import subprocess
 import sys

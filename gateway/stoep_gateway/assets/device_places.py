@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from stoep_gateway.assets.device_files import Entry
 from stoep_gateway.assets.device_specs import Checked, Fault, dev_eui_of
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.config_reader import did_you_mean
 from stoep_gateway.errors import Mistake
 from stoep_gateway.planning.distances import straight_line_km
+
+if TYPE_CHECKING:  # it loads a YAML parser, which a gateway that runs has no use for
+    from stoep_gateway.assets.device_files import Entry
 
 __all__ = ["KEYS", "NOWHERE", "faults_of", "read_entries", "scanned", "warning"]
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 
 from stoep_gateway.clock import Clock, Timer
-from stoep_gateway.config_model import BasicsStationConfig, GatewayConfig
+from stoep_gateway.config_model import BasicsStationConfig
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders.basics_station import (
     MAX_TEXT,
@@ -34,10 +34,9 @@ from stoep_gateway.forwarders.basics_station import (
     SendText,
     TextReceived,
 )
-from stoep_gateway.forwarders.station_messages import token_of
 from stoep_gateway.lns.frames import Rejected, Tick
 
-__all__ = ["WebSocketStations", "read_tokens"]
+__all__ = ["WebSocketStations"]
 
 PING_S = 20.0
 MAX_UNSENT = 64
@@ -221,24 +220,6 @@ class WebSocketStations:
         self._timer = None
         self._timer_at = None
         self.handle(Tick())
-
-
-def read_tokens(gateways: Iterable[GatewayConfig]) -> dict[bytes, str]:
-    """Return the ``Authorization`` headers that gateways have to send, by EUI.
-
-    Raises ``FatalError`` for a file that cannot be read or holds none.
-    """
-    tokens = {}
-    for gateway in gateways:
-        if gateway.token_file is not None:
-            try:
-                token = token_of(gateway.token_file.read_text(encoding="ascii"))
-            except (OSError, ValueError) as error:
-                raise FatalError(f"token_file {gateway.token_file}: {error}") from error
-            if not token:
-                raise FatalError(f"token_file {gateway.token_file} is empty")
-            tokens[gateway.eui] = token
-    return tokens
 
 
 def _tls(config: BasicsStationConfig) -> ssl.SSLContext | None:
