@@ -19,35 +19,12 @@ from stoep_gateway.assets import device_files, device_places, device_specs
 from stoep_gateway.assets.device_files import Entry, Format
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.control_client import Client, GatewayAway
+from stoep_gateway.device_options import FACTORY, OF_A_CONFIGURATION, OF_A_DEVICE, parser
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 
 __all__ = ["main"]
 
 _STDIN = "-"
-_OPTIONS_OF_A_DEVICE = (  # key, metavar, help
-    ("join_eui", "EUI", "JoinEUI (AppEUI); default: zeros"),
-    ("app_key", "KEY", 'AppKey, "-" to read it from standard input; default: a new random one'),
-    ("dev_addr", "ADDR", "DevAddr of a device that was personalised (ABP)"),
-    ("nwk_s_key", "KEY", "its NwkSKey"),
-    ("app_s_key", "KEY", "its AppSKey"),
-    ("source", "ID", "the [[source]] of a device of another network server"),
-    ("lorawan", "VERSION", "1.0.2, 1.0.3 (default) or 1.0.4"),
-    ("device_class", "A|C", "default: A"),
-    ("name", "TEXT", ""),
-    ("asset", "ASSET", "container/ID or bay/ID"),
-)
-_FIELDS = (  # of a configuration: option, key, metavar, help
-    ("interval", "interval_min", "MIN", "minutes between reports"),
-    ("mode", "mode", "MODE", "regular, on-change or both"),
-    ("confirmed-every", "confirmed_every", "N", "each N-th report is confirmed; 0: none"),
-    ("history", "history", "N", "earlier readings in each report"),
-    ("change", "change_cm", "CM", "a container's change that is reported"),
-    ("alarm-distance", "alarm_distance_cm", "CM", "this near a container is in alarm; 0: never"),
-    ("alarm-temperature", "alarm_temperature_c", "C", "this warm a container is in alarm"),
-    ("bay-threshold", "bay_threshold_nt", "NT", "the change of field that is a car"),
-    ("settle", "settle_s", "S", "how long a changing field is left alone"),
-)
-_FACTORY = "factory"
 _DONE = {
     "enable": "enabled",
     "disable": "disabled: neither heard nor answered",
@@ -58,9 +35,9 @@ _Raw = dict[str, Any]
 
 def main(arguments: Sequence[str]) -> int:
     """Run ``stoep device``; return the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     try:
-        options.run(options)
+        _RUN[options.action](options)
         sys.stdout.flush()
     except FatalError as error:
         print(error, file=sys.stderr)
@@ -79,117 +56,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="stoep device", description=__doc__)
-    actions = parser.add_subparsers(dest="action", required=True)
-
-    def action(name: str, run: Any, explanation: str, *, one: bool = True) -> Any:
-        it = actions.add_parser(name, help=explanation, description=explanation)
-        it.set_defaults(run=run)
-        if one:
-            it.add_argument("dev_eui", metavar="DEV_EUI", type=_eui)
-        control_client.add_options(it)
-        it.add_argument("--json", action="store_true", help="print JSON")
-        return it
-
-    add = action("add", _add, "Register a device.")
-    for key, metavar, explanation in _OPTIONS_OF_A_DEVICE:
-        add.add_argument("--" + key.replace("_", "-"), metavar=metavar, help=explanation)
-    add.add_argument("--no-adr", action="store_true", help="leave its data rate alone")
-    for name, run, explanation in (
-        ("list", _list, "List all devices."),
-        ("show", _show, "Show one device with its session."),
-        ("export", _export, "Write all devices as a file that import reads."),
-    ):
-        it = action(name, run, explanation, one=name == "show")
-        it.add_argument(
-            "--file", metavar="EXPORT", help='look into an export instead ("-": standard input)'
-        )
-        it.add_argument("--show-keys", action="store_true", help="with their keys")
-        if name == "export":
-            it.add_argument("--output", type=Path, metavar="FILE", help="else to standard output")
-            it.add_argument("--format", choices=("csv", "yaml"), help="default: csv")
-    it = action(
-        "import",
-        _import,
-        "Register and change all devices of a file, or none if there is a mistake.",
-        one=False,
-    )
-    it.add_argument("file", metavar="FILE", help='CSV or YAML; "-" reads standard input')
-    it.add_argument("--format", choices=("csv", "yaml"), help="default: by name, or by content")
-    it.add_argument("--dry-run", action="store_true", help="say what would be done")
-    it = action(
-        "place",
-        _place,
-        "Say of which container or bay devices are, and where they are mounted; of a file all or,"
-        " if there is a mistake, none.",
-        one=False,
-    )
-    it.set_defaults(refuse=it.error)
-    it.add_argument("dev_eui", metavar="DEV_EUI", nargs="?", help="or a label's code, scanned")
-    it.add_argument("--asset", metavar="ASSET", help='container/ID or bay/ID; "none" for none')
-    it.add_argument("--lat", type=float, metavar="DEG", help="degrees north, WGS 84")
-    it.add_argument("--lon", type=float, metavar="DEG", help="degrees east")
-    it.add_argument(
-        "--file", metavar="FILE", help='CSV with dev_eui, asset, lat, lon; "-": standard input'
-    )
-    it.add_argument("--dry-run", action="store_true", help="say what would be done")
-    action("disable", _change, "Neither hear nor answer a device until it is enabled again.")
-    action("enable", _change, "Hear and answer a device again.")
-    action("remove", _change, "Forget a device and its keys; its readings stay.")
-    it = action("rotate-key", _rotate_key, "Give a device a new AppKey: it has to join again.")
-    it.add_argument("--app-key", metavar="KEY", help='"-": standard input; default: a random one')
-    it.add_argument("--show-keys", action="store_true", help="print the new key")
-    action(
-        "forgive-nonce",
-        _forgive_nonce,
-        "Let a device that was flashed anew use its DevNonces again.",
-    )
-    it = action("send", _send, "Queue a downlink.")
-    it.add_argument("f_port", metavar="FPORT", type=int)
-    it.add_argument("payload", metavar="HEX", help='the payload in hexadecimal; "" for none')
-    it.add_argument("--confirmed", action="store_true", help="repeat it until it is acknowledged")
-    it.add_argument("--priority", type=int, default=0, help="the larger goes first; default: 0")
-    it.add_argument("--expires", type=int, default=0, metavar="S", help="give up after S seconds")
-    it = action(
-        "configure",
-        _configure,
-        "Tell devices how to behave until they say that they do. What no option names stays as it"
-        f' was last configured; "{_FACTORY}" as a value leaves it to what the device was flashed'
-        " with. Without options it is told once more.",
-        one=False,
-    )
-    it.set_defaults(refuse=it.error)
-    it.add_argument("dev_euis", metavar="DEV_EUI", type=_eui, nargs="*")
-    which = it.add_mutually_exclusive_group()
-    which.add_argument("--containers", action="store_true", help="all devices of containers")
-    which.add_argument("--bays", action="store_true", help="all devices of bays")
-    for option, key, metavar, explanation in _FIELDS:
-        it.add_argument(f"--{option}", dest=key, metavar=metavar, type=_value, help=explanation)
-    it.add_argument(
-        "--anew", action="store_true", help="forget what was configured before these options"
-    )
-    action("flush", _flush, "Forget the downlinks that wait for a device.")
-    return parser
-
-
-def _value(text: str) -> int | str:
-    return int(text) if text.removeprefix("-").isdecimal() else text.replace("-", "_")
-
-
-def _eui(text: str) -> str:
-    dev_eui = device_specs.dev_eui_of(text)
-    if dev_eui is None:
-        raise argparse.ArgumentTypeError("a DevEUI is 16 hexadecimal digits")
-    return dev_eui.hex()
-
-
 # What changes.
 
 
 def _add(options: argparse.Namespace) -> None:
     device: _Raw = {"dev_eui": options.dev_eui, "adr": not options.no_adr}
-    for key, _, _ in _OPTIONS_OF_A_DEVICE:
+    for key, _, _ in OF_A_DEVICE:
         if (value := getattr(options, key)) is not None:
             device[key] = value
     makes_key = not {"app_key", "dev_addr", "nwk_s_key", "app_s_key", "source"} & device.keys()
@@ -319,8 +191,8 @@ def _send(options: argparse.Namespace) -> None:
 
 def _configure(options: argparse.Namespace) -> None:
     fields = {
-        key: None if value == _FACTORY else value
-        for _, key, _, _ in _FIELDS
+        key: None if value == FACTORY else value
+        for _, key, _, _ in OF_A_CONFIGURATION
         if (value := getattr(options, key)) is not None
     }
     if bool(options.dev_euis) == (options.containers or options.bays):
@@ -528,3 +400,21 @@ def _printable(value: object) -> str:
         return "yes" if value else "no"
     text = str(value)
     return text if text.isprintable() else ascii(text)
+
+
+_RUN = {
+    "add": _add,
+    "list": _list,
+    "show": _show,
+    "export": _export,
+    "import": _import,
+    "place": _place,
+    "disable": _change,
+    "enable": _change,
+    "remove": _change,
+    "rotate-key": _rotate_key,
+    "forgive-nonce": _forgive_nonce,
+    "send": _send,
+    "configure": _configure,
+    "flush": _flush,
+}
