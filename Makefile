@@ -14,7 +14,7 @@ DEVICE_STUBS := micropython-esp32-stubs==1.29.0.post1
 demo: .venv/demo
 	$(BIN)/stoep demo $(ARGS)
 
-test: .venv/test .venv/oracles .venv/wheelhouse/ready
+test: .venv/test .venv/oracles .venv/wheelhouse/ready .venv/promtool-sought
 	@tools/needs.sh mosquitto strace
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
@@ -96,6 +96,10 @@ clean:
 .stubs/installed: .venv/test
 	rm -rf .stubs
 	$(PIP) install --target .stubs '$(DEVICE_STUBS)'
+	@touch $@
+
+.venv/promtool-sought: .venv/pyvenv.cfg
+	@tools/promtool.sh $(BIN)
 	@touch $@
 
 .venv/oracles: tests/oracles/package-lock.json

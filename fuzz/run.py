@@ -21,7 +21,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-TARGETS = {"gwmp": 400_000, "station": 250_000, "uplink": 400_000, "devices": 100_000}
+TARGETS = {
+    "gwmp": 400_000,
+    "station": 250_000,
+    "uplink": 400_000,
+    "devices": 100_000,
+    "http": 100_000,
+}
 FOLDER = Path(__file__).parent.parent / ".fuzz"
 LONGEST = 1024
 SETTLING = 5  # what caches hold is there after a fifth of the inputs
