@@ -251,7 +251,14 @@ class Pipeline:
         utc_ms = self._clock.utc_ms()
         plain = uplink.decrypt(match, frame)
         heard = Heard(
-            frame_set, match.f_cnt_up, dr, frame.adr, frame.confirmed, plain.commands, utc_ms
+            frame_set,
+            match.f_cnt_up,
+            dr,
+            frame.adr,
+            frame.confirmed,
+            plain.commands,
+            utc_ms,
+            self._clock.utc_is_known(),
         )
         before = session.mac
         known = before or mac_state.fresh(self._network.target, abp=session.is_personalised, dr=dr)
@@ -484,15 +491,23 @@ class Pipeline:
     def record(self, record: Record, then: Callable[[], None] | None = None) -> None:
         """Write; publish what is in it and call ``then`` after the commit."""
         self._clock.begin()
-        if self.mirror is not None and record.outbox:
-            record = record._replace(contexts=self.mirror.rows(record.outbox))
-        self._submit(record, partial(self._committed, record.outbox, then))
+        mirror = None
+        if record.outbox and self._clock.utc_is_known():  # what he was told nobody corrects
+            mirror = self.mirror
+        if mirror is not None:
+            record = record._replace(contexts=mirror.rows(record.outbox))
+        self._submit(record, partial(self._committed, record.outbox, mirror, then))
 
-    def _committed(self, rows: tuple[OutboxRow, ...], then: Callable[[], None] | None) -> None:
+    def _committed(
+        self,
+        rows: tuple[OutboxRow, ...],
+        mirror: Mirror | None,
+        then: Callable[[], None] | None,
+    ) -> None:
         if rows:
             self._publish(rows)
-            if self.mirror is not None:
-                self.mirror.committed()
+        if mirror is not None:
+            mirror.committed()
         if then is not None:
             then()
         self._clock.end()

@@ -71,6 +71,12 @@ def test_device_time_is_gps_time():
     assert mc.decode(DOWN, f_opts) == (((mc.DEVICE_TIME, gps_s, 128),), b"")
 
 
+def test_a_time_that_is_not_known_is_not_told():
+    heard = replace(uplink(1, (mc.DEVICE_TIME,), (mc.LINK_CHECK,)), time_is_known=False)
+    f_opts, _ = pack(hear(STATE, History(), TARGET, SETTINGS, heard), 15, NOW_MS)
+    assert [cid for cid, *_ in mc.decode(DOWN, f_opts)[0]] == [mc.LINK_CHECK]
+
+
 def test_answers_never_overflow_f_opts():
     heard = uplink(1, *[(mc.LINK_CHECK,)] * 15)
     f_opts, _ = pack(hear(STATE, History(), TARGET, SETTINGS, heard), 242, NOW_MS)

@@ -23,7 +23,10 @@ _MAX_MARGIN_DB = 254
 
 @value
 class Heard:
-    """A new data uplink. ``commands``: its FOpts, or its plain payload on port 0."""
+    """A new data uplink. ``commands``: its FOpts, or its plain payload on port 0.
+
+    A device that asks for the time gets no answer unless ``time_is_known``.
+    """
 
     frame_set: UplinkFrameSet
     f_cnt_up: int
@@ -32,6 +35,7 @@ class Heard:
     confirmed: bool
     commands: bytes
     received_utc_ms: int
+    time_is_known: bool = True
 
 
 @value
@@ -69,7 +73,7 @@ def hear(
     now = heard.received_utc_ms
     if heard.commands:
         commands = mc.decode(UP, heard.commands)[0]
-        answers = _answers(commands, heard.frame_set, now)
+        answers = _answers(commands, heard)
         before = {asked.block[0][0] for asked in state.pending}
         state, events = mac_state.answered(state, target, commands, now)
         repeated = mac_state.STICKY & {cid for cid, *_ in commands}
@@ -106,7 +110,7 @@ def hear_again(state: MacState, heard: Heard) -> Turn:
     now = heard.received_utc_ms
     answers: tuple[bytes, ...] = ()
     if heard.commands:
-        answers = _answers(mc.decode(UP, heard.commands)[0], heard.frame_set, now)
+        answers = _answers(mc.decode(UP, heard.commands)[0], heard)
     return Turn(state, answers, mac_requests.unanswered(state, now), (), bool(answers))
 
 
@@ -135,15 +139,16 @@ def link_margin_db(frame_set: UplinkFrameSet) -> int:
     return min(_MAX_MARGIN_DB, max(0, int(best.snr_db - SNR_FLOOR_DB[best.sf])))
 
 
-def _answers(commands: Block, frame_set: UplinkFrameSet, received_utc_ms: int) -> tuple[bytes, ...]:
+def _answers(commands: Block, heard: Heard) -> tuple[bytes, ...]:
     answers = []
+    frame_set = heard.frame_set
     for cid, *_ in commands:
         if cid == mc.LINK_CHECK:
             gateways = {frame.gateway_eui for frame in frame_set.receptions}
             margin_db = link_margin_db(frame_set)
             answers.append(mc.encode(DOWN, ((cid, margin_db, min(255, len(gateways))),)))
-        elif cid == mc.DEVICE_TIME:
-            gps_s, rest_ms = divmod(gps_ms(received_utc_ms), 1000)
+        elif cid == mc.DEVICE_TIME and heard.time_is_known:
+            gps_s, rest_ms = divmod(gps_ms(heard.received_utc_ms), 1000)
             seconds = gps_s & 0xFFFF_FFFF
             answers.append(mc.encode(DOWN, ((cid, seconds, rest_ms * 256 // 1000),)))
     return tuple(answers)
