@@ -403,7 +403,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(site, action):
         site.move_away()
 
     def files():
-        of_readers = (".lock", ".db-wal", ".db-shm")
+        of_readers = (".lock", ".db-wal", ".db-shm", ".copied")
         return [it for it in sorted(site.folder.rglob("*")) if it.suffix not in of_readers]
 
     before = files()

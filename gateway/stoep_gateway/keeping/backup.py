@@ -24,7 +24,15 @@ from stoep_gateway.store import copied_mark
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.sealing import Sealer
 
-__all__ = ["back_up", "copy_database", "create", "default_name", "left_out", "sync_folder"]
+__all__ = [
+    "back_up",
+    "copy_database",
+    "create",
+    "default_name",
+    "give_to_owner",
+    "left_out",
+    "sync_folder",
+]
 
 _STEP_PAGES = 256
 _SYNC_STEPS = 4  # little waits to be written when an uplink is to be
@@ -134,6 +142,13 @@ def left_out(config: Config) -> list[Path]:
 def default_name(site: str) -> str:
     """Return what a copy that is made now may be called."""
     return f"stoep-{site}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.zip"
+
+
+def give_to_owner(path: Path) -> None:
+    """Give a file that root makes to whom its folder belongs: the gateway's user, under systemd."""
+    if os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.chown(path, folder.st_uid, folder.st_gid)
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,6 +20,8 @@ from typing import IO, Any, Protocol
 
 from stoep_gateway import config as configuration
 from stoep_gateway import config_path
+from stoep_gateway.assets import registry as registries
+from stoep_gateway.assets.registry import Container
 from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
 from stoep_gateway.keeping import tables, uplinks
@@ -30,7 +32,6 @@ from stoep_gateway.publish.messages import utc
 __all__ = ["export", "run"]
 
 _PAGE = 2_000
-_ROWS = 20_000  # of a group of rows in Parquet
 _LAST_MS = 2**53
 # Readings come late, and their numbers are told by those before them.
 _AROUND_MS = 7 * 86_400_000
@@ -52,10 +53,12 @@ _QUERY = (
 
 
 class Writer(Protocol):
-    """Writes rows of one table."""
+    """Writes rows of one table, ``group`` at a time."""
+
+    group: int
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write some, at most ``_ROWS``."""
+        """Write some."""
 
     def close(self) -> None:
         """Write the end."""
@@ -108,7 +111,7 @@ def export(
             span,
             raw=raw,
         )
-        while some := list(islice(found, _ROWS)):
+        while some := list(islice(found, writer.group)):
             writer.write(some)
             count += len(some)
     writer.close()
@@ -143,10 +146,13 @@ def _named(config: Config, connection: sqlite3.Connection) -> Named:
         assets.pop(device.dev_eui, None)
         if device.asset is not None:
             assets[device.dev_eui] = device.asset
-    return Named(assets, {f"container/{it.id}": it for it in config.containers})
+    things = registries.build(config).assets
+    return Named(assets, {key: it for key, it in things.items() if isinstance(it, Container)})
 
 
 class _Csv:
+    group = 1_000
+
     def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
         # Python's csv writes as RFC 4180 has it: CRLF, quotes where they are needed.
         self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
@@ -167,6 +173,8 @@ class _Csv:
 
 
 class _Parquet:
+    group = 20_000  # smaller ones are read slowly
+
     def __init__(self, file: IO[bytes], columns: Sequence[Column]) -> None:
         try:
             import pyarrow  # noqa: PLC0415 (an extra)

@@ -21,7 +21,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.keeping import archive, passphrase
 from stoep_gateway.keeping.archive import Archive, Entry, Manifest
-from stoep_gateway.keeping.backup import copy_database, create, sync_folder
+from stoep_gateway.keeping.backup import copy_database, create, give_to_owner, sync_folder
 from stoep_gateway.keeping.skipping import skips
 from stoep_gateway.publish.messages import utc
 from stoep_gateway.store.faults import fatal
@@ -245,7 +245,7 @@ def _is_same(copy: Path, entry: Entry, path: Path) -> bool:
 def _locked(database: Path) -> Iterator[None]:
     """Keep a gateway from starting on a database meanwhile."""
     with Path(f"{database.resolve()}.lock").open("w") as file:
-        _give_to_owner(Path(file.name))
+        give_to_owner(Path(file.name))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -355,13 +355,6 @@ def _into_place(partial: Path, path: Path, mode: int) -> None:
     finally:
         os.close(descriptor)
     partial.chmod(mode)
-    _give_to_owner(partial)
+    give_to_owner(partial)
     partial.rename(path)
     sync_folder(path.parent)
-
-
-def _give_to_owner(path: Path) -> None:
-    """Give a file that root makes to whom its folder belongs: the gateway's user, under systemd."""
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)

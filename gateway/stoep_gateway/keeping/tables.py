@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from stoep_protocol.errors import DecodeError
@@ -16,11 +16,11 @@ from stoep_protocol.messages import BayReport, BinReport, Status
 from stoep_protocol.schema import F_PORT_BAY, SEQUENCE_MODULUS
 
 from stoep_gateway.assets.geometry import fill_pct
+from stoep_gateway.assets.registry import Container
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.decode import decode
-from stoep_gateway.insight import filling, occupancy, readings
-from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.insight import occupancy, readings
+from stoep_gateway.publish.containers import Level
 from stoep_gateway.publish.devices import status_values
 
 __all__ = ["COLUMNS", "KINDS", "Column", "Kind", "Named", "Span", "Uplink", "rows"]
@@ -62,7 +62,7 @@ class Named:
     """What the devices stand for today: asset by DevEUI, containers by asset."""
 
     assets: Mapping[bytes, str]
-    containers: Mapping[str, ContainerConfig]
+    containers: Mapping[str, Container]
 
 
 class Span(NamedTuple):
@@ -217,14 +217,13 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
         news = readings.news(report, received_ms, depth_mm, previous)
         if news is None:
             continue
-        track = None if previous is None else previous.track
-        if track is not None and track.at_ms > received_ms:
-            track = None  # as in publish.containers: the clock was set back
+        level = None if container is None else Level(container, previous, received_ms)
         newest = report.sequence % SEQUENCE_MODULUS
-        for reading in news.readings:
-            level = None
+        for read in news.readings:
+            reading, emptied = (read, None) if level is None else level.take(read)
+            fill = None
             if container is not None and reading.distance_mm is not None:
-                level = fill_pct(reading.distance_mm, container.depth_mm, container.full_mm)
+                fill = fill_pct(reading.distance_mm, container.depth_mm, container.full_mm)
             if kind == "readings":
                 if reading.at_ms in span:
                     is_newest = reading.number % SEQUENCE_MODULUS == newest
@@ -235,34 +234,25 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
                         asset,
                         reading.number % SEQUENCE_MODULUS,
                         reading.distance_mm,
-                        level,
+                        fill,
                         reading.quality,
                         reading.reason,
                         report.temperature_c if is_newest else None,
                         report.flaps if is_newest else None,
                         *_radio(uplink),
                     )
-            elif level is not None and reading.newer and reading.quality != readings.REJECTED:
-                track, emptied = _advance(track, reading.at_ms, level)
-                if emptied is not None and emptied.at_ms in span:
-                    cycle_ms = emptied.cycle_ms
-                    yield (
-                        emptied.at_ms,
-                        received_ms,
-                        uplink.dev_eui.hex(),
-                        asset,
-                        emptied.from_pct,
-                        emptied.to_pct,
-                        None if cycle_ms is None else round(cycle_ms / 3_600_000, 1),
-                    )
-        known[uplink.dev_eui] = ContainerState(
-            news.sequence, news.measured_ms, news.interval_ms, news.missing, track=track
-        )
-
-
-def _advance(
-    track: FillTrack | None, at_ms: int, level: float
-) -> tuple[FillTrack, filling.Emptying | None]:
-    if track is None:
-        return filling.start(at_ms, level), None
-    return filling.advance(track, at_ms, level)
+            elif emptied is not None and emptied.at_ms in span:
+                cycle_ms = emptied.cycle_ms
+                yield (
+                    emptied.at_ms,
+                    received_ms,
+                    uplink.dev_eui.hex(),
+                    asset,
+                    emptied.from_pct,
+                    emptied.to_pct,
+                    None if cycle_ms is None else round(cycle_ms / 3_600_000, 1),
+                )
+        state = ContainerState(news.sequence, news.measured_ms, news.interval_ms, news.missing)
+        if level is not None:
+            state = replace(state, track=level.track, echo=level.echo, likely_mm=level.likely_mm)
+        known[uplink.dev_eui] = state

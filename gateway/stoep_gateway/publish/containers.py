@@ -15,7 +15,7 @@ from stoep_gateway.insight.filling import Emptying, FillTrack
 from stoep_gateway.insight.readings import Reading
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
-__all__ = ["outputs"]
+__all__ = ["Level", "outputs"]
 
 _HOUR_MS = 3_600_000
 
@@ -34,7 +34,7 @@ def outputs(
     news = readings.news(report, meta.received_utc_ms, container.depth_mm, previous)
     if news is None:
         return Outputs((), None, "repeated_reading")
-    level = _Level(container, previous, meta.received_utc_ms)
+    level = Level(container, previous, meta.received_utc_ms)
     messages: list[OutboxMessage] = []
     last = news.readings[-1]
     newest = last
@@ -64,7 +64,7 @@ def outputs(
     return Outputs(tuple(messages), state)
 
 
-class _Level:
+class Level:
     """What is known of a container's level while the readings of one report are taken in."""
 
     def __init__(
