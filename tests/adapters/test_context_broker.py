@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from broker import Mosquitto, free_port
+from broker import Mosquitto, Subscriber, free_port
+from certificates import Authority
 from gateway_process import Gateway
 from gwmp_client import Device, Forwarder, rxpk
 from stoep_protocol.messages import BayReport, BinReport
@@ -289,3 +290,39 @@ def test_a_refused_entity_holds_up_nobody(tmp_path, mqtt):
         wait_until(lambda: context.level() == 0.51, "the newer state", PATIENCE_S)
         wait_until(lambda: it.backlog() == 0, "an empty backlog", PATIENCE_S)
         assert f"refuses ×1 {BIN}: Bad Request" in it.gateway.log()
+
+
+def test_over_tls_only_a_broker_of_the_right_authority_is_told(tmp_path, mqtt):
+    right, wrong = Authority(tmp_path / "right"), Authority(tmp_path / "wrong")
+    contexts = {}
+    for authority in (right, wrong):
+        contexts[authority] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        contexts[authority].load_cert_chain(*authority.issue("context"))
+    port = free_port()
+    more = f'ca_file = "{right.certificate}"'
+    with Street(tmp_path / "g", mqtt, port, "s", more=more) as it:
+        with ContextBroker(port, contexts[wrong]) as context:
+            it.fill(50)
+            wait_until(lambda: "is away: " in it.gateway.log(), "the refusal", PATIENCE_S)
+            assert "CERTIFICATE_VERIFY_FAILED" in it.gateway.log()
+            assert not context.requests
+        with ContextBroker(port, contexts[right]) as context:
+            wait_until(lambda: context.level() == 0.5, "the state", PATIENCE_S)
+
+
+def test_topics_and_context_broker_say_the_same(tmp_path, mqtt):
+    with (
+        ContextBroker() as context,
+        Street(tmp_path / "g", mqtt, context.port, topics="true") as it,
+        Subscriber(mqtt, "stoep/v1/street/ngsi-ld/#") as subscriber,
+    ):
+        it.fill(50)
+        it.send("b1", BayReport(1, 3, 60))
+        subscriber.wait_for(lambda: len(subscriber.messages) == 3)
+        wait_until(lambda: {BIN, SPOT} <= set(context.entities), "the entities", PATIENCE_S)
+        for topic, payload, _ in subscriber.messages:
+            simple = json.loads(payload)
+            full = context.entities[simple["id"]]
+            assert topic.startswith(f"stoep/v1/street/ngsi-ld/{full['type']}/")
+            assert simple.keys() == full.keys()
+            assert simple.get("fillingLevel") == full.get("fillingLevel", {}).get("value")

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 from typing import Any
 
 import aiomqtt
+from paho.mqtt import client as paho
 from stoep_protocol.errors import DecodeError
 
 from stoep_gateway.assets import configuration
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.config import mqtt_password
-from stoep_gateway.config_model import MqttConfig
 from stoep_gateway.publish import home_assistant
 from stoep_gateway.publish.home_assistant import Thing
+from stoep_gateway.publish.mqtt_tls import tls
 from stoep_gateway.services import Parts, Service
 
 __all__ = ["build"]
@@ -53,6 +53,8 @@ class _Announcer:
         self._parts = parts
         self._registry = parts.registry
         self._prefix = prefix
+        self._password = mqtt_password(parts.config.mqtt)
+        self._tls = tls(parts.config.mqtt)
         self._wanted: dict[str, Thing] = {}
         self._told: dict[str, Thing] = {}
         self._again = asyncio.Event()
@@ -84,17 +86,18 @@ class _Announcer:
             mqtt.host,
             mqtt.port,
             username=mqtt.username,
-            password=mqtt_password(mqtt),
+            password=self._password,
             identifier=f"{mqtt.client_id or f'stoep-{self._registry.site}'}-announcer",
             protocol=aiomqtt.ProtocolVersion.V311,
             clean_session=True,
             timeout=_TIMEOUT_S,
             keepalive=mqtt.keepalive_s,
-            tls_context=_tls(mqtt) if mqtt.tls else None,
+            tls_context=self._tls,
             logger=_paho_log,
         )
         try:
             async with client:
+                client._client.on_socket_register_write = _register_write
                 self._wanted = home_assistant.things(self._registry)
                 filters = (f"{self._prefix}/status", f"{self._prefix}/device/+/config")
                 self._subscribed(await client.subscribe([(topic, 1) for topic in filters]))
@@ -186,8 +189,6 @@ class _Announcer:
         return None
 
 
-def _tls(mqtt: MqttConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=None if mqtt.ca_file is None else str(mqtt.ca_file))
-    if mqtt.client_cert is not None:
-        context.load_cert_chain(mqtt.client_cert, mqtt.client_key)
-    return context
+def _register_write(client: paho.Client, _userdata: Any, sock: Any) -> None:
+    """See ``mqtt_source``: aiomqtt's own way fails on a connection that breaks at that moment."""
+    asyncio.get_running_loop().add_writer(sock.fileno(), client.loop_write)
