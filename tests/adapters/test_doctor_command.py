@@ -1,6 +1,7 @@
 """``stoep gateway doctor`` over a real control socket, and without a gateway."""
 
 import asyncio
+import dataclasses
 import json
 import socket
 from collections.abc import Iterator
@@ -145,6 +146,20 @@ async def test_the_running_gateway_says_what_is_wrong(site, capsys):
     assert "\nroof     never heard since the start\n" in text
     assert "error[never-heard]: roof: nothing has come from it in the 50 min" in text
     assert "warning[duty-cycle]: roof: in 868-868.6 MHz it has sent 0.99 %" in text
+
+
+@pytest.mark.parametrize("table", ["", "[time]\ntrust_clock = true\n"])
+async def test_a_clock_that_is_not_synchronised_and_one_that_is_trusted(
+    site, monkeypatch, capsys, table
+):
+    unsynchronised = dataclasses.replace(WELL, clock_synchronised=False)
+    monkeypatch.setattr(command.machine, "look", lambda *_: unsynchronised)
+    site.file.write_text(site.file.read_text() + table)
+    site.doctor.reconfigure(configuration.load(site.file))
+    await site.diagnosed()
+    assert ("[clock-unsynchronised]" in capsys.readouterr().out) == (not table)
+    main(["doctor", "--config", str(site.file)])  # and without a gateway
+    assert ("[clock-unsynchronised]" in capsys.readouterr().out) == (not table)
 
 
 async def test_a_gateway_that_is_heard(site, capsys):

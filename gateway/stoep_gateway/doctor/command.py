@@ -15,7 +15,7 @@ import re
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class Doctor:
                 "broker": facts.broker,
                 "broker_connected": facts.broker_connected,
                 "waiting_messages": facts.waiting_messages,
+                "trust_clock": self._config.time.trust_clock,
             },
             "database": str(self._config.store.path.resolve()),
             "machine": asdict(seen),
@@ -172,7 +173,8 @@ def _merged(answer: Mapping[str, Any]) -> MachineFacts:
     """Return what the gateway sees of its machine, and what we see and it does not."""
     ours = asdict(machine.look(Path(answer["database"])))
     theirs = {name: it for name, it in answer["machine"].items() if it is not None}
-    return TypeAdapter(MachineFacts).validate_python(ours | theirs)
+    seen = TypeAdapter(MachineFacts).validate_python(ours | theirs)
+    return replace(seen, clock_synchronised=None) if answer["site"]["trust_clock"] else seen
 
 
 def _colour() -> bool:
@@ -243,7 +245,12 @@ def _without_gateway(options: argparse.Namespace, away: GatewayAway) -> dict[str
     return {
         "gateways": [],
         "findings": list(map(asdict, found)),
-        "site": {"name": config.site, "broker": broker, "broker_connected": not reason},
+        "site": {
+            "name": config.site,
+            "broker": broker,
+            "broker_connected": not reason,
+            "trust_clock": config.time.trust_clock,
+        },
         "database": str(config.store.path),
         "machine": asdict(machine.look(config.store.path, config)),
     }
