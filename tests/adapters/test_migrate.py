@@ -77,6 +77,10 @@ async def test_a_database_of_an_earlier_version_loses_nothing(path, dump):
         assert connection.execute("PRAGMA user_version").fetchone() == (latest_version(),)
         assert connection.execute("SELECT dev_eui, f_cnt_up FROM uplink").fetchall() == [(EUI, 41)]
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        marks = connection.execute("SELECT * FROM retention").fetchall()
+    if version >= 7:
+        assert marks == [("bay", 17)]
+        assert state.app_nonce_floor == 99
     copies = [it.name for it in path.parent.glob("*.version-*")]
     assert copies == ([] if version == latest_version() else [f"{path.name}.version-{version}"])
 

@@ -34,7 +34,7 @@ __all__ = [
     "sync_folder",
 ]
 
-_STEP_PAGES = 256
+_STEP = 1 << 20
 _SYNC_STEPS = 4  # little waits to be written when an uplink is to be
 _LONGEST_PAUSE_S = 1.0
 _MODE = 0o600
@@ -110,7 +110,8 @@ def copy_database(source: Path, target: Path) -> tuple[int, bytes | None]:
             copy.execute("PRAGMA journal_mode = OFF").fetchall()
             pause = _Pause(written.fileno())
             try:
-                reader.backup(copy, pages=_STEP_PAGES, progress=lambda *_: pause())
+                (page,) = reader.execute("PRAGMA page_size").fetchone()
+                reader.backup(copy, pages=_STEP // page, progress=lambda *_: pause())
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()  # it needs no other file
                 (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
                 sealing = copy.execute("SELECT check_value FROM sealing").fetchone()
