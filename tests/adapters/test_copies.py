@@ -262,6 +262,23 @@ async def test_on_a_new_machine_the_configuration_comes_back_too(site, tmp_path)
     assert not (new.config.parent / "secret").exists()
 
 
+async def test_a_folder_that_is_a_link_is_named_as_the_operator_does(site, tmp_path):
+    """As systemd's /var/lib/stoep-gateway is one to /var/lib/private."""
+    await filled(site)
+    (tmp_path / "link").symlink_to(site.config.parent)
+    linked = tmp_path / "link" / "stoep.toml"
+    assert run("backup", site.copy, "--config", linked) == 0
+    with zipfile.ZipFile(site.copy) as opened:
+        manifest = json.loads(opened.read("manifest.json"))
+    assert manifest["config"] == str(linked)
+    assert manifest["database"] == str(tmp_path / "link" / "data" / "stoep.db")
+    assert {it["name"] for it in manifest["files"]} == {
+        "stoep.db",
+        "config/stoep.toml",
+        "config/street.toml",
+    }
+
+
 async def test_a_configuration_is_replaced_only_if_asked_and_the_other_one_is_kept(site, capsys):
     await filled(site)
     assert run("backup", site.copy, "--config", site.config) == 0

@@ -104,7 +104,7 @@ class Writer:
         if was is not None:
             facts = was.stat()
             entry = replace(
-                entry, path=str(was.resolve()), mode=facts.st_mode & 0o777, group=_group(facts)
+                entry, path=str(was.absolute()), mode=facts.st_mode & 0o777, group=_group(facts)
             )
         self._entries.append(entry)
 

@@ -66,8 +66,8 @@ def back_up(config: Config, target: Path, key: tuple[bytes, str] | None = None) 
                 site=config.site,
                 made_utc=utc(made_utc_ms),
                 made_utc_ms=made_utc_ms,
-                config=str(config.path.resolve()),
-                database=str(config.store.path.resolve()),
+                config=os.path.abspath(config.path),  # noqa: PTH100 (not where links lead)
+                database=os.path.abspath(config.store.path),  # noqa: PTH100
                 check_value=None if check_value is None else check_value.hex(),
                 left_out=tuple(map(str, left_out(config))),
             )
@@ -163,12 +163,12 @@ def sync_folder(folder: Path) -> None:
 
 def _configuration(config: Config) -> Iterator[tuple[str, Path]]:
     """Yield each file of the configuration with its name in the archive."""
-    folder = config.path.resolve().parent
+    folder = Path(os.path.abspath(config.path)).parent  # noqa: PTH100 (not where links lead)
     files = list(config.files)
     if config.planning.distances is not None:
         files.append(config.planning.distances)
     for number, path in enumerate(dict.fromkeys(files)):
-        inside = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow a link)
+        inside = Path(os.path.abspath(path))  # noqa: PTH100
         if inside.is_relative_to(folder):
             yield archive.CONFIG + str(inside.relative_to(folder)), path
         else:
