@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 __all__ = ["STEP_ROWS", "Thinned", "Thinner", "UnsentRow"]
 
-STEP_ROWS = 250
+STEP_ROWS = 1000
+_STEP_DELETIONS = 200  # a few milliseconds
 
 _SURVEY, _STATES, _EVENTS, _LAST_EVENTS, _END = range(5)
 
@@ -45,7 +46,8 @@ class Thinned:
 class Thinner:
     """One thinning, of the rows up to ``last_id``, by ``excess`` octets.
 
-    Each step begins beyond ``after_id``: ``choose`` gets the next ``STEP_ROWS`` rows there.
+    Each step begins beyond ``after_id``: ``choose`` gets the next ``STEP_ROWS`` rows there and goes
+    through as many of them as it may.
     """
 
     def __init__(self, last_id: int, excess: int) -> None:
@@ -69,9 +71,10 @@ class Thinner:
             if self._may_go(row):
                 chosen.append(row)
                 self._excess -= row.octets
-                if self._excess <= 0:
+                self._found = True
+                if self._excess <= 0 or len(chosen) == _STEP_DELETIONS:
+                    self.after_id = row.outbox_id
                     return chosen
-        self._found = self._found or bool(chosen)
         if len(rows) < STEP_ROWS:
             self._end_pass()
         else:
