@@ -18,6 +18,7 @@ from stoep_gateway.config import load
 from stoep_gateway.doctor import command as doctor
 from stoep_gateway.errors import FatalError
 from stoep_gateway.keeping import command_line
+from stoep_gateway.secrecy import keep_memory_private
 
 __all__ = ["main"]
 
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     log.set_up(verbose=options.verbose, quiet=options.quiet)
+    keep_memory_private()
     gc.disable()  # what is read now stays; the gateway turns it on when it has started
     config = load(config_path.named(options.config))
     for warning in config.warnings:

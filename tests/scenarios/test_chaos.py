@@ -135,6 +135,7 @@ class Load:
 
 def _rss_mb(gateway: MortalGateway) -> float:
     assert gateway.process is not None
+    assert gateway.process.poll() is None, gateway.log()[-5000:]
     status = Path(f"/proc/{gateway.process.pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
 
