@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stoep_gateway.assets import device_specs
 from stoep_gateway.assets.device_specs import Checked
 from stoep_gateway.assets.registry import Device, Registry
 
 __all__ = ["Replaced", "replace"]
+
+_Key = TypeVar("_Key")
+_View = TypeVar("_View")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,8 @@ def replace(registry: Registry, fresh: Registry) -> Replaced:
     Devices of the store stay, for whatever is left of their assets. Sessions of devices that leave
     stay, too, as at a restart.
     """
-    registry.gateways.clear()
-    registry.gateways.update(fresh.gateways)
-    registry.assets.clear()
-    registry.assets.update(fresh.assets)
+    _take(registry.gateways, fresh.gateways)
+    _take(registry.assets, fresh.assets)
     before = registry.devices.copy()
     removed = [
         eui
@@ -48,13 +51,14 @@ def replace(registry: Registry, fresh: Registry) -> Replaced:
     warnings: list[str] = []
     added, changed, ended, forgiven = [], [], [], []
     for eui, device in fresh.devices.items():
-        registry.put(device)
         old = before.get(eui)
+        if old == device:
+            continue
+        registry.put(device)
         if old is None:
             added.append(eui)
             continue
-        if old != device:
-            changed.append(eui)
+        changed.append(eui)
         if Checked(0, device_specs.spec_of(device), old).is_other_way_in:
             ended.append(eui)
             if old.app_key != device.app_key:
@@ -75,6 +79,13 @@ def replace(registry: Registry, fresh: Registry) -> Replaced:
         tuple(forgiven),
         tuple(warnings),
     )
+
+
+def _take(ours: dict[_Key, _View], theirs: Mapping[_Key, _View]) -> None:
+    """Take what is there, keeping the very objects that are the same."""
+    taken = {key: ours[key] if ours.get(key) == view else view for key, view in theirs.items()}
+    ours.clear()
+    ours.update(taken)
 
 
 def _view_again(registry: Registry, device: Device) -> list[str]:
