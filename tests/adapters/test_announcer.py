@@ -1,6 +1,7 @@
 """What Home Assistant would find on a real Mosquitto beside a running gateway."""
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,4 +132,24 @@ def test_a_broker_that_forgot_everything_is_told_again(tmp_path, broker, gateway
         file.unlink()
     broker.start()
     retained(broker, {CONTAINER, BOARD, KERB})
+    assert gateway.stop() == 0
+
+
+def test_a_container_is_announced_again_when_a_board_stands_for_it(broker, gateway):
+    gateway.start()
+    retained(broker, {CONTAINER, BOARD, KERB})
+    with Subscriber(broker, "homeassistant/#") as subscriber:
+        subscriber.wait_for(lambda: subscriber.of("container-corner"))
+        (before,) = [json.loads(payload) for _, payload, _ in subscriber.of("container-corner")]
+        assert before["device"]["via_device"] == "stoep/street/device/70b3d57ed0000001"
+        subscriber.messages.clear()
+        config = CONFIG.format(port=broker.port) + CORNER
+        other = config.replace('dev_eui = "70b3d57ed0000001"', 'dev_eui = "70b3d57ed0000002"')
+        (gateway.folder / "stoep.toml").write_text(other)
+        gateway.process.send_signal(signal.SIGHUP)
+        subscriber.wait_for(lambda: (BOARD, b"", False) in subscriber.messages, "the board's end")
+        subscriber.wait_for(lambda: subscriber.of("container-corner"), "the container again")
+        after = json.loads(subscriber.of("container-corner")[-1][1])
+        assert after["device"]["via_device"] == "stoep/street/device/70b3d57ed0000002"
+        assert after["availability"][1]["topic"].endswith("/70b3d57ed0000002/availability")
     assert gateway.stop() == 0

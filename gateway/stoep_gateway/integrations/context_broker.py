@@ -211,9 +211,9 @@ class _ContextBroker:
             headers["Authorization"] = token
         return headers
 
-    def _tls(self) -> ssl.SSLContext | bool:
+    def _tls(self) -> ssl.SSLContext:
         if not self._url.startswith("https:"):
-            return True
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, without their megabytes
         ca_file = self._settings.ca_file
         try:
             return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))

@@ -17,7 +17,7 @@ from paho.mqtt import client as paho
 from stoep_protocol.errors import DecodeError
 
 from stoep_gateway.assets import configuration
-from stoep_gateway.assets.registry import Device
+from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.config import mqtt_password
 from stoep_gateway.publish import home_assistant
@@ -56,7 +56,7 @@ class _Announcer:
         self._password = mqtt_password(parts.config.mqtt)
         self._tls = tls(parts.config.mqtt)
         self._wanted: dict[str, Thing] = {}
-        self._told: dict[str, Thing] = {}
+        self._told: dict[str, tuple[Thing, Device | None]] = {}
         self._again = asyncio.Event()
         self._settling: asyncio.TimerHandle | None = None
         self._refused = False
@@ -161,10 +161,12 @@ class _Announcer:
                 await self._publish(client, identifier, b"")
                 self._told.pop(identifier, None)
             for identifier, thing in self._wanted.items():
-                if self._told.get(identifier) is not thing:
+                board = self._board(thing)
+                told, its_board = self._told.get(identifier, (None, None))
+                if told != thing or its_board != board:
                     message = home_assistant.message(self._registry, thing, self._interval_s)
                     await self._publish(client, identifier, message)
-                    self._told[identifier] = thing
+                    self._told[identifier] = thing, board
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
                     await self._again.wait()
@@ -173,6 +175,12 @@ class _Announcer:
         topic = home_assistant.topic(self._prefix, identifier)
         await client.publish(topic, payload, 1, retain=True)
         self._parts.metrics.count("announcements")
+
+    def _board(self, thing: Thing) -> Device | None:
+        """Return the board that stands for a thing: its announcement names it."""
+        if isinstance(thing, Container | Bay):
+            return self._registry.device_of(thing.key)
+        return None
 
     def _interval_s(self, device: Device) -> int | None:
         """Return how often a board reports, as it was told or as its readings show."""
