@@ -23,6 +23,7 @@ def keep_memory_private(environ: Mapping[str, str] = os.environ) -> None:
 
     Only there, for it also keeps a developer's strace and profiler out.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] != 0:  # else it may only be left as it is
+        resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
     if "NOTIFY_SOCKET" in environ and ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         _log.warning("other processes of this user can read the gateway's memory")
