@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -23,7 +24,8 @@ def keep_memory_private(environ: Mapping[str, str] = os.environ) -> None:
 
     Only there, for it also keeps a developer's strace and profiler out.
     """
-    if resource.getrlimit(resource.RLIMIT_CORE)[1] != 0:  # else it may only be left as it is
+    # A service's manager has forbidden them, and may have forbidden to change limits as well.
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (_NO_CORE, _NO_CORE))
     if "NOTIFY_SOCKET" in environ and ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         _log.warning("other processes of this user can read the gateway's memory")
