@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import paho.mqtt.publish as mqtt
 import pytest
 from broker import Mosquitto, Subscriber
 from gateway_process import Gateway
@@ -62,7 +61,8 @@ def gateway(tmp_path: Path, broker: Mosquitto) -> Iterator[Gateway]:
 
 
 def send(broker: Mosquitto, topic: str, payload: str, *, retain: bool = False) -> None:
-    mqtt.single(topic, payload, 1, retain, *broker.address)
+    with Subscriber(broker, "no/such/topic") as client:
+        client._client.publish(topic, payload, 1, retain).wait_for_publish(60)
 
 
 def retained(broker: Mosquitto, wanted: set[str]) -> None:
