@@ -163,6 +163,6 @@ async def test_other_rules_are_followed_from_the_next_sweep_on(store, tmp_path):
     async with running(clock, forgetter):
         await clock.advance(10 * 60_000)
         assert counts(path)[11] == 2500
-        forgetter.follow(rules(RetentionConfig(), 400))
+        forgetter.follow(rules(RetentionConfig()))
         await clock.advance(20 * 60_000)
     assert counts(path)[11] < 100
