@@ -1,6 +1,7 @@
 """Our entities against the published schemas of the Smart Data Models, whatever devices send."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -174,7 +175,7 @@ def test_a_street_counts_its_bays():
 
     def another(number):
         fixed = bay.fixed_json.replace("high-street-1", f"b{number}")
-        return type(bay)(f"b{number}", f"bay/b{number}", "", "", fixed)
+        return replace(bay, id=f"b{number}", key=f"bay/b{number}", fixed_json=fixed)
 
     bays = {bay.key: bay for bay in map(another, range(10))}
     states = {f"bay/b{number}": BayState(number % 3, 0, 0, 0) for number in range(7)}
