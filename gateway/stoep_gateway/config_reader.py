@@ -23,6 +23,7 @@ from stoep_gateway.errors import Mistake
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MAX_OCTETS = 64 * 1024 * 1024  # of a file; ten thousand devices take 2 MB
 _AT_LINE = re.compile(r"\s*\(at (?:line (\d+), column \d+|end of document)\)$")
 _DECLARED_TWICE = re.compile(r"Cannot declare \((.*?),?\) twice")
 _KINDS = {
@@ -114,7 +115,12 @@ class Reader:
     ) -> Document | None:
         """Read and parse a file; ``named_at`` is where another one asks for it."""
         try:
-            text = path.read_bytes().decode("utf-8-sig")
+            with path.open("rb") as file:
+                data = file.read(MAX_OCTETS + 1)
+            if len(data) > MAX_OCTETS:
+                self.mistakes.append(Mistake(name, 0, f"is larger than {MAX_OCTETS >> 20} MB"))
+                return None
+            text = data.decode("utf-8-sig")
         except OSError as error:
             reason = error.strerror or type(error).__name__
             if named_at is None:

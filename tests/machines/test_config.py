@@ -850,3 +850,10 @@ def test_check_shows_what_is_in_force_and_where_it_stands(tmp_path: Path, capsys
     assert main(["check", "--config", str(file)]) == 0
     out = capsys.readouterr().out.replace(f"{tmp_path}/", "")
     assert out.endswith("read with it: conf.d/a.toml\n")
+
+
+def test_a_file_without_end_is_refused_and_not_read_to_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "stoep.toml"
+    file.symlink_to("/dev/zero")
+    with pytest.raises(ConfigError, match="is larger than 64 MB"):
+        config.load(file)

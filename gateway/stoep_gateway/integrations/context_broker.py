@@ -176,7 +176,7 @@ class _ContextBroker:
                 ) as response,
             ):
                 body = bytearray()
-                async for part in response.aiter_bytes():
+                async for part in response.aiter_raw():  # not unpacked: it may be a bomb
                     body += part
                     if len(body) > _MOST_ANSWERED:
                         raise _Unavailable("it answers without end")
@@ -197,7 +197,11 @@ class _ContextBroker:
 
     def _headers(self) -> dict[str, str]:
         settings = self._settings
-        headers = {"Content-Type": "application/ld+json", "Accept": "application/json"}
+        headers = {
+            "Content-Type": "application/ld+json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
         if settings.tenant is not None:
             headers["NGSILD-Tenant"] = settings.tenant
         if settings.token_file is not None:
