@@ -42,7 +42,7 @@ def test_an_empty_board_becomes_a_sensor(broker: Mosquitto, tmp_path: Path) -> N
         BenchPort(
             tmp_path,
             mac=MAC,
-            boot=lambda image: SimBoardOnPty(image, street.board, street.step),
+            boot=lambda image: SimBoardOnPty(image, street.board, street.step, hold_ms=8_000),
         ) as bench,
         Ledger(tmp_path / "bench" / "boards.db") as ledger,
     ):

@@ -43,6 +43,7 @@ MAC = "34b7da0c1d2e"
 DEV_EUI = "34b7dafffe0c1d2e"
 BOARD = board_data.load("heltec_wifi_lora_32_v3")
 MOST_S = 240
+HOLD_MS = 30_000  # in which it can be interrupted, of real time: this machine may stand still
 DONE, USAGE, NO_BOARD, FAILED, REFUSED, INTERRUPTED = 0, 2, 3, 4, 5, 130
 
 # `stoep` as a technician has it, and as the gateway's machine has it: what `stoep device import`
@@ -73,11 +74,11 @@ class Network(Far):  # type: ignore[misc]
         super().__init__(world.engine, world.air, nobody)
         self._folder = folder
 
-    def on_frame(self, *heard: Any) -> None:
+    def on_frame(self, frame: Any, intact: bool, *heard: Any) -> None:
         keys = keys_in(self._folder / "devices")
-        if keys:
+        if keys and intact:  # a board that is reset in the middle sends half a frame
             self.network.app_key = new_key(keys[-1])
-            super().on_frame(*heard)
+            super().on_frame(frame, intact, *heard)
 
 
 def keys_in(path: Path) -> list[bytes]:
@@ -120,7 +121,7 @@ class Bench:
         self.port = BenchPort(
             folder / "board",
             mac=MAC,
-            boot=lambda image: SimBoardOnPty(image, self.world.board, self.gate),
+            boot=lambda image: SimBoardOnPty(image, self.world.board, self.gate, hold_ms=HOLD_MS),
         )
         places = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TMPDIR")
         for place in places:
@@ -141,6 +142,8 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self.gate.is_open.set()
         self.port.__exit__()
+        if self.port.board is not None and self.port.board.problem is not None:
+            raise self.port.board.problem
 
     def gateway_is(self, mode: str) -> None:
         (self.gateway / "mode").write_text(mode)

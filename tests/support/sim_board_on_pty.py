@@ -74,7 +74,7 @@ class SimBoardOnPty(BoardOnPty):
         """Raise what went wrong in the simulation."""
         if self.problem is not None:
             raise self.problem
-        assert self.board.violations == []
+        assert self.board.violations == [], self.board.violations
 
     def power_off(self):
         super().power_off()
@@ -140,11 +140,12 @@ class SimBoardOnPty(BoardOnPty):
 
     def _obey(self, order):
         mcu = self.board.esp32
+        if order in ("power", "off"):
+            # The radio first, lest it sees the processor's pins fall.
+            self.board.radio.power(False, self._now_us())
+            self.board.power_off()
         if order == "power":
-            self.board.power_off()
             self.board.power_on()
-        elif order == "off":
-            self.board.power_off()
         elif order in _CAUSES:
             mcu.reset(_CAUSES[order])
         if order != "go on":

@@ -39,7 +39,7 @@ _MOUNT_S = 0.3
 _LONGEST_REST_S = 2.0
 _ASK_AFTER_S = 4.0  # of silence; a board that can be reset by its lines has answered by then
 _START_S = 10.0  # within which a board that was reset answers
-_READ_S = 2.0
+_READ_S = 10.0  # a laptop may stand still for seconds, too
 _LINES_S = 0.1
 _ENOSPC = 28
 

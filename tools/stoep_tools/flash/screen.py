@@ -91,8 +91,7 @@ class Screen:
             if problem is not None:
                 if not failed:
                     self.problem(problem)
-                if outcome.left:
-                    self._print(outcome.left, indent=8)
+                self._left(outcome)
         places = [outcome.place for outcome in outcomes if outcome.place]
         for place in places[:1]:
             more = ", each of them, or stoep device place --file CSV" if len(places) > 1 else ""
@@ -100,6 +99,15 @@ class Screen:
         done = sum(outcome.problem is None for outcome in outcomes)
         if len(outcomes) > 1:
             self._print(f"\n{done} of {len(outcomes)} boards are done.")
+
+    def _left(self, outcome: Outcome) -> None:
+        """Say what is left to do; of several commands each on a line of its own, to be copied."""
+        if len(outcome.finish) < 2:
+            self._print(outcome.left, indent=8)
+            return
+        self._print(outcome.left.partition(outcome.finish[0])[0].rstrip(), indent=8)
+        for command in outcome.finish:
+            self._print(command, indent=10)
 
     def problem(self, problem: FlashError) -> None:
         """Say what is wrong, and what to do about it."""
