@@ -20,7 +20,7 @@ from stoep_gateway.assets.registry import Container
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.decode import decode
 from stoep_gateway.insight import occupancy, readings
-from stoep_gateway.publish.containers import Level
+from stoep_gateway.insight.levels import Level
 from stoep_gateway.publish.devices import status_values
 
 __all__ = ["COLUMNS", "KINDS", "Column", "Kind", "Named", "Span", "Uplink", "rows"]

@@ -9,13 +9,13 @@ from stoep_protocol.messages import BinReport
 from stoep_gateway.assets.geometry import fill_pct
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.insight import echoes, filling, readings
-from stoep_gateway.insight.echoes import EchoState
-from stoep_gateway.insight.filling import Emptying, FillTrack
+from stoep_gateway.insight import filling, readings
+from stoep_gateway.insight.filling import Emptying
+from stoep_gateway.insight.levels import Level, likely_pct
 from stoep_gateway.insight.readings import Reading
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
-__all__ = ["Level", "outputs"]
+__all__ = ["outputs"]
 
 _HOUR_MS = 3_600_000
 
@@ -64,47 +64,6 @@ def outputs(
     return Outputs(tuple(messages), state)
 
 
-class Level:
-    """What is known of a container's level while the readings of one report are taken in."""
-
-    def __init__(
-        self, container: Container, previous: ContainerState | None, received_ms: int
-    ) -> None:
-        self._container = container
-        self.track: FillTrack | None = None
-        self.echo: EchoState | None = None
-        self.likely_mm: float | None = None
-        # After the clock was set back, a level from the future would stand until then.
-        if previous is not None and (previous.track is None or previous.track.at_ms <= received_ms):
-            self.track = previous.track
-            self.echo, self.likely_mm = previous.echo, previous.likely_mm
-
-    def take(self, reading: Reading) -> tuple[Reading, Emptying | None]:
-        """Return the reading with what the ones before say of it, and the emptying it confirms."""
-        distance_mm, container = reading.distance_mm, self._container
-        if not reading.newer or distance_mm is None or reading.quality == readings.REJECTED:
-            return reading, None
-        if reading.reason == "beyond_floor" and self.echo is not None:
-            return reading, None
-        self.echo, verdict = echoes.advance(
-            self.echo, reading.at_ms, distance_mm, container.depth_mm
-        )
-        self.likely_mm = round(verdict.distance_mm, 1)
-        if verdict.quality < (reading.quality or readings.ACCEPTED):
-            reading = replace(reading, quality=verdict.quality, reason=verdict.reason)
-        if not verdict.believed:
-            return reading, None
-        level_pct = fill_pct(distance_mm, container.depth_mm, container.full_mm)
-        if self.track is None:
-            self.track = filling.start(reading.at_ms, level_pct)
-        elif verdict.undone:
-            self.track = filling.correct(self.track, reading.at_ms, level_pct)
-        else:
-            self.track, emptying = filling.advance(self.track, reading.at_ms, level_pct)
-            return reading, emptying
-        return reading, None
-
-
 def _state(
     device: Device,
     container: Container,
@@ -138,11 +97,7 @@ def _state(
     }
     track = state.track
     if track is not None:
-        values["fill_pct"] = (
-            track.fill_pct
-            if state.likely_mm is None
-            else fill_pct(state.likely_mm, container.depth_mm, container.full_mm)
-        )
+        values["fill_pct"] = likely_pct(container, track, state.likely_mm)
         values["fill_utc"] = now_utc if track.at_ms == now_ms else utc(track.at_ms)
         rate = filling.rate_pct_per_h(track)
         if rate is not None:
