@@ -34,7 +34,7 @@ KEY = bytes(range(16))
 NET_ID = 0x13
 JOIN_EUI = bytes(8)
 BIN = Container("c", "container/c", 0.0, 0.0, 1100, 1500, 300, 80.0, "t/c", "e/c", '"name":"c"')
-BAY = Bay("b", "bay/b", "t/b", "e/b", '"name":"b"')
+BAY = Bay("b", "bay/b", 0.0, 0.0, "t/b", "e/b", '"name":"b"')
 F_PORTS = (10, 11, 12, 13, 14, 15, 16, 0, 20, 223, 224, 255)
 NONCES = 64  # a device may use 65 536, which is not the leak that is looked for
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pamoja import gateway as pamoja
 from stoep_gateway.forwarders import basics_station
 from stoep_gateway.forwarders.basics_station import (
+    ALIVE_MS,
     Alive,
     BasicsStationServer,
     CloseConnection,
@@ -298,6 +299,35 @@ def test_the_newer_connection_of_a_gateway_wins(ready):
     ready.handle(Closed(2))
     assert not ready.links[EUI].connected(0)
     assert ready.order() == [Transmitted(7, EUI, "NOT_CONNECTED")]
+
+
+ELSEWHERE = ("192.0.2.66", 40_000)
+
+
+def test_nobody_from_elsewhere_takes_the_place_of_a_station_that_is_alive(ready):
+    def claim():
+        return ready.connect(f"/router/{EUI.hex()}", address=ELSEWHERE)
+
+    for stays_by in (lambda: ready.say({"msgtype": "event"}, 1), lambda: ready.handle(Alive(1, 9))):
+        stays_by()
+        ready.now += ALIVE_MS - 1
+        refused, close = claim()
+        assert refused == Rejected("station_connected", "192.0.2.66:40000", EUI)
+        assert close == CloseConnection(ready.connections, "station_connected")
+    assert any(isinstance(action, SendText) for action in ready.order())
+    ready.now += 1
+    assert claim() == [CloseConnection(1, "connected again")]
+
+
+@pytest.mark.parametrize("proof", ["token", "certificate"])
+def test_who_has_proved_it_may_come_from_elsewhere(proof):
+    if proof == "token":
+        peer, shown = Peer(tokens={EUI: "Bearer one"}), {"authorization": "Bearer one"}
+    else:
+        peer, shown = Peer(client_certificates=True), {"common_name": EUI.hex()}
+    peer.station(**shown)
+    actions = peer.connect(f"/router/{EUI.hex()}", address=ELSEWHERE, **shown)
+    assert actions == [CloseConnection(1, "connected again")]
 
 
 def test_the_end_of_a_session_is_noted_whatever_came_by_the_other_protocol(ready):

@@ -5,7 +5,7 @@
     station                                    here
     connects to /router-info
     {"router": EUI}                  ──────▶   {"router", "muxs", "uri"} or {"router", "error"}
-    connects to /router/EUI, newest wins
+    connects to /router/EUI; of two the newer one wins, see below
     version                          ──────▶   router_config: now downlinks can be sent
     jreq, updf, propdf               ──────▶   UplinkFrame
                                      ◀──────   dnmsg, for each Transmit
@@ -14,8 +14,9 @@
 
 A station that drops a downlink does not say so. It is known by its EUI, which it claims; what
 proves it is the address that it comes from, a token in its ``Authorization`` header or the common
-name of its certificate, as far as they are configured for it. Commands for a station's shell
-(``runcmd``, ``rmtsh``) are never sent.
+name of its certificate, as far as they are configured for it. Without token and certificate
+nobody from another address takes the place of a station that is alive. Commands for a station's
+shell (``runcmd``, ``rmtsh``) are never sent.
 
 ``xtime``, the station's clock, tells how late an uplink arrives: its distance to our clock is
 smallest for the messages that were not held up. ``received_ms`` is set back by the difference, so
@@ -31,7 +32,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from stoep_gateway.forwarders.gwmp import GatewayStat
-from stoep_gateway.forwarders.links import Address, Link, Links
+from stoep_gateway.forwarders.lateness import Lateness
+from stoep_gateway.forwarders.links import Address, Link, Links, host_and_port
 from stoep_gateway.forwarders.router_config import encode_router_config
 from stoep_gateway.forwarders.station_messages import (
     ROUTER_PATH,
@@ -61,10 +63,10 @@ __all__ = [
 MAX_TEXT = 8192  # an uplink of 255 octets takes less than 1 kB
 MAX_DISCOVERING = 64
 DISCOVERY_TIMEOUT_MS = 10_000
+ALIVE_MS = 45_000  # two pings; the next one unanswered ends the connection
 STAT_INTERVAL_MS = 30_000
 PATIENCE_MS = 5_000
 CLASS_C_TRIES_MS = 1_100  # how long the reference station tries at once: 11 times, 100 ms apart
-LATENESS_WINDOW_MS = 600_000
 
 _PROTOCOL: Final = "basics_station"
 _DISCOVERY = "/router-info"
@@ -73,7 +75,6 @@ _NOT_CONNECTED = "NOT_CONNECTED"
 _NO_CONTEXT = "NO_CONTEXT"
 _NO_DNTXED = "NO_DNTXED"
 _IGNORED = frozenset({"alarm", "event", "getxtime"})  # what some stations tell of themselves
-_COUNTER = 2**48 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,37 +146,14 @@ Action = SendText | CloseConnection | UplinkFrame | GatewayStat | Transmitted | 
 
 
 @dataclass(slots=True)
-class _Lateness:
-    """How much later than its fastest messages a station's message has come."""
-
-    session: int = -1  # xtime's upper bits: radio and a number drawn at each start
-    since_ms: int = 0
-    fastest_us: int = 0
-    fastest_before_us: int = 0
-
-    def of(self, xtime: int, now: int) -> int:
-        """Return it in milliseconds; the fastest of the last 10 to 20 minutes counts."""
-        distance_us = 1000 * now - (xtime & _COUNTER)
-        age_ms = now - self.since_ms
-        if xtime >> 48 != self.session or age_ms > 2 * LATENESS_WINDOW_MS:
-            self.session, self.since_ms = xtime >> 48, now
-            self.fastest_us = self.fastest_before_us = distance_us
-        elif age_ms > LATENESS_WINDOW_MS:
-            self.fastest_before_us, self.since_ms = self.fastest_us, now
-            self.fastest_us = distance_us
-        else:
-            self.fastest_us = min(self.fastest_us, distance_us)
-        return max(0, distance_us - min(self.fastest_us, self.fastest_before_us)) // 1000
-
-
-@dataclass(slots=True)
 class _Station:
     """A connection over which a registered gateway speaks."""
 
     connection: int
     link: Link
     address: Address
-    lateness: _Lateness
+    lateness: Lateness
+    heard_ms: int
     stat: dict[str, object] | None = None  # what it said of itself; None before its version
     next_stat_ms: int = 0
     uplinks: int = 0
@@ -215,7 +193,7 @@ class BasicsStationServer:
         self._discovering: dict[int, tuple[Connected, int]] = {}
         self._stations: dict[int, _Station] = {}
         self._by_eui: dict[bytes, _Station] = {}
-        self._lateness: dict[bytes, _Lateness] = {}
+        self._lateness: dict[bytes, Lateness] = {}
         self._ordered: dict[tuple[bytes, int], _Ordered] = {}
         self._diid = 0
         self._decode_json: Callable[[str], Any] = json.JSONDecoder(
@@ -265,16 +243,20 @@ class BasicsStationServer:
             ]
         refused = self._refused(eui, event, now)
         if refused is not None:
-            return [refused, CloseConnection(event.connection, refused.reason)]
+            return _turned_away(refused, event)
         before = self._by_eui.get(eui)
         if before is not None:
+            if not self._may_displace(before, event, now):
+                where = host_and_port(event.address)
+                return _turned_away(Rejected("station_connected", where, eui), event)
             self._closed(before.connection)
             actions.append(CloseConnection(before.connection, "connected again"))
         station = _Station(
             event.connection,
             self._links[eui],
             event.address,
-            self._lateness.setdefault(eui, _Lateness()),
+            self._lateness.setdefault(eui, Lateness()),
+            now,
         )
         self._stations[event.connection] = self._by_eui[eui] = station
         return actions
@@ -296,6 +278,15 @@ class BasicsStationServer:
         if self._client_certificates and parse_eui(event.common_name) != eui:
             return Rejected("station_certificate", ascii(event.common_name)[:80], eui)
         return None
+
+    def _may_displace(self, before: _Station, event: Connected, now: int) -> bool:
+        """Whether a client may take its station's place: who could not prove it waits."""
+        return (
+            before.link.eui in self._tokens
+            or self._client_certificates
+            or event.address[0] == before.address[0]
+            or now - before.heard_ms >= ALIVE_MS
+        )
 
     def _closed(self, connection: int) -> list[Action]:
         self._discovering.pop(connection, None)
@@ -321,7 +312,7 @@ class BasicsStationServer:
     def _alive(self, event: Alive, now: int) -> list[Action]:
         station = self._stations.get(event.connection)
         if station is not None:
-            station.link.last_seen_ms = now
+            station.link.last_seen_ms = station.heard_ms = now
             station.link.add_round_trip(event.round_trip_ms)
         return []
 
@@ -337,7 +328,7 @@ class BasicsStationServer:
         link = station.link
         if not link.bucket.take(now):
             return [Rejected("gateway_rate_limit", link.eui.hex(), link.eui)]
-        link.last_seen_ms = now
+        link.last_seen_ms = station.heard_ms = now
         message = self._object(event.text)
         if message is None:
             return [Rejected("station_json", "", link.eui)]
@@ -486,6 +477,10 @@ def _used_fallback(ordered: _Ordered, freq_hz: object, dr: object) -> bool:
     if freq_hz != ordered.window.freq_hz:
         return True
     return dr == fallback.dr != ordered.window.dr
+
+
+def _turned_away(why: Rejected, event: Connected) -> list[Action]:
+    return [why, CloseConnection(event.connection, why.reason)]
 
 
 def _refuse_constant(name: str) -> float:
