@@ -77,10 +77,8 @@ class Street:
 
     def end(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.wait(60)
+        with contextlib.suppress(BrokenPipeError):  # it may have ended by itself
+            self._process.communicate(timeout=60)
 
 
 class _Broker(Mosquitto):

@@ -247,14 +247,14 @@ def test_an_upgrade_keeps_all_and_starts_the_new_one(machine, street):
 
 
 def test_mistakes_in_the_configuration_are_told_and_tried_no_more(machine):
-    machine.run(f"cp -a {SETTINGS} /root/; echo 'sight = 1' >> {SETTINGS}")
+    machine.run(f"cp -a {SETTINGS} /opt/kept.toml; echo 'sight = 1' >> {SETTINGS}")
     machine.run(f"echo 'site = [' >> {SETTINGS}")
     said = machine.run("dpkg --install /opt/new.deb").stdout
     assert "it does not start with this configuration" in said
     assert f"{SETTINGS}:" in said
     assert machine.shows("ActiveState") == "failed"
     assert machine.shows("ExecMainStatus") == "2"
-    machine.run(f"cp -a /root/stoep.toml {SETTINGS}; systemctl start stoep-gateway")
+    machine.run(f"cp -a /opt/kept.toml {SETTINGS}; systemctl start stoep-gateway")
     assert machine.shows("ActiveState") == "active"
 
 
