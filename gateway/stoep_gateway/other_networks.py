@@ -94,7 +94,8 @@ class OtherNetworks:
         rows = self._pipeline.outbox_rows(
             (*outputs.messages, *self._pipeline.watching.heard(device))
         )
-        self._pipeline.record(recording.source_record(heard, claim, message, state, rows), done)
+        record = recording.source_record(heard, claim, message, state, rows)
+        self._pipeline.record(record._replace(held=outputs.held), done)
         self._metrics.count("source_uplinks_accepted")
         if log.uplinks.enabled:
             log.uplinks.write(

@@ -322,7 +322,7 @@ class Pipeline:
             () if reply is None else downlinks.take(reply),
         )
         self.record(
-            record,
+            record._replace(held=outputs.held),
             None
             if reply is None
             else partial(downlinks.dispatch, session, frame, frame_set, reply),
@@ -373,8 +373,7 @@ class Pipeline:
         if not self._clock.utc_is_known():
             row = recording.held_row(device.dev_eui, plain, meta)
             self.held.append(row)
-            self.record(Record(held=(row,)))
-            return _NOTHING
+            return Outputs((), None, held=(row,))
         key = topics.state_key(device, message)
         previous = None if key is None else self._memory.states.get(key)
         try:

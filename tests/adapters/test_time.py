@@ -222,6 +222,28 @@ async def test_a_machine_that_was_off_meanwhile_tells_it_as_it_was_recorded(
             assert town.rows("SELECT * FROM held") == []
 
 
+async def test_a_power_cut_after_the_correction_leaves_what_was_held_corrected(
+    tmp_path, broker, system, monkeypatch
+):
+    system.off_ms = -400 * 24 * HOUR_MS
+    town = Town(tmp_path / "gateway", broker)
+    with monkeypatch.context() as cut:
+        cut.setattr(timing.Timing, "_tell_held", lambda *_: None)
+        async with town.running():
+            await town.join()
+            heard_ms = time.time_ns() // 1_000_000
+            await town.report(1, 900)
+            system.synchronise()
+            await until(lambda: not town.rows("SELECT 1 FROM provisional"), "the correction")
+    assert len(town.rows("SELECT 1 FROM held")) == 1
+    with Subscriber(broker, "stoep/v1/street/#") as subscriber:
+        async with town.running():
+            await until(lambda: subscriber.of("container/corner/state"), "the state")
+            (state,) = [json.loads(it) for _, it, _ in subscriber.of("container/corner/state")]
+            assert off_by(ms(state["measured_utc"]), heard_ms) < NEAR_S
+            await until(lambda: not town.rows("SELECT 1 FROM held"), "nothing is held")
+
+
 async def test_after_the_wait_messages_go_as_they_are(tmp_path, broker, system, caplog):
     system.off_ms = -400 * 24 * HOUR_MS
     with Subscriber(broker, "stoep/v1/street/#") as subscriber:

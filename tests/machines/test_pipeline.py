@@ -304,6 +304,14 @@ def test_a_bay_that_reports_as_a_container_is_counted(gateway):
     assert gateway.metrics.counts["uplinks_accepted"] == 1
 
 
+def test_what_is_held_until_the_time_is_known_is_in_the_uplinks_own_transaction(gateway):
+    device = gateway.join()
+    gateway.clock.is_known = False
+    gateway.take(device.uplink(BinReport(1, 900, 4)))
+    assert [len(record.held) for record in gateway.records if record.uplinks] == [1]
+    assert [len(record.uplinks) for record in gateway.records if record.held] == [1]
+
+
 def test_the_previous_state_is_known_to_the_next_uplink(gateway):
     device = gateway.join(BAY)
     gateway.take(device.uplink(BayReport(0, 1, 30, 60)))

@@ -55,6 +55,13 @@ def correct(connection: sqlite3.Connection, correction: Correction) -> None:
                     " WHERE outbox_id = ?",
                     (corrected(payload, from_utc_ms, by_ms), by_ms, outbox_id),
                 )
+            # They are told right away, but a power cut may come before.
+            execute(
+                "UPDATE held SET meta = json_set(meta, '$.received_utc_ms',"
+                " json_extract(meta, '$.received_utc_ms') + ?)"
+                " WHERE json_extract(meta, '$.received_utc_ms') >= ?",
+                (by_ms, from_utc_ms),
+            )
         execute("DELETE FROM provisional")
         execute("COMMIT")
     except BaseException:
