@@ -236,11 +236,8 @@ class _Gateway:
             self._pipeline,
             self._outbox,
             self._publisher,
-            self._control,
             sources_connected=self._sources_connected,
             listening=self._listening,
-            stop=self._stop.set,
-            reload=self._reload,
             on_reload=self._reloader.listeners,
         )
         doctor = Doctor(parts, aim.plan)

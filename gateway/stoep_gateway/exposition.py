@@ -144,7 +144,7 @@ class Exposition(Collector):
         yield GaugeMetricFamily(
             "stoep_outbox_messages",
             "Messages that the broker has not acknowledged.",
-            parts.outbox.depth,
+            len(parts.outbox),
         )
         yield GaugeMetricFamily(
             "stoep_outbox_bytes", "How much room they take on the disk.", parts.outbox.octets

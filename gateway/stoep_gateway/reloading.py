@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from stoep_gateway import config as configuration
 from stoep_gateway.assets import changes, device_specs, registry
 from stoep_gateway.assets.changes import Replaced
@@ -62,14 +64,10 @@ def needs_restart(old: Config, new: Config) -> list[str]:
             continue
         if name == "sources":
             found.append("[[source]]")
-        elif not hasattr(type(before), "model_fields") or not hasattr(type(after), "model_fields"):
-            found.append(name if isinstance(before, str) or before == after else f"[{name}]")
+        elif isinstance(before, BaseModel) and isinstance(after, BaseModel):
+            found += _keys_changed(name, before, after)
         else:
-            found += [
-                f"[{name}] {key}"
-                for key in type(after).model_fields
-                if getattr(before, key) != getattr(after, key)
-            ]
+            found.append(name if isinstance(before, str) else f"[{name}]")
     return found
 
 
@@ -193,12 +191,15 @@ def _lists_changed(old: Config, new: Config) -> list[str]:
             if count:
                 said.append(f"{count} {table} {what}")
     for name in RELOADED:
-        before, after = getattr(old, name), getattr(new, name)
-        said += [
-            f"[{name}] {key}"
-            for key in type(after).model_fields
-            if getattr(before, key) != getattr(after, key)
-        ]
+        said += _keys_changed(name, getattr(old, name), getattr(new, name))
     if old.distances != new.distances:
         said.append("distances")
     return said
+
+
+def _keys_changed(table: str, before: BaseModel, after: BaseModel) -> list[str]:
+    return [
+        f"[{table}] {key}"
+        for key in type(after).model_fields
+        if getattr(before, key) != getattr(after, key)
+    ]

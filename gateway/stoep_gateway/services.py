@@ -13,7 +13,6 @@ from typing import Protocol
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
-from stoep_gateway.control import ControlServer
 from stoep_gateway.forwarders.links import Links
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.lns.scheduler import Scheduler
@@ -43,11 +42,8 @@ class Parts:
     pipeline: Pipeline
     outbox: Outbox
     publisher: Publisher
-    control: ControlServer
     sources_connected: Callable[[], dict[str, bool]]
     listening: Callable[[], dict[str, bool]]  # each protocol of forwarders
-    stop: Callable[[], None]
-    reload: Callable[[], None]  # as SIGHUP does
     # Called with the configuration whenever it was taken anew.
     on_reload: list[Callable[[Config], None]]
 

@@ -94,8 +94,7 @@ class Site:
     def connected(self) -> bool:
         return self.broker[0]
 
-    @property
-    def depth(self) -> int:
+    def __len__(self) -> int:  # of its outbox
         return self.broker[1]
 
     def hear(self, kind: int) -> None:

@@ -191,7 +191,7 @@ def test_what_is_too_little_to_say_anything(changes):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"broker_connected": False, "waiting_messages": 7}, ("error", "broker")),
+        ({"broker_connected": False, "outbox": OutboxFacts(7)}, ("error", "broker")),
         ({"broker_queue": 1000}, ("warning", "broker-queue")),
         ({"sources": {"ttn": True, "city": False}}, ("error", "source")),
         ({"gateways": ()}, ("error", "none-registered")),

@@ -172,7 +172,7 @@ def test_whatever_happens_the_count_is_right_and_each_last_state_arrives_in_orde
             if stored.orders:
                 stored.work()
         if not stored.orders and not outbox.acknowledged:
-            assert outbox.depth == len(stored.rows)
+            assert len(outbox) == len(stored.rows)
             assert outbox.octets == sum(row.octets for row in stored.rows.values())
             most = max(most, outbox.octets)
     while stored.orders:
@@ -190,15 +190,15 @@ def test_whatever_happens_the_count_is_right_and_each_last_state_arrives_in_orde
 
 def test_depth_octets_and_age_are_told() -> None:
     outbox = Outbox((), 0)
-    assert (outbox.depth, outbox.octets, outbox.oldest_utc_ms) == (0, 0, None)
+    assert (len(outbox), outbox.octets, outbox.oldest_utc_ms) == (0, 0, None)
     rows = [OutboxRow(n, "k", "topic", b"12345", 0, 1000 + n) for n in range(1, 4)]
     outbox.add(rows)
-    assert (outbox.depth, outbox.octets, outbox.oldest_utc_ms) == (3, 150, 1001)
+    assert (len(outbox), outbox.octets, outbox.oldest_utc_ms) == (3, 150, 1001)
     outbox.take(2)
     outbox.acknowledge(1)
-    assert (outbox.depth, outbox.octets, outbox.oldest_utc_ms) == (2, 100, 1002)
+    assert (len(outbox), outbox.octets, outbox.oldest_utc_ms) == (2, 100, 1002)
     outbox.acknowledge(2)
-    assert (outbox.depth, outbox.octets, outbox.oldest_utc_ms) == (1, 50, 1003)
+    assert (len(outbox), outbox.octets, outbox.oldest_utc_ms) == (1, 50, 1003)
 
 
 def test_a_restart_knows_what_the_store_holds() -> None:

@@ -86,7 +86,7 @@ class Doctor:
                 "devices": dict(facts.devices),
                 "broker": facts.broker,
                 "broker_connected": facts.broker_connected,
-                "waiting_messages": facts.waiting_messages,
+                "waiting_messages": facts.outbox.messages,
                 "trust_clock": self._config.time.trust_clock,
             },
             "database": str(self._config.store.path.resolve()),
@@ -113,7 +113,6 @@ class Doctor:
             rejected=parts.metrics.rejected,
             broker=host_and_port((mqtt.host, mqtt.port)),
             broker_connected=parts.publisher.connected,
-            waiting_messages=outbox.depth,
             broker_queue=mosquitto_queue() if _is_here(mqtt.host) else None,
             ports_sent_to=ports_sent_to(),
             sources=parts.sources_connected(),
@@ -121,14 +120,13 @@ class Doctor:
                 registry.devices, parts.memory.configurations.values(), utc_ms
             ),
             outbox=OutboxFacts(
-                outbox.depth,
+                len(outbox),
                 outbox.octets,
                 outbox.limit_octets,
                 0 if oldest_ms is None else (utc_ms - oldest_ms) / 1000,
             ),
             commits=len(commits),
-            slow_commits=len(commits)
-            - sum(it[1] for it in commits.cumulative() if it[0] == SLOW_S),
+            slow_commits=commits.above(SLOW_S),
             devices=taken.devices,
             silent=of_silent(taken, utc_ms),
         )

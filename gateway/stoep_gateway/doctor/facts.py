@@ -190,7 +190,6 @@ class Facts:
     rejected: Mapping[str, int] = field(default_factory=dict)
     broker: str = ""
     broker_connected: bool = True
-    waiting_messages: int = 0
     broker_queue: int | None = None
     ports_sent_to: tuple[int, ...] = ()
     sources: Mapping[str, bool] = field(default_factory=dict)

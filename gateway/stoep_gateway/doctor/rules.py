@@ -73,7 +73,7 @@ def _site(facts: Facts) -> Iterator[Finding]:
             "broker",
             "",
             f"the MQTT broker at {facts.broker} is not connected;"
-            f" {facts.waiting_messages} messages wait",
+            f" {facts.outbox.messages} messages wait",
             "nothing is published; it is kept and goes out when the broker is back",
             "see the gateway's log for the reason, and [mqtt] for host, port and password",
         )

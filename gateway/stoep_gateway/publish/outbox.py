@@ -68,11 +68,6 @@ class Outbox:
         return self._depth
 
     @property
-    def depth(self) -> int:
-        """How many rows the broker has not acknowledged, those in the store included."""
-        return self._depth
-
-    @property
     def octets(self) -> int:
         """About how much room they take on the disk."""
         return self._octets
