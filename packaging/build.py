@@ -23,10 +23,12 @@ from sbom import bill
 NAME = "stoep-gateway"
 # What a gateway runs; boards are flashed and streets simulated from the wheel.
 OURS = ("stoep_gateway", "stoep_protocol", "stoep_tools")
-COMMANDS = ("device", "gateway", "plan")
+COMMANDS = ("device", "evaluate", "gateway", "plan")
+EVALUATIONS = ("bins",)  # bays are judged on the board: by what only the wheel has
 # Of the wheels: what is for compiling against them, for testing them, for type checkers.
 UNUSED = (
     "bin",
+    "stoep_tools/evaluate/bays.py",
     "stoep_tools/flash",
     "**/tests",
     "**/*.pyi",
@@ -93,7 +95,7 @@ def vendor(tree: Path, wheel: Path, release: str, architecture: str) -> None:
     kept = [
         line
         for line in entries.read_text().splitlines()
-        if not re.match(r"(\w+) = ", line) or line.split()[0] in ("stoep", *COMMANDS)
+        if not re.match(r"(\w+) = ", line) or line.split()[0] in ("stoep", *COMMANDS, *EVALUATIONS)
     ]
     entries.write_text("\n".join(kept) + "\n")
 

@@ -1,0 +1,324 @@
+"""``stoep evaluate bins``: columns, options and figures; stoep_tools.evaluate.kinds has the terms.
+
+Distances go through `stoep_gateway.insight` as a live device's do.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoep_gateway import config as configuration
+from stoep_gateway.assets.registry import build
+from stoep_gateway.config_model import ContainerConfig
+from stoep_gateway.errors import FatalError
+from stoep_gateway.evaluation.judging import BinUnit
+from stoep_gateway.evaluation.scores import BinScore, Emptied
+from stoep_gateway.publish.messages import utc
+
+__all__ = ["Bins"]
+
+_MM = {"mm": 1.0, "cm": 10.0}
+_DEEPEST_MM = 20_000  # as a container's depth in the configuration
+_FARTHEST_MM = 100_000  # what is farther is no distance but a sensor's way to say something else
+_TEMPERATURES_C = (-60.0, 125.0)
+_TRUE_PCT = (-50.0, 200.0)
+_SHOWN = 8
+_REMEDY = "say --depth-cm, or name a file by --geometry or --config"
+
+_COLUMNS = {
+    "distance_mm": "number",
+    "distance_cm": "number",
+    "temperature_c": "number",
+    "true_pct": "number",
+    "true_distance_mm": "number",
+    "true_distance_cm": "number",
+    "emptied": "flag",
+    "good": "flag",
+}
+_SIDES = {
+    "geometry": (
+        {
+            "depth_mm": "number",
+            "depth_cm": "number",
+            "full_mm": "number",
+            "full_cm": "number",
+        },
+        "a CSV of device, depth_cm (or depth_mm) and full_cm (or full_mm)",
+    ),
+    "emptyings": (
+        {"time_utc": "time", "from_pct": "number", "to_pct": "number"},
+        "a CSV of device and time_utc: when each was emptied; from_pct and to_pct if known",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    depth_mm: int
+    full_mm: int
+
+
+class Bins:
+    """The kind of series that containers make."""
+
+    description = (
+        "Run recorded distances of containers through the gateway's own filter: what it makes of"
+        " each reading, which emptyings it finds, and how well that is where the truth is known."
+    )
+    columns = _COLUMNS
+    sides = _SIDES
+    out = ("distance_mm", "raw_fill_pct", "fill_pct", "quality", "reason", "emptied_utc")
+    course = "fill_pct"
+    course_top = 100.0
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """Add what tells how deep containers are."""
+        parser.add_argument(
+            "--depth-cm", type=float, metavar="CM", help="from the sensor to the floor (0 %%)"
+        )
+        parser.add_argument(
+            "--full-cm",
+            type=float,
+            default=0.0,
+            metavar="CM",
+            help="from the sensor to the level that is 100 %% (default: 0)",
+        )
+        parser.add_argument(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help="a gateway's stoep.toml; the series name its containers or their devices",
+        )
+
+    def open(
+        self,
+        options: argparse.Namespace,
+        columns: Sequence[str],
+        sides: Mapping[str, Sequence[tuple[int, Mapping[str, Any]]]],
+    ) -> _Run:
+        """Begin. Raises ValueError."""
+        for name in ("distance", "true_distance"):
+            if f"{name}_mm" in columns and f"{name}_cm" in columns:
+                raise ValueError(f"has both {name}_mm and {name}_cm; leave one")
+        if not {"distance_mm", "distance_cm"} & set(columns):
+            raise ValueError("has no column distance_cm or distance_mm")
+        known: dict[str, _Geometry] = {}
+        if options.config is not None:
+            known = _of_config(options.config)
+        for line, row in sides.get("geometry", ()):
+            try:
+                known[row["device"]] = _of_row(row)
+            except ValueError as error:
+                raise ValueError(f"{options.geometry}:{line}: {error}") from None
+        default = None
+        if options.depth_cm is not None:
+            default = _geometry(options.depth_cm * 10, options.full_cm * 10)
+        emptied: dict[str, list[Emptied]] | None = None
+        if "emptyings" in sides:
+            emptied = {}
+            for _, row in sides["emptyings"]:
+                it = Emptied(row["time_utc"], row.get("from_pct"), row.get("to_pct"))
+                emptied.setdefault(row["device"], []).append(it)
+        return _Run(known, default, emptied)
+
+
+class _Run:
+    def __init__(
+        self,
+        known: Mapping[str, _Geometry],
+        default: _Geometry | None,
+        emptied: Mapping[str, Sequence[Emptied]] | None,
+    ) -> None:
+        self._known = known
+        self._default = default
+        self._emptied = emptied
+        self._units: list[_Unit] = []
+
+    def unit(self, device: str) -> _Unit:
+        geometry = self._known.get(device, self._default)
+        if geometry is None:
+            raise ValueError(f'how deep "{device}" is is not known: {_REMEDY}')
+        unit = _Unit(geometry, None if self._emptied is None else self._emptied.get(device, ()))
+        self._units.append(unit)
+        return unit
+
+    def total(self) -> dict[str, Any]:
+        qualities: Counter[int] = Counter()
+        reasons: Counter[str] = Counter()
+        score = BinScore()
+        for it in self._units:
+            qualities.update(it.unit.qualities)
+            reasons.update(it.unit.reasons)
+            score.add(it.unit.score())
+        return {
+            "quality": _by_quality(qualities),
+            "reasons": dict(reasons.most_common()),
+            "emptyings_told": sum(len(it.unit.emptyings) for it in self._units),
+            "scores": _scores(score),
+        }
+
+    def lines(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+        lines = [("quality", _counted(summary["quality"]))]
+        if summary["reasons"]:
+            lines.append(("reasons", _counted(summary["reasons"])))
+        if false := summary.get("false_distances_mm"):
+            lines.append(("false at", ", ".join(f"{it / 10:.0f} cm" for it in false)))
+        if "emptyings" in summary:
+            told = summary["emptyings"]
+            shown = [
+                f"{it['time_utc'][:16]}Z {it['from_pct']:.0f}→{it['to_pct']:.0f} %" for it in told
+            ]
+            more = [f"{len(told) - _SHOWN} more (--json)"] if len(told) > _SHOWN else []
+            listed = "".join(f"; {it}" for it in shown[:_SHOWN] + more)
+            lines.append(("emptied", f"{len(told)} x{listed}"))
+        else:
+            lines.append(("emptied", f"{summary['emptyings_told']} x"))
+        return lines + _score_lines(summary["scores"])
+
+
+class _Unit:
+    def __init__(self, geometry: _Geometry, emptied: Sequence[Emptied] | None) -> None:
+        self.unit = BinUnit(geometry, emptied)
+
+    def take(self, at_ms: int, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], float | None]:
+        distance_mm = _millimetres(values, "distance")
+        true_pct = values.get("true_pct")
+        true_mm = _millimetres(values, "true_distance")
+        if distance_mm is not None and distance_mm > _FARTHEST_MM:
+            raise ValueError(f"no sensor reaches as far as {distance_mm:.0f} mm")
+        if true_pct is None and true_mm is not None:
+            geometry = self.unit.geometry
+            span_mm = geometry.depth_mm - geometry.full_mm
+            true_pct = 100 * (geometry.depth_mm - true_mm) / span_mm
+        if true_pct is not None and not _TRUE_PCT[0] <= true_pct <= _TRUE_PCT[1]:
+            raise ValueError(f"no container is {true_pct:.0f} % full")
+        temperature_c = values.get("temperature_c")
+        low, high = _TEMPERATURES_C
+        if temperature_c is not None and not low <= temperature_c <= high:
+            raise ValueError(f"no container is at {temperature_c:.0f} °C")
+        judged = self.unit.take(
+            at_ms,
+            round(distance_mm) if distance_mm is not None and distance_mm > 0 else None,
+            true_pct,
+            good=values.get("good"),
+            emptied=values.get("emptied"),
+        )
+        reading, emptying = judged.reading, judged.emptying
+        cells = (
+            reading.distance_mm,
+            judged.raw_pct,
+            judged.fill_pct,
+            reading.quality,
+            reading.reason,
+            None if emptying is None else utc(emptying.at_ms),
+        )
+        return cells, judged.fill_pct
+
+    def summary(self) -> dict[str, Any]:
+        unit = self.unit
+        return {
+            "depth_mm": unit.geometry.depth_mm,
+            "full_mm": unit.geometry.full_mm,
+            "quality": _by_quality(unit.qualities),
+            "reasons": dict(unit.reasons.most_common()),
+            "false_distances_mm": [it.distance_mm for it in unit.false_distances()],
+            "emptyings": [
+                {"time_utc": utc(it.at_ms), "from_pct": it.from_pct, "to_pct": it.to_pct}
+                for it in unit.emptyings
+            ],
+            "scores": _scores(unit.score()),
+        }
+
+
+def _millimetres(values: Mapping[str, Any], name: str) -> float | None:
+    for unit, factor in _MM.items():
+        number: float | None = values.get(f"{name}_{unit}")
+        if number is not None:
+            return number * factor
+    return None
+
+
+def _of_config(path: Path) -> dict[str, _Geometry]:
+    """Return the geometry of every container, by its id, its asset's name and its devices."""
+    try:
+        config = configuration.load(path)
+    except FatalError as error:
+        raise ValueError(str(error)) from None
+    known: dict[str, _Geometry] = {}
+    for it in config.containers:
+        known[it.id] = known[f"container/{it.id}"] = _of_container(it)
+    for device in build(config).devices.values():
+        if device.asset_key in known:
+            known[device.dev_eui_hex] = known[device.asset_key]
+    return known
+
+
+def _of_container(it: ContainerConfig) -> _Geometry:
+    return _Geometry(it.depth_mm, it.full_mm)
+
+
+def _of_row(row: Mapping[str, Any]) -> _Geometry:
+    depth_mm = _millimetres(row, "depth")
+    if depth_mm is None:
+        raise ValueError("has no depth_cm or depth_mm")
+    return _geometry(depth_mm, _millimetres(row, "full") or 0.0)
+
+
+def _geometry(depth_mm: float, full_mm: float) -> _Geometry:
+    if not 0 <= round(full_mm) < round(depth_mm) <= _DEEPEST_MM:
+        raise ValueError(
+            f"a depth of {depth_mm / 10:g} cm, full at {full_mm / 10:g} cm: the depth is at most"
+            f" {_DEEPEST_MM // 10} cm, and full is nearer to the sensor"
+        )
+    return _Geometry(round(depth_mm), round(full_mm))
+
+
+def _by_quality(counts: Mapping[int, int]) -> dict[str, int]:
+    return {str(quality): counts.get(quality, 0) for quality in (4, 3, 2, 1)}
+
+
+def _scores(score: BinScore) -> dict[str, Any] | None:
+    if not (score.readings or score.good or score.emptyings or score.false):
+        return None
+    return {
+        "compared": score.readings,
+        "mae_pp": _rounded(score.mae(), 3),
+        "raw_mae_pp": _rounded(score.raw_mae(), 3),
+        "good": score.good,
+        "false_reject_pct": _rounded(score.false_reject_pct(), 3),
+        "emptyings": score.emptyings,
+        "emptyings_found": score.found,
+        "emptyings_false": score.false,
+        "emptyings_missed_utc": [utc(it) for it in sorted(score.missed)],
+        "emptying_recall": _rounded(score.recall(), 4),
+        "emptying_precision": _rounded(score.precision(), 4),
+    }
+
+
+def _rounded(number: float | None, digits: int) -> float | None:
+    return None if number is None else round(number, digits)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())
+
+
+def _score_lines(scores: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if scores is None:
+        return []
+    lines = []
+    if scores["compared"]:
+        error = f"{scores['mae_pp']:.2f} points (as it came: {scores['raw_mae_pp']:.2f})"
+        lines.append(("mean error", error))
+    if scores["good"]:
+        share = f"{scores['false_reject_pct']:.2f} % of {scores['good']} good readings"
+        lines.append(("rejected", share))
+    if scores["emptyings"] or scores["emptyings_false"]:
+        found = f"{scores['emptyings_found']} of {scores['emptyings']} emptyings"
+        lines.append(("found", f"{found}, and {scores['emptyings_false']} that were none"))
+    return lines

@@ -1,0 +1,1 @@
+"""``stoep evaluate``: what the production filters make of somebody's recorded series."""
