@@ -291,4 +291,6 @@ def _declared_twice(match: re.Match[str]) -> str:
 
 
 def _number(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 64:  # Python may refuse to write it out
+        return "a number that long"
     return f"{value:g}" if isinstance(value, float) else str(value)

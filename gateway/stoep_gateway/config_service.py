@@ -7,6 +7,7 @@ and to passing on what it knows.
 from __future__ import annotations
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -22,11 +23,26 @@ __all__ = [
 
 
 def _http_url(value: str) -> str:
-    if not value.startswith(("http://", "https://")) or any(sign in value for sign in "?#@ "):
+    try:
+        url = urlsplit(value)
+        is_good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # of its host or port
+        is_good = False
+    if not is_good or not _printable(value) or any(sign in value for sign in "?#@ "):
         raise ValueError(
             'a URL is written "https://broker.example.org:1026"; a token stands in token_file'
         )
     return value.rstrip("/")
+
+
+def _header(value: str) -> str:
+    if not _printable(value) or value != value.strip():
+        raise ValueError("it is sent in a header: printable ASCII, without spaces around it")
+    return value
+
+
+def _printable(value: str) -> bool:
+    return value.isascii() and value.isprintable()
 
 
 def _topic_level(value: str) -> str:
@@ -36,6 +52,7 @@ def _topic_level(value: str) -> str:
 
 
 Url = Annotated[Text, AfterValidator(_http_url)]
+Header = Annotated[Text, AfterValidator(_header)]
 TopicPrefix = Annotated[Text, AfterValidator(_topic_level)]
 
 
@@ -64,7 +81,7 @@ class NgsiLdConfig(TableModel):
 
     topics: bool = True
     url: Url | None = None
-    tenant: Text | None = None
+    tenant: Header | None = None
     token_file: FilePath | None = None
     ca_file: FilePath | None = None
     batch: int = Field(default=100, ge=1, le=1000)

@@ -63,6 +63,7 @@ class HttpServer:
         self._request_s = request_s
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._has_failed = False  # and the log says so
 
     @property
     def port(self) -> int:
@@ -142,7 +143,15 @@ class HttpServer:
         if request.method not in (b"GET", b"HEAD"):
             return _said(405, "GET or HEAD")
         make = self._pages.get(request.target.partition(b"?")[0].decode("ascii"))
-        return _said(404, "/metrics or /health") if make is None else await make()
+        if make is None:
+            return _said(404, "/metrics or /health")
+        try:
+            return await make()
+        except Exception:  # noqa: BLE001 (who looks at a network server must not stop it)
+            if not self._has_failed:
+                _log.exception("http: %s cannot be made", request.target.decode("ascii"))
+            self._has_failed = True
+            return _said(500, "the gateway's log says more")
 
 
 async def _request(machine: h11.Connection, reader: asyncio.StreamReader) -> h11.Request | None:

@@ -1,6 +1,7 @@
 """``/metrics`` and ``/health`` over real sockets: what is answered, and what nobody can do."""
 
 import asyncio
+import gc
 import http.client
 import json
 import socket
@@ -98,6 +99,24 @@ async def test_a_page_to_a_browser_of_another_make():
     finally:
         await server.close()
     assert answers == [(200, "6", 6), (200, "6", 0)]
+
+
+async def test_a_page_that_fails_is_told_once_and_stops_nothing(caplog):
+    async def page():
+        raise KeyError("mishap")
+
+    failed = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    server = HttpServer(HttpConfig(port=0), {"/metrics": page})
+    await server.open()
+    try:
+        answers = [head_of(await spoken(server, get(b"/metrics")))[0] for _ in range(3)]
+    finally:
+        await server.close()
+    gc.collect()
+    assert answers == [500, 500, 500]
+    assert caplog.text.count("/metrics cannot be made") == 1
+    assert failed == []
 
 
 @pytest.mark.parametrize(

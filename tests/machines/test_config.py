@@ -253,6 +253,30 @@ SECTIONS = [
         f"x = {'1' * 5000}",
         "stoep.toml: this is not TOML: a list too deep or a number too long to read",
     ),
+    (
+        f"[gwmp]\nport = 0x{'f' * 5000}",
+        "stoep.toml:16: port must be at most 65535, not a number that long",
+    ),
+    *(
+        (
+            f'[ngsi_ld]\nurl = "{url}"',
+            (
+                'stoep.toml:16: url: a URL is written "https://broker.example.org:1026";'
+                " a token stands in token_file"
+            ),
+        )
+        for url in ("http://", "http://[::1", "http://a:99999", "http://a:b", "http://\\u00e9", "x")
+    ),
+    *(
+        (
+            f'[ngsi_ld]\nurl = "http://a"\ntenant = "{tenant}"',
+            (
+                "stoep.toml:17: tenant: it is sent in a header: printable ASCII, without spaces"
+                " around it"
+            ),
+        )
+        for tenant in ("a\\nb", "\\u00e9", " a")
+    ),
 ]
 
 
