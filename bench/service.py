@@ -67,7 +67,7 @@ def main() -> None:
             bench = Bench(gateway, broker, options.devices)
             bench.join()
             bench.agree()
-            start_ms(gateway)
+            start_ms(bench)
             bench.attach()
             send_all(bench)
             print(f"service_rss_mb {rss_mb(gateway):.0f} MB", flush=True)
@@ -75,14 +75,17 @@ def main() -> None:
             assert gateway.stop() == 0, gateway.log()
 
 
-def start_ms(gateway: Gateway) -> None:
-    starts_ms = []
+def start_ms(bench: Bench) -> None:
+    gateway = bench.gateway
+    starts_ms, cpu_ms = [], []
     for _ in range(STARTS):
         assert gateway.stop() == 0, gateway.log()
         began = time.monotonic()
         gateway.start()
         starts_ms.append((time.monotonic() - began) * 1000)
+        cpu_ms.append(bench.gateway_cpu_s() * 1000)
     note(f"starts: {', '.join(f'{ms:.0f}' for ms in starts_ms)} ms")
+    note(f"of CPU: {', '.join(f'{ms:.0f}' for ms in cpu_ms)} ms")
     print(f"service_start_ms {statistics.median(starts_ms):.0f} ms", flush=True)
 
 

@@ -16,7 +16,7 @@ from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.config import Config
 from stoep_gateway.metrics import Metrics
-from stoep_gateway.planning import planner
+from stoep_gateway.planning import apart, planner
 from stoep_gateway.publish.messages import OutboxMessage
 
 __all__ = ["DailyRounds"]
@@ -111,7 +111,7 @@ class DailyRounds:
     async def _plan(self) -> None:
         try:
             plan = await asyncio.to_thread(
-                planner.plan,
+                apart.plan,
                 dict(self._states),
                 self._config,
                 self._clock.utc_ms(),

@@ -56,7 +56,7 @@ class Planner:
     def __init__(self, town, monkeypatch, now):
         self.clock = HandClock(utc_ms(now))
         self.planned = []
-        monkeypatch.setattr(rounds.planner, "plan", lambda _1, _2, now_ms, _3: now_ms)
+        monkeypatch.setattr(rounds.apart, "plan", lambda _1, _2, now_ms, _3: now_ms)
         monkeypatch.setattr(rounds.planner, "outputs", self.planned.append)
         self.rounds = DailyRounds(town, {}, self.clock, Metrics(), lambda messages: None)
         self.rounds.start()
@@ -110,7 +110,7 @@ async def test_a_stop_tells_the_solver_to_give_up(planner, monkeypatch):
         cancelled.get_loop().call_soon_threadsafe(cancelled.set_result, told)
         go_on.wait()
 
-    monkeypatch.setattr(rounds.planner, "plan", plan)
+    monkeypatch.setattr(rounds.apart, "plan", plan)
     planner.clock.pass_ms(4 * HOUR_MS)
     told = await cancelled
     assert not told()
@@ -132,7 +132,7 @@ def started(town, monkeypatch, now, planned_date):
     planner.clock = HandClock(utc_ms(now))
     planner.planned = []
     planner.dates = []
-    monkeypatch.setattr(rounds.planner, "plan", lambda _1, _2, now_ms, _3: now_ms)
+    monkeypatch.setattr(rounds.apart, "plan", lambda _1, _2, now_ms, _3: now_ms)
     monkeypatch.setattr(rounds.planner, "outputs", planner.planned.append)
     planner.rounds = DailyRounds(
         town, {}, planner.clock, Metrics(), lambda _: None, planned_date, planner.dates.append

@@ -45,6 +45,7 @@ def plan(
     config: Config,
     now_utc_ms: int,
     cancelled: Callable[[], bool] = bool,
+    solve: Callable[..., list[list[int]]] = routing.solve,
 ) -> Plan:
     """Return the plan that starts now; ``states`` by asset key ("container/ID") as stored.
 
@@ -64,7 +65,7 @@ def plan(
     deferred = [_left_out(it, "larger_than_truck") for it in due if it.volume_l > largest_l]
     routes = _Routes(fitting, places, config)
     planning = config.planning
-    tours = routing.solve(routes.problem, planning.iterations, planning.seed, cancelled)
+    tours = solve(routes.problem, planning.iterations, planning.seed, cancelled)
     visited = {visit for tour in tours for visit in tour}
     deferred += [
         _left_out(it, "shift_too_short")
