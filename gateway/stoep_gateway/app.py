@@ -368,6 +368,8 @@ class _Gateway:
         task.add_done_callback(self._on_end_of_task)
 
     def _reload(self) -> None:
+        if self._reloader.is_awaited:
+            return
         task = asyncio.create_task(self._reloader.reload(), name="reload")
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)

@@ -96,6 +96,12 @@ class Reloader:
         self._network = network
         self._telling = telling
         self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether one will begin that finds what the files say now."""
+        return self._waiting > 0
 
     async def answer(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         """Reload; return the members of the command's answer."""
@@ -104,9 +110,16 @@ class Reloader:
 
     async def reload(self) -> Answer:
         """Read the configuration's files and take what can be taken; tell the log."""
-        async with self._one_at_a_time:
+        self._waiting += 1
+        try:
+            await self._one_at_a_time.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             with self._telling():
                 return await self._reload()
+        finally:
+            self._one_at_a_time.release()
 
     async def _reload(self) -> Answer:
         try:
@@ -116,6 +129,11 @@ class Reloader:
             answer = Answer(mistakes=[str(mistake) for mistake in error.mistakes])
         except FatalError as error:
             answer = Answer(mistakes=[str(error)])
+        except Exception as error:  # noqa: BLE001 (nothing has changed yet, and devices go on)
+            # No more of it: what could not be read may quote a key.
+            answer = Answer(
+                mistakes=[f"{self._config.path}: cannot be read: {type(error).__name__}"]
+            )
         else:
             answer, changes_of_devices, devices = self._take(new, fresh, tokens)
             await self._network.record(changes_of_devices)

@@ -1,20 +1,23 @@
 """A running gateway takes its configuration anew, on SIGHUP and on ``stoep gateway reload``."""
 
+import asyncio
 import base64
 import json
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from broker import Mosquitto, Subscriber
 from gateway_process import Gateway
 from gwmp_client import Device, Forwarder, rxpk
-from stoep_gateway import device_cli
+from stoep_gateway import device_cli, reloading
 from stoep_gateway.cli import main
 from stoep_gateway.planning import cli as plan_cli
 from stoep_protocol.messages import BinReport
-from waiting import wait_until
+from waiting import PATIENCE_S, wait_until
 
 GATEWAY_EUI = bytes.fromhex("0016c001ff10a235")
 APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
@@ -250,6 +253,32 @@ def test_a_file_with_mistakes_changes_nothing(gateway, forwarder, operator):
     joined(forwarder)
 
 
+async def test_signals_during_a_reload_are_one_more(tmp_path, monkeypatch):
+    begun, go_on, reading = [], threading.Event(), threading.Event()
+
+    def read(old):
+        begun.append(old)
+        reading.set()
+        go_on.wait(PATIENCE_S)
+        raise ValueError("0123456789abcdef")  # of a kind that nobody foresaw
+
+    monkeypatch.setattr(reloading, "_read", read)
+    config = SimpleNamespace(path=tmp_path / "stoep.toml")
+    reloader = reloading.Reloader(config, *[None] * 5)
+    assert not reloader.is_awaited
+    first = asyncio.create_task(reloader.reload())
+    await asyncio.to_thread(reading.wait, PATIENCE_S)
+    assert not reloader.is_awaited  # it may have read already what was written since
+    second = asyncio.create_task(reloader.reload())
+    await asyncio.sleep(0)
+    assert reloader.is_awaited
+    go_on.set()
+    for task in (first, second):
+        assert (await task).mistakes == [f"{config.path}: cannot be read: ValueError"]
+    assert not reloader.is_awaited
+    assert len(begun) == 2
+
+
 def test_sighup_is_a_reload_and_logs_what_came_of_it(gateway, forwarder, operator):
     operator.file.write_text(operator.text.replace("[gwmp]", "[gwmp]\nnonsense = 1"))
     gateway.process.send_signal(signal.SIGHUP)
@@ -257,7 +286,8 @@ def test_sighup_is_a_reload_and_logs_what_came_of_it(gateway, forwarder, operato
     assert 'unknown key "nonsense" in [gwmp]' in gateway.log()
     text = operator.text.replace("[gwmp]", "keepalive_s = 30\n[gwmp]")
     operator.file.write_text(text + SECOND_GATEWAY)
-    gateway.process.send_signal(signal.SIGHUP)
+    for _ in range(100):
+        gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "restart: [mqtt] keepalive_s" in gateway.log(), "the end of the reload")
     assert "reloaded: 1 [[gateway]] added" in gateway.log()
     assert is_answered(gateway.port, SECOND_EUI)
