@@ -13,14 +13,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 from stoep_tools.evaluate.course import Course, Spacing, sparkline
 from stoep_tools.evaluate.kinds import GROUP, Cell, Kind, Run, SideRow, Type, Unit
-from stoep_tools.evaluate.series import BadRow, Heading, Unusable, heading, rows
+from stoep_tools.evaluate.series import BadRow, Heading, Unusable, heading, rows, utc
 
 __all__ = ["main"]
 
@@ -30,8 +29,14 @@ _DEVICE: dict[str, Type] = {"device": "text"}
 _TIME: dict[str, Type] = {"time_utc": "time"}
 _UNNAMED = "all"  # the device of a file that names none
 _TOLD = 20  # bad rows that are told one by one
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STDIN = "-"
+_OF_THE_WHEEL = ("bays",)  # not in the gateway's Debian package
+_USAGE = """usage: stoep evaluate KIND FILE.csv ...
+
+Run recorded series through the production filters, and score them.
+'stoep evaluate KIND --help' tells more of each; docs/sensing.md what the figures mean.
+
+kinds: """
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 _Write = Callable[[str, int, Sequence[Cell]], object]
@@ -44,16 +49,18 @@ class _FailedError(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Run ``stoep evaluate``; return the exit code."""
     kinds = {entry.name: entry for entry in entry_points(group=GROUP)}
-    parser = argparse.ArgumentParser(
-        prog="stoep evaluate",
-        description="Run recorded series through the production filters, and score them.",
-        epilog="'stoep evaluate KIND --help' tells more of each.",
-    )
-    parser.add_argument("kind", choices=sorted(kinds), help="what the series is of")
-    options = parser.parse_args(arguments[:1])
+    name = arguments[0] if arguments else None
+    if name is None or name in ("-h", "--help"):
+        print(_USAGE + ", ".join(sorted(kinds)))
+        return ERROR if name is None else 0
+    if name not in kinds:
+        hint = ": this package has no detector; pipx install stoep" if name in _OF_THE_WHEEL else ""
+        there = ", ".join(sorted(kinds))
+        print(f"stoep evaluate: no kind {name!r}{hint}; there are: {there}", file=sys.stderr)
+        return ERROR
     try:
-        kind: Kind = kinds[options.kind].load()()
-        return _evaluate(options.kind, kind, arguments[1:])
+        kind: Kind = kinds[name].load()()
+        return _evaluate(name, kind, arguments[1:])
     except _FailedError as error:
         print(error, file=sys.stderr)
         return ERROR
@@ -133,8 +140,8 @@ class _Device:
     def summary(self, kind: Kind) -> dict[str, Any]:
         usual_ms = self.spacing.usual_ms()
         return {
-            "from_utc": _utc(self.first_ms),
-            "to_utc": _utc(self.last_ms),
+            "from_utc": utc(self.first_ms),
+            "to_utc": utc(self.last_ms),
             "readings": self.count,
             "missing": self.spacing.missing(),
             "interval_s": None if usual_ms is None else round(usual_ms / 1000, 1),
@@ -170,7 +177,7 @@ class _Evaluation:
             if device is None:
                 continue
             if at_ms <= device.last_ms:
-                before = _utc(device.last_ms)
+                before = utc(device.last_ms)
                 self._skip(line, "time backwards", f"is not later than the row before, of {before}")
                 continue
             try:
@@ -186,10 +193,10 @@ class _Evaluation:
 
     def nothing(self) -> str:
         """Return why there is nothing to say."""
-        why = f"; skipped: {_counted(self._skipped)}" if self._skipped else ": it has no rows"
+        if not self._skipped:
+            return f"{self._file}: has no rows below its heading"
         return (
-            f"{self._file}: no row can be used{why}. Rows are as the heading says:"
-            f" {', '.join(self._head.names())}"
+            f"{self._file}: no row can be used, for what is said above ({_counted(self._skipped)})"
         )
 
     def summary(self) -> dict[str, Any]:
@@ -295,7 +302,7 @@ def _written(out: Path | None, kind: Kind) -> Iterator[_Write]:
         with partial.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
             writer.writerow((*_DEVICE, *_TIME, *kind.out))
-            yield lambda name, at_ms, cells: writer.writerow((name, _utc(at_ms), *cells))
+            yield lambda name, at_ms, cells: writer.writerow((name, utc(at_ms), *cells))
         partial.replace(out)
     except OSError as error:
         if error.filename is None:
@@ -331,8 +338,3 @@ def _span(seconds: float) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {count}" for name, count in counts.items())
-
-
-def _utc(at_ms: int) -> str:
-    moment = _EPOCH + timedelta(milliseconds=at_ms)
-    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 from stoep_tools.evaluate.kinds import Type
 
-__all__ = ["BadRow", "Heading", "Row", "Unusable", "heading", "rows"]
+__all__ = ["BadRow", "Heading", "Row", "Unusable", "heading", "rows", "utc"]
 
 LINE_MAX = 8_192  # characters
 NAME_MAX = 128
@@ -120,6 +120,12 @@ def rows(text: IO[str], head: Heading, required: Sequence[str]) -> Iterator[Row 
                 yield BadRow(line, _WORDS_FOR[kind], f"{name} {error}")
             else:
                 yield Row(line, values)
+
+
+def utc(at_ms: int) -> str:
+    """Write UTC milliseconds as RFC 3339, ``2026-01-31T05:30:00.000Z``."""
+    moment = _EPOCH + timedelta(milliseconds=at_ms)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def _lines(text: IO[str], line: int = 0) -> Iterator[tuple[int, str | None]]:
