@@ -107,7 +107,10 @@ def _told(state: AssetState | None) -> int | None:
     return state.measured_ms if isinstance(state, ContainerState) else state.reported_ms
 
 
-def patience_ms(state: AssetState | None) -> int:
-    """Return for how long the board of an asset in this state may be silent."""
+def patience_ms(state: AssetState | None, wanted_ms: int | None = None) -> int:
+    """Return for how long the board of an asset in this state may be silent.
+
+    ``wanted_ms`` is the interval that it was told to report at.
+    """
     interval_ms = state.interval_ms if isinstance(state, ContainerState) else None
-    return max(SILENT_MS, _INTERVALS * (interval_ms or 0))
+    return max(SILENT_MS, _INTERVALS * (interval_ms or 0), _INTERVALS * (wanted_ms or 0))

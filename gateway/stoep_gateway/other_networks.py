@@ -92,7 +92,7 @@ class OtherNetworks:
         state = self._pipeline.remember(device, message, outputs)
         self._pipeline.configurations.heard(device.dev_eui, message)
         rows = self._pipeline.outbox_rows(
-            (*outputs.messages, *self._pipeline.watching.heard(device))
+            (*outputs.messages, *self._pipeline.device_watching.heard(device))
         )
         record = recording.source_record(heard, claim, message, state, rows)
         self._pipeline.record(record._replace(held=outputs.held), done)

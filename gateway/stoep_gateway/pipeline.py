@@ -33,7 +33,7 @@ from stoep_gateway.configurations import Configurations
 from stoep_gateway.decode import Uplink
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
-from stoep_gateway.gateways import GatewayMonitor, StateDue, StrangersDue
+from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.lns import join, mac_commands, mac_state, uplink
 from stoep_gateway.lns.adr import AdrSettings
@@ -55,11 +55,10 @@ from stoep_gateway.log import Throttle
 from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
-from stoep_gateway.publish.gateways import gateway_outputs, stranger_outputs
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.requests import Requests
 from stoep_gateway.store.records import AirtimeRow, ContextRow, HeldRow, OutboxRow, Record
-from stoep_gateway.watching import Watching
+from stoep_gateway.watching import DeviceWatching, GatewayWatching
 
 __all__ = ["Network", "Pipeline"]
 
@@ -143,20 +142,21 @@ class Pipeline:
         self.derive = derive
         self.held = list(held)
         self.mirror: Mirror | None = None
-        self.watching = Watching(registry, memory, clock, self.record_messages)
+        self.device_watching = DeviceWatching(registry, memory, clock, self.record_messages)
+        self._gateway_watching = GatewayWatching(
+            registry, monitor, clock, record=self.record, outbox=self.outbox_rows
+        )
         self._throttle = Throttle()
         self._dedup_timer: Timer | None = None
-        self._monitor_timer: Timer | None = None
 
     def start(self, sent: Iterable[AirtimeRow] = ()) -> None:
         """Begin to watch the gateways and to send what waits; call once time runs.
 
         ``sent`` is what gateways had on the air before a restart.
         """
-        self._monitor.start(self._clock.now_ms())
-        self._arm_monitor()
+        self._gateway_watching.start()
         self.downlinks.start(sent)
-        self.watching.start()
+        self.device_watching.start()
 
     def receive(self, action: Action) -> None:
         """Take what a forwarder's machine brought."""
@@ -170,11 +170,7 @@ class Pipeline:
         elif isinstance(action, Rejected):
             self.reject(action)
         elif isinstance(action, GatewayStat):
-            self._record_states(
-                self._monitor.handle(action, self._clock.now_ms(), self._clock.utc_ms())
-            )
-            if self._monitor_timer is None:
-                self._arm_monitor()
+            self._gateway_watching.stat(action)
         elif isinstance(action, Transmitted):
             if action.warning:
                 self._metrics.count("downlink_warnings")
@@ -185,8 +181,7 @@ class Pipeline:
         """Go on with other settings, and watch the gateways that the registry has now."""
         self._network = replace(self._network, adr=adr, request_missing=request_missing)
         self.requests = self._new_requests()
-        now, utc_ms = self._clock.now_ms(), self._clock.utc_ms()
-        self._record_states(self._monitor.replace(self._registry.gateways, now, utc_ms))
+        self._gateway_watching.reconfigure()
 
     def _new_requests(self) -> Requests | None:
         parts = self._memory, self.downlinks, self._clock, self._metrics
@@ -198,13 +193,11 @@ class Pipeline:
 
     def finish(self) -> None:
         """Process what the deduplication window holds back; to be called last."""
-        for timer in (self._dedup_timer, self._monitor_timer):
-            if timer is not None:
-                timer.cancel()
-        now = self._clock.now_ms()
-        for frame_set in self._deduplicator.close_all(now):
+        if self._dedup_timer is not None:
+            self._dedup_timer.cancel()
+        for frame_set in self._deduplicator.close_all(self._clock.now_ms()):
             self._process(frame_set)
-        self._record_states(self._monitor.all_due(now, self._clock.utc_ms()))
+        self._gateway_watching.finish()
 
     # From a frame set to a record.
 
@@ -307,7 +300,7 @@ class Pipeline:
         session.mac = turn.state if reply is None else reply.mac
         session.heard, session.heard_utc_ms = frame_set, utc_ms
         state = self.remember(device, message, outputs)
-        rows = self.outbox_rows((*outputs.messages, *self.watching.heard(device)))
+        rows = self.outbox_rows((*outputs.messages, *self.device_watching.heard(device)))
         record = recording.uplink_record(
             match,
             claim,
@@ -444,38 +437,6 @@ class Pipeline:
             extra=log.fields("joined", ("DEV_EUI", device.dev_eui_hex)),
         )
         return None
-
-    # Gateways.
-
-    def _arm_monitor(self) -> None:
-        self._monitor_timer = self._clock.call_at(self._monitor.next_deadline(), self._gateways_due)
-
-    def _gateways_due(self) -> None:
-        self._record_states(
-            self._monitor.handle(Tick(), self._clock.now_ms(), self._clock.utc_ms())
-        )
-        self._arm_monitor()
-
-    def _record_states(self, due: Iterable[StateDue | StrangersDue]) -> None:
-        utc_ms = self._clock.utc_ms()
-        for state in due:
-            if isinstance(state, StrangersDue):
-                self.record_messages(stranger_outputs(self._registry.site, utc_ms, state.strangers))
-                continue
-            eui = state.gateway.eui
-            if state.changed:
-                _log.info(
-                    "gateway %s is %s",
-                    state.gateway.id,
-                    "online" if state.status.online else "offline",
-                    extra=log.fields(
-                        "gateway_online" if state.status.online else "gateway_offline",
-                        ("GATEWAY", state.gateway.id),
-                    ),
-                )
-            messages = gateway_outputs(state.gateway, f"{eui.hex()}-{utc_ms}", utc_ms, state.status)
-            rows = self.outbox_rows(messages)
-            self.record(recording.gateway_record(eui, state.stat, rows, utc_ms))
 
     # Record, then let go.
 

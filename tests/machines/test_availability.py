@@ -10,7 +10,7 @@ from stoep_gateway.assets.registry import Registry
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.census import SILENT_MS
 from stoep_gateway.publish.availability import DeviceWatch, gateway_availability
-from stoep_gateway.watching import Watching
+from stoep_gateway.watching import DeviceWatching
 from street import HOUR_MS, START_MS, checked, device
 
 NOW = 5_000
@@ -79,7 +79,7 @@ def told_after(hours: list[float], states: dict, configurations: dict) -> list[t
     """Watch a board that is heard at the start; return who was told what by each hour."""
     board, clock = device(1), HandClock()
     told = []
-    watching = Watching(
+    watching = DeviceWatching(
         Registry("example", {}, {}),
         SimpleNamespace(states=states, configurations=configurations),
         clock,

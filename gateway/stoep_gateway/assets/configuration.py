@@ -31,6 +31,7 @@ __all__ = [
     "compose",
     "fields_of",
     "hash_of",
+    "interval_ms",
     "is_due",
     "refusal",
     "restarted",
@@ -103,6 +104,12 @@ def fields_of(payload: bytes) -> dict[str, int | str]:
         for name, value in said.items()
         if value is not None
     }
+
+
+def interval_ms(row: ConfigurationRow | None) -> int | None:
+    """Return how often a device is wanted to report, None where that is left to it."""
+    minutes = None if row is None else fields_of(row.payload).get("interval_min")
+    return minutes * 60_000 if isinstance(minutes, int) else None
 
 
 def hash_of(payload: bytes) -> int:

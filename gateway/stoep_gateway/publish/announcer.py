@@ -14,7 +14,6 @@ from typing import Any
 
 import aiomqtt
 from paho.mqtt import client as paho
-from stoep_protocol.errors import DecodeError
 
 from stoep_gateway.assets import configuration
 from stoep_gateway.assets.registry import Bay, Container, Device
@@ -185,12 +184,9 @@ class _Announcer:
     def _interval_s(self, device: Device) -> int | None:
         """Return how often a board reports, as it was told or as its readings show."""
         memory = self._parts.memory
-        told = memory.configurations.get(device.dev_eui)
-        if told is not None:
-            with contextlib.suppress(DecodeError):
-                minutes = configuration.fields_of(told.payload).get("interval_min")
-                if isinstance(minutes, int):
-                    return 60 * minutes
+        wanted_ms = configuration.interval_ms(memory.configurations.get(device.dev_eui))
+        if wanted_ms is not None:
+            return wanted_ms // 1000
         state = None if device.asset is None else memory.states.get(device.asset.key)
         if isinstance(state, ContainerState) and state.interval_ms is not None:
             return state.interval_ms // 1000
