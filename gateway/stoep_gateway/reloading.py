@@ -124,7 +124,7 @@ class Reloader:
     async def _reload(self) -> Answer:
         try:
             # Off the loop: a thousand tables take a while to check.
-            new, fresh, tokens = await asyncio.to_thread(_read, self._config)
+            new, fresh, tokens, answer = await asyncio.to_thread(_read, self._config)
         except ConfigError as error:
             answer = Answer(mistakes=[str(mistake) for mistake in error.mistakes])
         except FatalError as error:
@@ -135,7 +135,7 @@ class Reloader:
                 mistakes=[f"{self._config.path}: cannot be read: {type(error).__name__}"]
             )
         else:
-            answer, changes_of_devices, devices = self._take(new, fresh, tokens)
+            changes_of_devices, devices = self._take(new, fresh, tokens, answer)
             await self._network.record(changes_of_devices)
             for eui in devices:  # such as one that was enabled
                 self._pipeline.downlinks.send_waiting(eui)
@@ -152,11 +152,10 @@ class Reloader:
         return answer
 
     def _take(
-        self, new: Config, fresh: Registry, tokens: Mapping[bytes, str]
-    ) -> tuple[Answer, Changes, tuple[bytes, ...]]:
+        self, new: Config, fresh: Registry, tokens: Mapping[bytes, str], answer: Answer
+    ) -> tuple[Changes, tuple[bytes, ...]]:
         """Change everything in memory; return what is left to record, and the devices it is of."""
         old = self._config
-        answer = Answer(applied=_lists_changed(old, new), needs_restart=needs_restart(old, new))
         taken = {name: getattr(new, name) for name in (*_LISTS, *RELOADED, "distances")}
         self._config = old.model_copy(update=taken)
         changed = self._links.replace(links.of(new.gateways, old.gwmp))
@@ -164,7 +163,7 @@ class Reloader:
         for what in ("added", "changed", "removed"):
             if count := len(getattr(devices, what)):
                 answer.applied.append(f"{count} [[device]] {what}")
-        answer.warnings = [*new.warnings, *devices.warnings]
+        answer.warnings += devices.warnings
         if self._stations is not None:
             self._stations.handle(Reconfigured(tokens, changed))
         self._pipeline.reconfigure(
@@ -172,7 +171,7 @@ class Reloader:
         )
         for listener in self.listeners:
             listener(self._config)
-        return answer, self._of_sessions(devices), (*devices.added, *devices.changed)
+        return self._of_sessions(devices), (*devices.added, *devices.changed)
 
     def _of_sessions(self, devices: Replaced) -> Changes:
         specs = {
@@ -187,11 +186,17 @@ class Reloader:
         return Changes(ended=tuple(ended), forgiven=devices.forgiven, personalised=begun)
 
 
-def _read(old: Config) -> tuple[Config, Registry, dict[bytes, str]]:
+def _read(old: Config) -> tuple[Config, Registry, dict[bytes, str], Answer]:
+    """Read the files, and say how they differ."""
     new = configuration.load(old.path)
+    answer = Answer(
+        applied=_lists_changed(old, new),
+        needs_restart=needs_restart(old, new),
+        warnings=list(new.warnings),
+    )
     # The site and what needs a restart stays in the topics as it is.
     fixed = new.model_copy(update={"site": old.site, "sources": old.sources})
-    return new, registry.build(fixed), read_tokens(new.gateways)
+    return new, registry.build(fixed), read_tokens(new.gateways), answer
 
 
 def _lists_changed(old: Config, new: Config) -> list[str]:

@@ -29,6 +29,7 @@ __all__ = ["build"]
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 30.0
 _LOOK_S = 10.0  # for what has come, gone or changed
+_AT_ONCE = 200
 _TIMEOUT_S = 20.0
 _SUBSCRIPTION_FAILED = 0x80  # MQTT 3.1.1, 3.9.3
 _SETTLE_S = 5.0  # Home Assistant says that it is online a little before it listens
@@ -159,10 +160,12 @@ class _Announcer:
             for identifier in self._told.keys() - self._wanted.keys():
                 await self._publish(client, identifier, b"")
                 self._told.pop(identifier, None)
-            for identifier, thing in self._wanted.items():
+            for number, (identifier, thing) in enumerate(self._wanted.items()):
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # the uplinks' turn: there may be thousands
                 board = self._board(thing)
                 told, its_board = self._told.get(identifier, (None, None))
-                if told != thing or its_board != board:
+                if _differ(told, thing) or _differ(its_board, board):
                     message = home_assistant.message(self._registry, thing, self._interval_s)
                     await self._publish(client, identifier, message)
                     self._told[identifier] = thing, board
@@ -191,6 +194,10 @@ class _Announcer:
         if isinstance(state, ContainerState) and state.interval_ms is not None:
             return state.interval_ms // 1000
         return None
+
+
+def _differ(old: Thing | None, new: Thing | None) -> bool:
+    return old is not new and old != new  # what is the same is quick to tell
 
 
 def _register_write(client: paho.Client, _userdata: Any, sock: Any) -> None:
