@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ from stoep_gateway.config_service import (
 from stoep_gateway.errors import ConfigError, Mistake
 from stoep_gateway.planning.distances import DistanceTable, read_table
 
-__all__ = ["Config", "Loaded", "load", "mqtt_password", "read"]
+__all__ = ["Config", "Loaded", "load", "mqtt_password", "named_paths", "read"]
 
 CREDENTIAL = "mqtt-password"
 
@@ -206,6 +206,17 @@ def read(path: Path | str) -> Loaded:
         **values,
     )
     return Loaded(config, main, entries)
+
+
+def named_paths(config: Config) -> Iterator[tuple[str, Path]]:
+    """Yield each path that a table says, with its key."""
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        for table in value if isinstance(value, tuple) else (value,):
+            if isinstance(table, TableModel):
+                for key in type(table).model_fields:
+                    if isinstance(path := getattr(table, key), Path):
+                        yield key, path
 
 
 def mqtt_password(

@@ -6,7 +6,7 @@ import ctypes
 import time
 from pathlib import Path
 
-__all__ = ["SystemTime"]
+__all__ = ["SystemTime", "kernel_is_synchronised"]
 
 _REFUSED, _TIME_ERROR = -1, 5  # adjtimex(2): the latter if the clock is not synchronised
 _AGREE_S = 300
@@ -16,11 +16,15 @@ _DEVICE_TREE = Path("/proc/device-tree")
 _CLOCKS = Path("/sys/class/rtc")
 
 
+def kernel_is_synchronised() -> bool | None:
+    """Whether NTP or the like keeps the kernel's clock; None where a sandbox forbids to ask."""
+    asked = ctypes.create_string_buffer(_TIMEX_OCTETS)  # modes 0: only look
+    state = ctypes.CDLL(None).adjtimex(asked)
+    return None if state == _REFUSED else bool(state != _TIME_ERROR)
+
+
 class SystemTime:
     """Linux's clock; tests have one of their own."""
-
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None)
 
     def utc_ms(self) -> int:
         """Return the system's UTC, right or wrong."""
@@ -40,12 +44,10 @@ class SystemTime:
     def is_synchronised(self) -> bool:
         """Whether NTP or the like keeps the kernel's clock.
 
-        Where a sandbox does not let the kernel be asked (systemd's ``ProtectClock``), whether
-        systemd-timesyncd says so.
+        Where the kernel cannot be asked (systemd's ``ProtectClock``): systemd-timesyncd says so.
         """
-        asked = ctypes.create_string_buffer(_TIMEX_OCTETS)  # modes 0: only look
-        state = self._libc.adjtimex(asked)
-        return _TIMESYNCD.exists() if state == _REFUSED else bool(state != _TIME_ERROR)
+        kernel = kernel_is_synchronised()
+        return _TIMESYNCD.exists() if kernel is None else kernel
 
     def is_kept(self) -> bool:
         """Whether the machine has a clock that runs while it is off, and that says the same.

@@ -6,7 +6,6 @@ None is what cannot be seen from here.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import socket
@@ -15,17 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel
-
-from stoep_gateway.config import Config
+from stoep_gateway.config import Config, named_paths
 from stoep_gateway.doctor.facts import FileFacts, MachineFacts, StorageFacts
 from stoep_gateway.store import copied_mark
+from stoep_gateway.system_time import kernel_is_synchronised
 
 __all__ = ["look"]
 
 _SYS = Path("/sys")
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_OCTETS = 256  # more than struct timex has anywhere
 _SECTOR = 512
 _SECRETS = re.compile(r"(password_file|token_file|key_file|client_key|tls_key)$")
 _OTHERS = 0o007
@@ -37,7 +33,7 @@ def look(database: Path, config: Config | None = None, *, sys: Path = _SYS) -> M
     """Return what can be seen; with ``config`` the files that it names, too."""
     free, size = _disk(database.parent)
     return MachineFacts(
-        clock_synchronised=_synchronised(),
+        clock_synchronised=kernel_is_synchronised(),
         disk_free_octets=free,
         disk_octets=size,
         database_octets=_size(database),
@@ -46,16 +42,6 @@ def look(database: Path, config: Config | None = None, *, sys: Path = _SYS) -> M
         files=None if config is None else tuple(_files(config)),
         context_broker=None if config is None else _context_broker(config),
     )
-
-
-def _synchronised() -> bool | None:
-    try:
-        state = ctypes.CDLL(None, use_errno=True).adjtimex(
-            ctypes.create_string_buffer(_TIMEX_OCTETS)
-        )
-    except (AttributeError, OSError):
-        return None
-    return None if state < 0 else bool(state != _TIME_ERROR)
 
 
 def _disk(folder: Path) -> tuple[int | None, int | None]:
@@ -127,26 +113,16 @@ def _context_broker(config: Config) -> str:
 
 def _files(config: Config) -> Iterator[FileFacts]:
     """Yield what is wrong with the files that a configuration names."""
-    for table in _tables(config):
-        for name in type(table).model_fields:
-            path = getattr(table, name)
-            if isinstance(path, Path) and name.endswith(("_file", "_cert", "_key", "_ca")):
-                yield from _file(path, name, secret=bool(_SECRETS.search(name)))
+    for key, path in named_paths(config):
+        if key.endswith(("_file", "_cert", "_key", "_ca")):
+            yield from _file(path, key, secret=bool(_SECRETS.search(key)))
     if config.store.key_file is None:
-        key = config.store.path.with_name(config.store.path.name + ".key")
-        if key.exists():
-            yield from _file(key, "key_file", secret=True)
+        beside = config.store.path.with_name(config.store.path.name + ".key")
+        if beside.exists():
+            yield from _file(beside, "key_file", secret=True)
     if any(it.app_key or it.nwk_s_key for it in config.devices):
         for path in config.files:
             yield from _file(path, "devices' keys", secret=True)
-
-
-def _tables(config: Config) -> Iterator[BaseModel]:
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        for it in value if isinstance(value, tuple) else (value,):
-            if isinstance(it, BaseModel):
-                yield it
 
 
 def _file(path: Path, what: str, *, secret: bool) -> Iterator[FileFacts]:

@@ -11,33 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
 
-from pydantic import BaseModel
-
-from stoep_gateway.config import Config
+from stoep_gateway.config import Config, named_paths
 from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.keeping import archive, passphrase, uplinks
 from stoep_gateway.keeping.archive import Manifest
+from stoep_gateway.keeping.files import create, replacing
 from stoep_gateway.publish.messages import utc
 from stoep_gateway.store import copied_mark
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.sealing import Sealer
 
-__all__ = [
-    "back_up",
-    "copy_database",
-    "create",
-    "default_name",
-    "give_to_owner",
-    "left_out",
-    "sync_folder",
-]
+__all__ = ["back_up", "copy_database", "default_name"]
 
 _STEP = 1 << 20
 _SYNC_STEPS = 4  # little waits to be written when an uplink is to be
 _LONGEST_PAUSE_S = 1.0
-_MODE = 0o600
 
 
 def back_up(config: Config, target: Path, key: tuple[bytes, str] | None = None) -> Manifest:
@@ -45,14 +34,13 @@ def back_up(config: Config, target: Path, key: tuple[bytes, str] | None = None) 
 
     Raises `FatalError`; then there is no such file, or what was there before.
     """
-    partial = target.with_name(target.name + ".partial")
     database = target.with_name(target.name + ".partial.db")
     try:
         made_utc_ms = time.time_ns() // 1_000_000
         schema, check_value = copy_database(config.store.path, database)
         if key is not None and check_value not in (None, Sealer(key[0]).check_value):
             raise FatalError(f"the key is not the one that sealed {config.store.path}")
-        with create(partial) as file:
+        with replacing(target) as file:
             writer = archive.Writer(file)
             with database.open("rb") as source:
                 writer.add(archive.DATABASE, source, pause=_Pause(file.fileno()))
@@ -69,22 +57,17 @@ def back_up(config: Config, target: Path, key: tuple[bytes, str] | None = None) 
                 config=os.path.abspath(config.path),  # noqa: PTH100 (not where links lead)
                 database=os.path.abspath(config.store.path),  # noqa: PTH100
                 check_value=None if check_value is None else check_value.hex(),
-                left_out=tuple(map(str, left_out(config))),
+                left_out=tuple(map(str, _left_out(config))),
             )
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        sync_folder(target.parent)
         with suppress(OSError):  # for the doctor; who makes a copy may not write there
-            copied_mark(config.store.path).touch(_MODE)
+            copied_mark(config.store.path).touch(0o600)
     except OSError as error:
         raise FatalError(
             f"{error.filename or target}: {error.strerror}; nothing was kept"
         ) from None
     finally:
-        for leftover in (partial, database):
-            with suppress(OSError):
-                leftover.unlink(missing_ok=True)
+        with suppress(OSError):
+            database.unlink(missing_ok=True)
     return manifest
 
 
@@ -125,40 +108,15 @@ def copy_database(source: Path, target: Path) -> tuple[int, bytes | None]:
     return schema, None if sealing is None else sealing[0]
 
 
-def left_out(config: Config) -> list[Path]:
+def _left_out(config: Config) -> list[Path]:
     """Return the files that the configuration names and a copy does not hold: secrets, mostly."""
     known = {config.store.path, config.control.path, config.planning.distances}
-    models = [getattr(config, name) for name in type(config).model_fields]
-    tables = [it for it in models if isinstance(it, BaseModel)]
-    tables += [*config.gateways, *config.sources]
-    found = {
-        value
-        for table in tables
-        for name in type(table).model_fields
-        if isinstance(value := getattr(table, name), Path)
-    }
-    return sorted(found - known)
+    return sorted({path for _, path in named_paths(config)} - known)
 
 
 def default_name(site: str) -> str:
     """Return what a copy that is made now may be called."""
     return f"stoep-{site}-{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.zip"
-
-
-def give_to_owner(path: Path) -> None:
-    """Give a file that root makes to whom its folder belongs: the gateway's user, under systemd."""
-    if os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.chown(path, folder.st_uid, folder.st_gid)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _configuration(config: Config) -> Iterator[tuple[str, Path]]:
@@ -173,12 +131,6 @@ def _configuration(config: Config) -> Iterator[tuple[str, Path]]:
             yield archive.CONFIG + str(inside.relative_to(folder)), path
         else:
             yield f"elsewhere/{number}-{path.name}", path
-
-
-def create(path: Path) -> IO[bytes]:
-    """Open a new file that nobody else may read, in the place of one that was left over."""
-    path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE), "w+b")
 
 
 class _Pause:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -25,7 +23,7 @@ from stoep_gateway.assets.registry import Container
 from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
 from stoep_gateway.keeping import tables, uplinks
-from stoep_gateway.keeping.backup import create, sync_folder
+from stoep_gateway.keeping.files import replacing
 from stoep_gateway.keeping.tables import Column, Kind, Named, Row, Span
 from stoep_gateway.publish.messages import utc
 
@@ -83,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             count = export(config, options.kind, span, kind, sys.stdout.buffer, raw=options.raw)
             sys.stdout.buffer.flush()
         else:
-            with _replacing(target) as file:
+            with replacing(target) as file:
                 count = export(config, options.kind, span, kind, file, raw=options.raw)
     except BrokenPipeError:
         raise
@@ -199,18 +197,3 @@ class _Parquet:
 
     def close(self) -> None:
         self._writer.close()
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Give a new file that takes the place of ``target`` when all is written."""
-    partial = target.with_name(target.name + ".partial")
-    try:
-        with create(partial) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        sync_folder(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from stoep_gateway.clock import Clock
-from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
 from stoep_gateway.keeping import uplinks
 from stoep_gateway.keeping.retention import Rule, Step, Walk, rules
@@ -35,14 +34,14 @@ _log = logging.getLogger(__name__)
 def build(parts: Parts) -> Service:
     """Return the service."""
     service = Forgetting(
-        parts.config.store.path, parts.store, parts.clock, parts.metrics, _rules(parts.config)
+        parts.config.store.path,
+        parts.store,
+        parts.clock,
+        parts.metrics,
+        rules(parts.config.retention),
     )
-    parts.on_reload.append(lambda config: service.follow(_rules(config)))
+    parts.on_reload.append(lambda config: service.follow(rules(config.retention)))
     return service
-
-
-def _rules(config: Config) -> tuple[Rule, ...]:
-    return rules(config.retention)
 
 
 class Forgetting:

@@ -21,7 +21,8 @@ from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.keeping import archive, passphrase
 from stoep_gateway.keeping.archive import Archive, Entry, Manifest
-from stoep_gateway.keeping.backup import copy_database, create, give_to_owner, sync_folder
+from stoep_gateway.keeping.backup import copy_database
+from stoep_gateway.keeping.files import create, give_to_owner, sync_folder
 from stoep_gateway.keeping.skipping import skips
 from stoep_gateway.publish.messages import utc
 from stoep_gateway.store.faults import fatal
