@@ -12,9 +12,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .engine import US_PER_S, Engine
+
+if TYPE_CHECKING:
+    from .troubles import BayTroubles
 
 HOUR_US = 3_600 * US_PER_S
 DAY_US = 24 * HOUR_US
@@ -245,6 +248,7 @@ class Bay:
     """
 
     EARTH_UT: Vector = (20.5, -2.5, 25.5)  # Blantyre: about 33 uT, 51 degrees of dip
+    CAR_UT = (25, 70)
     NEIGHBOUR_SHARE = 0.05
     HIGH_CHASSIS_SHARE = 0.05
     NOISE_UT = 0.3
@@ -258,6 +262,7 @@ class Bay:
         name: str,
         weather: Weather,
         habits: ParkingHabits | None = None,
+        troubles: "BayTroubles | None" = None,
     ) -> None:
         """Put an empty bay into the world; without `habits` cars come only when told to."""
         self.name = name
@@ -283,8 +288,23 @@ class Bay:
             math.exp(self._random.uniform(low, high)) * self._random.choice((-1, 1))
             for _ in range(3)
         ]
+        if troubles is not None:
+            scale = troubles.drift_ut_per_c
+            drift = [math.copysign(self._random.uniform(*scale), part) for part in drift]
         self._drift_ut_per_c = (drift[0], drift[1], drift[2])
+        self._troubles = troubles
+        self._trouble = engine.random(f"world/trouble/{name}")
+        self._magnet_ut_per_day: Vector = (0.0, 0.0, 0.0)
+        self._side = 0.0  # where the neighbours are, as an angle on the sensor
+        self._beside = self.NEIGHBOUR_SHARE
+        self._passing: list[Vector] = []
         engine.after(self._DRIFT_US, self._drift)
+        if troubles is not None:
+            self._magnet_ut_per_day = self._vector(troubles.magnet_ut_per_day)
+            self._side = self._trouble.uniform(0, 2 * math.pi)
+            self._beside = self._trouble.uniform(*troubles.neighbour_share)
+            if troubles.passing_per_hour:
+                self._wait_for_passing()
         if habits is not None:
             self._wait_for_car()
 
@@ -297,9 +317,16 @@ class Bay:
         """Let a car drive into the bay now. Raises ValueError when there is one."""
         if self.is_occupied:
             raise ValueError(f"{self.name} is taken")
-        strength_ut = self._random.uniform(25, 70)
-        if self._random.random() < self.HIGH_CHASSIS_SHARE:
+        troubles = self._troubles
+        strength_ut = self._random.uniform(*(self.CAR_UT if troubles is None else troubles.car_ut))
+        high = self.HIGH_CHASSIS_SHARE if troubles is None else troubles.high_chassis_share
+        if self._random.random() < high:
             strength_ut = self._random.uniform(8, 14)
+        if troubles is not None:
+            if self._trouble.random() < troubles.motorcycle_share:
+                strength_ut = self._trouble.uniform(*troubles.motorcycle_ut)
+            if self._trouble.random() < troubles.reversed_share:
+                strength_ut = -strength_ut
         polar, azimuth = self._random.uniform(0.3, 1.2), self._random.uniform(0, 2 * math.pi)
         self._car_ut = (
             strength_ut * math.sin(polar) * math.cos(azimuth),
@@ -307,7 +334,14 @@ class Bay:
             strength_ut * math.cos(polar),
         )
         self.changes.append((self._engine.now_us, True))
-        for delay_us, share in self._RAMP:
+        ramp: tuple[tuple[int, float], ...] = self._RAMP
+        if troubles is not None and self._trouble.random() < troubles.manoeuvre_share:
+            moves = self._trouble.randrange(2, 6)
+            ramp = tuple(
+                (move * 4 * US_PER_S, 1.0 if move == moves else self._trouble.uniform(0.1, 1.3))
+                for move in range(moves + 1)
+            )
+        for delay_us, share in ramp:
             self._engine.after(delay_us, lambda share=share: self._set_share(share))  # type: ignore[misc]
 
     def leave(self) -> None:
@@ -327,11 +361,31 @@ class Bay:
                 self._earth_ut[axis]
                 + self._car_share * self._car_ut[axis]
                 + self._drift_ut_per_c[axis] * warmer_c
+                + self._magnet_ut_per_day[axis] * t_us / DAY_US
                 + self._noise.gauss(0, self.NOISE_UT)
             )
+            for passing in self._passing:
+                field[axis] += passing[axis]
+            if self._troubles is None:
+                for bay in self.neighbours:
+                    field[axis] += self.NEIGHBOUR_SHARE * bay._car_share * bay._car_ut[axis]
+        if self._troubles is not None:
             for bay in self.neighbours:
-                field[axis] += self.NEIGHBOUR_SHARE * bay._car_share * bay._car_ut[axis]
+                beside = self._field_beside(bay._car_ut)
+                for axis in range(3):
+                    field[axis] += bay._car_share * beside[axis]
         return field[0], field[1], field[2]
+
+    def _field_beside(self, car_ut: Vector) -> Vector:
+        """Return what is left beside a dipole of the field below it (BayTroubles)."""
+        cosine, sine = math.cos(self._side), math.sin(self._side)
+        towards = car_ut[0] * cosine + car_ut[1] * sine
+        along = car_ut[1] * cosine - car_ut[0] * sine
+        return (
+            self._beside * (-2 * towards * cosine - along * sine),
+            self._beside * (along * cosine - 2 * towards * sine),
+            self._beside * -0.5 * car_ut[2],
+        )
 
     def temperature_c(self, t_us: int) -> float:
         """Return the temperature of the sensor, that of the air."""
@@ -346,6 +400,40 @@ class Bay:
         self._notify()
         for bay in self.neighbours:
             bay._notify()
+
+    def _vector(self, bounds: tuple[float, float]) -> Vector:
+        """Draw a vector of any direction."""
+        length = self._trouble.uniform(*bounds)
+        parts = [self._trouble.gauss(0, 1) for _ in range(3)]
+        scale = length / math.hypot(*parts)
+        return parts[0] * scale, parts[1] * scale, parts[2] * scale
+
+    def _wait_for_passing(self) -> None:
+        assert self._troubles is not None
+        gap_s = self._trouble.expovariate(self._troubles.passing_per_hour / 3600)
+        self._engine.after(round(gap_s * US_PER_S), self._pass)
+
+    def _pass(self) -> None:
+        """Let something drive by in the lane, or stand there for a while."""
+        troubles = self._troubles
+        assert troubles is not None
+        self._wait_for_passing()
+        stands = self._trouble.random() < troubles.jam_share
+        self.disturb(
+            self._vector(troubles.jam_ut if stands else troubles.passing_ut),
+            self._trouble.uniform(*(troubles.jam_s if stands else troubles.passing_s)),
+        )
+
+    def disturb(self, field_ut: Vector, duration_s: float) -> None:
+        """Add a field for a while: something that is no car in the bay."""
+        self._passing.append(field_ut)
+        self._notify()
+
+        def end() -> None:
+            self._passing.remove(field_ut)
+            self._notify()
+
+        self._engine.after(round(duration_s * US_PER_S), end)
 
     def _notify(self) -> None:
         for callback in self._callbacks:
@@ -377,6 +465,17 @@ class Bay:
             math.log(self._habits.median_dwell_s), self._habits.dwell_sigma
         )
         dwell_s = min(max(dwell_s, 60.0), self._habits.longest_dwell_s)
+        troubles = self._troubles
+        if troubles is not None:
+            if self._trouble.random() < troubles.long_stay_share:
+                dwell_s = self._trouble.uniform(*troubles.long_stay_days) * 86_400
+            if self._trouble.random() < troubles.repark_share:
+                gap_s = min(self._trouble.uniform(*troubles.repark_s), dwell_s / 4)
+                for after_s, share in ((dwell_s / 2, 0.0), (dwell_s / 2 + gap_s, 1.0)):
+                    self._engine.after(
+                        round(after_s * US_PER_S),
+                        lambda share=share: self._set_share(share),  # type: ignore[misc]
+                    )
         self._engine.after(round(dwell_s * US_PER_S), self._go)
 
     def _go(self) -> None:
