@@ -23,7 +23,7 @@ from sbom import bill
 NAME = "stoep-gateway"
 # What a gateway runs; boards are flashed and streets simulated from the wheel.
 OURS = ("stoep_gateway", "stoep_protocol", "stoep_tools")
-COMMANDS = ("device", "evaluate", "gateway", "plan")
+_NOT_OURS = re.compile(r" = stoep_(hardware|firmware|tools\.(flash|evaluate\.bays))\b")
 EVALUATIONS = ("bins",)  # bays are judged on the board: by what only the wheel has
 # Of the wheels: what is for compiling against them, for testing them, for type checkers.
 UNUSED = (
@@ -92,11 +92,7 @@ def vendor(tree: Path, wheel: Path, release: str, architecture: str) -> None:
         if path.name not in OURS:
             shutil.rmtree(path)
     (entries,) = tree.glob("stoep-*.dist-info/entry_points.txt")
-    kept = [
-        line
-        for line in entries.read_text().splitlines()
-        if not re.match(r"(\w+) = ", line) or line.split()[0] in ("stoep", *COMMANDS, *EVALUATIONS)
-    ]
+    kept = [line for line in entries.read_text().splitlines() if not _NOT_OURS.search(line)]
     entries.write_text("\n".join(kept) + "\n")
 
 
