@@ -27,16 +27,15 @@ class Moved:
     key: str
     new_table: str
     new_key: str
-    since: str
 
     def __str__(self) -> str:
         return (
-            f"[{self.table}] {self.key} is [{self.new_table}] {self.new_key} since {self.since}:"
+            f"[{self.table}] {self.key} is [{self.new_table}] {self.new_key} now:"
             ' "stoep gateway check --fix" writes it there'
         )
 
 
-MOVED = (Moved("store", "keep_uplinks_days", "retention", "uplinks_days", "0.2.0"),)
+MOVED = (Moved("store", "keep_uplinks_days", "retention", "uplinks_days"),)
 
 
 @dataclass(frozen=True)

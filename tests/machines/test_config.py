@@ -756,7 +756,7 @@ HARMLESS = [
     (
         "[store]\nkeep_uplinks_days = 7",
         (
-            "stoep.toml:16: [store] keep_uplinks_days is [retention] uplinks_days since 0.2.0:"
+            "stoep.toml:16: [store] keep_uplinks_days is [retention] uplinks_days now:"
             ' "stoep gateway check --fix" writes it there'
         ),
     ),

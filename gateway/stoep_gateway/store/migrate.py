@@ -1,8 +1,8 @@
 """Numbered SQL migrations: ``migrations/NNNN_what.sql``, each run once; all that are due, or none.
 
-``PRAGMA user_version`` holds the number of the last one. Foreign keys are off while a migration
-runs, because rebuilding a table with them on empties its children, and checked before the commit.
-A database that is about to be changed is copied first.
+``PRAGMA user_version`` holds the number of the last one; there never was a 5. Foreign keys are off
+while a migration runs, because rebuilding a table with them on empties its children, and checked
+before the commit. A database that is about to be changed is copied first.
 """
 
 from __future__ import annotations
