@@ -75,15 +75,16 @@ class Network(Far):  # type: ignore[misc]
         self._folder = folder
 
     def on_frame(self, frame: Any, intact: bool, *heard: Any) -> None:
-        keys = keys_in(self._folder / "devices")
+        keys = keys_in(self._folder / "devices", DEV_EUI)  # another board may be there, too
         if keys and intact:  # a board that is reset in the middle sends half a frame
             self.network.app_key = new_key(keys[-1])
             super().on_frame(frame, intact, *heard)
 
 
-def keys_in(path: Path) -> list[bytes]:
+def keys_in(path: Path, dev_eui: str = r"\w{16}") -> list[bytes]:
     text = path.read_text() if path.exists() else ""
-    return [bytes.fromhex(key) for key in re.findall(r'app_key: "(\w{32})"', text)]
+    device = rf'dev_eui: "{dev_eui}"\n.*\n +app_key: "(\w{{32}})"'
+    return [bytes.fromhex(key) for key in re.findall(device, text)]
 
 
 class Gate:

@@ -1,8 +1,9 @@
 """Flash, read and erase a board with Espressif's esptool, which runs as a program of its own.
 
 What is written goes in pieces, each checked by its MD5 in the chip. A piece that is in flash
-already is not written again, so a run that was cut short goes on where it was. No key is ever in
-an argument: what is written lies in a folder that only its owner may enter, in RAM where it can.
+already is not written again, so a run that was cut short goes on where it was, and esptool is run
+again by itself where the line was bad for a moment. No key is ever in an argument: what is written
+lies in a folder that only its owner may enter, in RAM where it can.
 """
 
 import errno
@@ -17,20 +18,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from . import esptool_output as output
 from . import ports, together
-from .errors import FlashError
+from .errors import NO_BOARD, FlashError
 
 Chip = output.Chip
 Progress = output.Progress
 Region = tuple[int, Path | bytes]
+Result = TypeVar("Result")
 
 PIECE = 256 * 1024  # octets: 2 to 3 s at 921600 baud is the most that is written twice
 SECTOR = 4096  # what flash erases at once
 _SILENCE_S = 180.0  # erasing 16 MB says nothing for over a minute
 _PREFIX = "stoep-flash-"
+_TRIES = 3  # of which each goes on where the one before was
+_ANSWER_S = 8.0  # esptool's own is 3 s, for which a laptop under load may stand still
 
 
 class Run(Protocol):
@@ -76,7 +80,7 @@ class Esptool:
     def detect(self) -> Chip:
         """Ask which chip it is, its base MAC and how large its flash is."""
         with _private_folder() as folder:
-            return output.chip(self._call(folder, ["flash-id"]))
+            return output.chip(_again(lambda: self._call(folder, ["flash-id"])))
 
     def write(self, regions: Sequence[Region], progress: Progress | None = None) -> int:
         """Write regions (offset, what); return how many octets were in flash already.
@@ -84,10 +88,16 @@ class Esptool:
         `progress` is told (octets done, of all); what is in flash already counts as done.
         """
         pieces = _pieces(regions)
-        writing = output.Writing([(offset, len(data)) for offset, data in pieces], progress)
         with _private_folder() as folder:
             files = _store(pieces, folder)
-            self._call(folder, ["write-flash", "--skip-flashed", *files], writing.line)
+
+            def write() -> output.Writing:
+                sizes = [(offset, len(data)) for offset, data in pieces]
+                writing = output.Writing(sizes, progress)
+                self._call(folder, ["write-flash", "--skip-flashed", *files], writing.line)
+                return writing
+
+            writing = _again(write)
         if writing.finished != len(pieces):
             raise FlashError(
                 f"{self.port}: {writing.finished} of {len(pieces)} pieces were verified",
@@ -98,7 +108,8 @@ class Esptool:
     def verify(self, regions: Sequence[Region]) -> None:
         """Compare what is in flash with the regions; writes nothing."""
         with _private_folder() as folder:
-            self._call(folder, ["verify-flash", *_store(_pieces(regions), folder)])
+            files = _store(_pieces(regions), folder)
+            _again(lambda: self._call(folder, ["verify-flash", *files]))
 
     def read(self, offset: int, size: int, path: Path, progress: Progress | None = None) -> None:
         """Read flash into a file that only its owner may read."""
@@ -111,7 +122,8 @@ class Esptool:
         """Read flash."""
         with _private_folder() as folder:
             reading = output.Reading(size, progress)
-            self._call(folder, ["read-flash", hex(offset), hex(size), "flash"], reading.line)
+            what = ["read-flash", hex(offset), hex(size), "flash"]
+            _again(lambda: self._call(folder, what, reading.line))
             data = (folder / "flash").read_bytes()
         if len(data) != size:
             raise FlashError(f"{self.port}: {len(data)} of {size} octets came", "try again")
@@ -120,15 +132,32 @@ class Esptool:
     def erase(self) -> None:
         """Erase all flash: MicroPython, our files, and the identity with its DevNonce."""
         with _private_folder() as folder:
-            self._call(folder, ["erase-flash"])
+            _again(lambda: self._call(folder, ["erase-flash"]))
 
     def _call(
         self, folder: Path, what: list[str], line: Callable[[str], None] | None = None
     ) -> str:
+        (folder / "esptool.cfg").write_text(f"[esptool]\ntimeout = {_ANSWER_S}\n")
         code, said = self._run([*self._command, *what], folder, line)
         if code != 0:
             raise output.failure(said, self.port, self._hint)
         return said
+
+
+def _again(act: Callable[[], Result]) -> Result:
+    """Do it, and once more where the line was bad: that may have been a moment's work."""
+    bad: output.BadLine | None = None
+    for _ in range(_TRIES):
+        try:
+            return act()
+        except output.BadLine as problem:
+            bad = problem
+        except FlashError as problem:
+            if bad is None or problem.exit_code != NO_BOARD:
+                raise
+            break  # it has answered before, so that is not what is wrong
+    assert bad is not None
+    raise bad
 
 
 def boot_hint(buttons: Mapping[str, str]) -> str:

@@ -21,6 +21,10 @@ _CABLE = "plug the board in again, straight into the computer, with a short cabl
 _SLOWER = "plug in a shorter cable or give --baud 115200; then "
 
 
+class BadLine(FlashError):  # noqa: N818 (it says the situation)
+    """What came from the board made no sense, or came too late: it may be better next time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chip:
     """What is on a board; `name` as in the board files."""
@@ -119,5 +123,5 @@ def failure(output: str, port: str, hint: str) -> FlashError:
     if "serial exception" in output or "reconnect" in output or "Errno 5" in said:
         return FlashError(f"{port}: the board was unplugged", _CABLE + _AGAIN)
     if "orrupt data" in said or "No more data" in said or "Packet content" in said or started:
-        return FlashError(f"{port}: the line to the board is bad ({said})", _SLOWER + _AGAIN)
-    return FlashError(f"{port}: esptool failed ({said})", f"{hint}. {_SLOWER}{_AGAIN}")
+        return BadLine(f"{port}: the line to the board is bad ({said})", _SLOWER + _AGAIN)
+    return BadLine(f"{port}: esptool failed ({said})", f"{hint}. {_SLOWER}{_AGAIN}")

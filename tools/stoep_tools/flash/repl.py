@@ -12,6 +12,7 @@ the old or the new.
 
 import ast
 import re
+import secrets
 import struct
 import time
 from base64 import b64encode
@@ -37,9 +38,14 @@ _BEAT_S = 0.05  # between two Ctrl-C: a start can be interrupted for three secon
 # MicroPython's _boot.py mounts in the first tenths of a second. Longer at each further try.
 _MOUNT_S = 0.3
 _LONGEST_REST_S = 2.0
-_ASK_AFTER_S = 4.0  # of silence; a board that can be reset by its lines has answered by then
+# Of silence, after which the board is reset again: nobody may have caught it before it slept. Who
+# has never heard it asks for a hand, for a board that can be reset by its lines has answered.
+_ASK_AFTER_S = 4.0
+_PULSES = 3
 _START_S = 10.0  # within which a board that was reset answers
+_CATCHES = 8  # of a board that is always caught too early or too late
 _READ_S = 10.0  # a laptop may stand still for seconds, too
+_GREETINGS = 2
 _LINES_S = 0.1
 _ENOSPC = 28
 
@@ -129,14 +135,16 @@ class Repl:
         until_s = time.monotonic() + self._wait_s
         rest_s = _MOUNT_S
         self._catch(until_s, self._pulse, rest_s)
-        while (state := self.run(_STATE, 5).strip()) != "ready":
-            if time.monotonic() > until_s:
+        catches = 1
+        while (state := self.run(_STATE).strip()) != "ready":
+            if catches == _CATCHES:
                 raise Unflashed(
                     f"the board at {self.device} cannot be held: {state}",
                     "flash it: stoep flash --port " + self.device,
                 )
             # Too late: its watchdog runs. Too early: no files yet. This reset needs no lines.
             self._send_off("import machine\nmachine.reset()")
+            catches += 1
             rest_s = min(rest_s * 2, _LONGEST_REST_S) if state == "no files" else rest_s / 2
             again_s = max(until_s, time.monotonic() + _START_S)
             self._catch(again_s, lambda _serial: None, rest_s)
@@ -254,36 +262,47 @@ class Repl:
     def _catch(self, until_s: float, pulse: Callable[[Any], object], rest_s: float) -> None:
         """Interrupt whatever begins until the raw REPL answers."""
         heard = bytearray()
-        begun_s = time.monotonic()
-        pulsed = asked = False
+        pulses, quiet_s = 0, time.monotonic()
+        is_asked = has_tried = False
         while _BANNER not in heard:
             now_s = time.monotonic()
-            if now_s > until_s:
+            if now_s > until_s and has_tried:
                 raise self._unheard(bytes(heard))
-            if not heard and not asked and now_s > begun_s + _ASK_AFTER_S:
-                asked = True
+            is_quiet = now_s > quiet_s + _ASK_AFTER_S
+            if is_quiet and not heard and not is_asked:
+                is_asked = True
                 self._ask(f"{self.device}: press the RESET button of the board")
+            has_tried = True
             try:
                 line = self._line or self._open()
-                if not pulsed:
-                    pulsed = True
+                if not pulses or (is_quiet and pulses < _PULSES):
+                    pulses += 1
                     pulse(line.serial)
                     together.rest(rest_s)
+                    quiet_s = time.monotonic()
                 line.serial.write(b"\r\x03\x03\x01")  # interrupt; enter the raw REPL
-                heard += self._hear(_BEAT_S)
+                if said := self._hear(_BEAT_S):
+                    heard += said
+                    quiet_s = time.monotonic()
             except OSError:
                 # A board's own USB goes with a reset and comes again.
                 self._drop()
                 together.rest(_BEAT_S)
         try:
-            while self._hear(_BEAT_S):
-                pass
-            line = self._need_line()
-            line.serial.write(b"\r\x03\x01")
-            line.read_until(1, _BANNER, timeout_overall=_READ_S)
-            line.in_raw_repl = True
+            self._greet(self._need_line())
         except OSError as problem:
             raise self._gone() from problem
+
+    def _greet(self, line: SerialTransport) -> None:
+        """Leave behind what the board still says to each Ctrl-C that it was sent."""
+        for _ in range(_GREETINGS):
+            word = secrets.token_hex(4)
+            line.serial.write(f"\r\x03\x01print('{word}', end='')\x04".encode())
+            answer = f"{word}\x04\x04".encode()  # a prompt follows, which is waited for first
+            if line.read_until(1, answer, timeout=_READ_S).endswith(answer):
+                line.in_raw_repl = True
+                return
+        raise self._silent()
 
     def _open(self) -> SerialTransport:
         try:
