@@ -121,23 +121,19 @@ def test_changes_are_found_before_the_next_one(told, truth, found, false, latenc
     assert score.latencies_ms == [it * MINUTE for it in latencies]
 
 
-def test_an_uncertain_row_is_not_right_and_both_states_count_the_same():
+def test_what_is_uncertain_is_not_right_and_both_states_count_the_same():
     score = BayScore()
-    for occupied, state, count in (
-        (True, OCCUPIED, 8),
-        (True, UNCERTAIN, 1),
-        (True, FREE, 1),
-        (False, FREE, 99),
-        (False, OCCUPIED, 1),
-    ):
-        for _ in range(count):
-            score.row(occupied, state)
+    score.held(True, OCCUPIED, 8 * HOUR)
+    score.held(True, UNCERTAIN, HOUR)
+    score.held(True, FREE, HOUR)
+    score.held(False, FREE, 99 * HOUR)
+    score.held(False, OCCUPIED, HOUR)
     assert score.balanced_accuracy() == pytest.approx((0.8 + 0.99) / 2)
-    assert score.summary()["uncertain"] == 1
+    assert score.summary()["uncertain_h"] == 1
 
 
 def test_a_bay_that_was_never_free_has_no_balanced_accuracy():
     score = BayScore()
     assert score.summary() is None
-    score.row(True, OCCUPIED)
+    score.held(True, OCCUPIED, HOUR)
     assert score.summary()["balanced_accuracy"] is None

@@ -172,4 +172,11 @@ def test_rows_are_missing_where_an_interval_is_as_long_as_several():
 
 
 def test_of_one_row_none_is_missing():
-    assert (Spacing().usual_ms(), Spacing().missing()) == (None, 0)
+    assert (Spacing().usual_ms(), Spacing().missing()) == (None, None)
+
+
+def test_rows_that_come_as_they_come_have_none_missing():
+    spacing = Spacing()
+    for minutes in (60, 5, 17, 60, 2, 33, 8, 21):
+        spacing.add(minutes * 60_000)
+    assert (spacing.usual_ms(), spacing.missing()) == (None, None)

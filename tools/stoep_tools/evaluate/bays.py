@@ -30,6 +30,7 @@ _TEMPERATURES_C = (-60.0, 125.0)
 _STATES = {FREE: "free", OCCUPIED: "occupied", UNCERTAIN: "uncertain"}
 _COURSE = {FREE: 0.0, OCCUPIED: 1.0, UNCERTAIN: 0.5}
 _SHOWN = 8
+_HELD_MS = 3_600_000  # a row says no more of what came after
 EARLY_MS = 120_000  # who notes the truth may be late
 LATE_MS = 900_000
 
@@ -45,13 +46,13 @@ class Change(NamedTuple):
 
 @dataclass
 class BayScore:
-    """Rows by what is true and what was said, and changes; an uncertain row is not right."""
+    """How long, in ms, was true and said what, and changes; what is uncertain is not right."""
 
-    occupied: int = 0
-    occupied_right: int = 0
-    free: int = 0
-    free_right: int = 0
-    uncertain: int = 0
+    occupied_ms: int = 0
+    occupied_right_ms: int = 0
+    free_ms: int = 0
+    free_right_ms: int = 0
+    uncertain_ms: int = 0
     changes: int = 0
     found: int = 0
     false: int = 0
@@ -62,37 +63,36 @@ class BayScore:
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
-    def row(self, occupied: bool, state: int) -> None:
-        """Take in a row."""
-        self.uncertain += state == UNCERTAIN
+    def held(self, occupied: bool, state: int, for_ms: int) -> None:
+        """Take in how long a truth held, and what was said then."""
+        self.uncertain_ms += for_ms * (state == UNCERTAIN)
         if occupied:
-            self.occupied += 1
-            self.occupied_right += state == OCCUPIED
+            self.occupied_ms += for_ms
+            self.occupied_right_ms += for_ms * (state == OCCUPIED)
         else:
-            self.free += 1
-            self.free_right += state == FREE
+            self.free_ms += for_ms
+            self.free_right_ms += for_ms * (state == FREE)
 
     def balanced_accuracy(self) -> float | None:
-        """Return the mean of both shares of right rows; None without rows of both."""
-        if not self.occupied or not self.free:
+        """Return the mean of both shares of right time; None unless there was time of both."""
+        if not self.occupied_ms or not self.free_ms:
             return None
-        return (self.occupied_right / self.occupied + self.free_right / self.free) / 2
+        occupied = self.occupied_right_ms / self.occupied_ms
+        return (occupied + self.free_right_ms / self.free_ms) / 2
 
     def summary(self) -> dict[str, Any] | None:
         """Return the figures, for JSON."""
-        rows = self.occupied + self.free
-        if not rows:
+        if not self.occupied_ms + self.free_ms:
             return None
         accuracy = self.balanced_accuracy()
         latencies_s = [it / 1000 for it in self.latencies_ms]
         return {
-            "compared": rows,
             "balanced_accuracy": None if accuracy is None else round(accuracy, 4),
-            "occupied": self.occupied,
-            "occupied_right": self.occupied_right,
-            "free": self.free,
-            "free_right": self.free_right,
-            "uncertain": self.uncertain,
+            "occupied_h": _hours(self.occupied_ms),
+            "occupied_right_h": _hours(self.occupied_right_ms),
+            "free_h": _hours(self.free_ms),
+            "free_right_h": _hours(self.free_right_ms),
+            "uncertain_h": _hours(self.uncertain_ms),
             "changes": self.changes,
             "changes_found": self.found,
             "changes_false": self.false,
@@ -255,6 +255,9 @@ class _Unit:
         low, high = _TEMPERATURES_C
         if temperature_c is not None and not low <= temperature_c <= high:
             raise ValueError(f"no sensor measures at {temperature_c:.0f} °C")
+        if self._truly_occupied is not None:
+            for_ms = min(at_ms - self._last_ms, _HELD_MS)
+            self._score.held(self._truly_occupied, self._bay.state, for_ms)
         reason = self._look(now, at_ms)
         if reason is not None:
             self.reasons[reason] += 1
@@ -263,7 +266,7 @@ class _Unit:
         if state != UNCERTAIN and (state == OCCUPIED) != self._is_occupied:
             self._is_occupied = not self._is_occupied
             self.told.append(Change(at_ms, self._is_occupied))
-        self._compare(at_ms, values.get("occupied"), state)
+        self._compare(at_ms, values.get("occupied"))
         return (*now, _STATES[state], self._bay.change_count, reason), _COURSE[state]
 
     def summary(self) -> dict[str, Any]:
@@ -283,7 +286,7 @@ class _Unit:
     def score(self) -> BayScore:
         score = BayScore()
         score.add(self._score)
-        if score.occupied + score.free:
+        if self._truly_occupied is not None:
             match(self.told, self._truth, score)
         return score
 
@@ -316,18 +319,20 @@ class _Unit:
             axes.append(round(counts))
         return axes[0], axes[1], axes[2]
 
-    def _compare(self, at_ms: int, occupied: bool | None, state: int) -> None:
-        if occupied is None:
-            return
-        self._score.row(occupied, state)
-        if self._truly_occupied is not None and occupied != self._truly_occupied:
+    def _compare(self, at_ms: int, occupied: bool | None) -> None:
+        before = self._truly_occupied
+        if occupied is not None and before is not None and occupied != before:
             self._truth.append(Change(at_ms, occupied))
-        self._truly_occupied = occupied
+        self._truly_occupied = before if occupied is None else occupied
 
 
 def _default_threshold_nt() -> int:
     config: Any = {"kind": "bay"}
     return Settings(config).bay_threshold_nt()
+
+
+def _hours(ms: int) -> float:
+    return round(ms / 3_600_000, 2)
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -338,8 +343,9 @@ def _score_lines(scores: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if scores is None:
         return []
     right = (
-        f"{scores['occupied_right']} of {scores['occupied']} occupied rows, {scores['free_right']}"
-        f" of {scores['free']} free ones; {scores['uncertain']} uncertain"
+        f"{scores['occupied_right_h']:.1f} of {scores['occupied_h']:.1f} h occupied,"
+        f" {scores['free_right_h']:.1f} of {scores['free_h']:.1f} h free;"
+        f" {scores['uncertain_h']:.1f} h uncertain"
     )
     lines = [("right", right)]
     if scores["balanced_accuracy"] is not None:

@@ -208,7 +208,7 @@ class _Evaluation:
             "all": {
                 "devices": len(devices),
                 "readings": self.count,
-                "missing": sum(it["missing"] for it in devices.values()),
+                "missing": sum(it["missing"] or 0 for it in devices.values()),
                 "skipped": dict(self._skipped.most_common()),
                 **self._run.total(),
             },
@@ -326,7 +326,12 @@ def _lines(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 def _readings(summary: Mapping[str, Any]) -> str:
     count, missing = summary["readings"], summary["missing"]
     share = f", {missing} missing ({100 * missing / (count + missing):.0f} %)" if missing else ""
-    every = f", one every {_span(summary['interval_s'])}" if summary.get("interval_s") else ""
+    every = ""
+    if "interval_s" in summary and count > 1:
+        interval_s = summary["interval_s"]
+        every = (
+            ", at no fixed interval" if interval_s is None else f", one every {_span(interval_s)}"
+        )
     return f"{count}{share}{every}"
 
 

@@ -68,31 +68,35 @@ def sparkline(means: list[float | None], top: float) -> str:
 class Spacing:
     """How far apart rows are, and so how many are missing.
 
-    The usual interval is the one that occurs most often, within two percent; an interval that is
-    as long as several has rows missing.
+    The usual interval is the one that occurs most often, within two percent, if half of all are
+    like it; an interval that is as long as several has rows missing. Else rows come as they come.
     """
 
     def __init__(self) -> None:
         self._cells: dict[int, list[int]] = {}  # by the interval's logarithm: count, sum in ms
+        self._count = 0
 
     def add(self, interval_ms: int) -> None:
         """Take in the time between two rows, over 0."""
         cell = self._cells.setdefault(round(_PER_OCTAVE * math.log2(interval_ms)), [0, 0])
         cell[0] += 1
         cell[1] += interval_ms
+        self._count += 1
 
     def usual_ms(self) -> int | None:
-        """Return the usual interval."""
+        """Return the usual interval, None if there is none."""
         if not self._cells:
             return None
-        count, total_ms = max(self._cells.values(), key=lambda cell: cell[0])
-        return total_ms // count
+        most = max(self._cells, key=lambda it: self._cells[it][0])
+        alike = [self._cells[it] for it in range(most - 1, most + 2) if it in self._cells]
+        count = sum(it[0] for it in alike)
+        return sum(it[1] for it in alike) // count if 2 * count >= self._count else None
 
-    def missing(self) -> int:
-        """Return how many rows are missing."""
+    def missing(self) -> int | None:
+        """Return how many rows are missing, None without a usual interval."""
         usual_ms = self.usual_ms()
         if not usual_ms:
-            return 0
+            return None
         return sum(
             count * max(round(total_ms / count / usual_ms) - 1, 0)
             for count, total_ms in self._cells.values()
