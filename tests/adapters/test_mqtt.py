@@ -14,6 +14,7 @@ from broker import Mosquitto, Subscriber, free_port
 from mqtt_publisher import PATIENCE_S, Running, rows, until
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from stoep_gateway.app import _cancel
 from stoep_gateway.publish import mqtt
 from stoep_gateway.publish.availability import gateway_availability
 from stoep_gateway.publish.wire import Wire
@@ -259,6 +260,29 @@ async def test_a_broker_that_never_answers_is_given_up_and_left_no_socket(monkey
     await running.stop()
     server.close()
     assert caplog.text.count("is away") == 1
+
+
+async def test_a_connection_that_is_lost_with_its_connack_is_an_outage(monkeypatch, caplog):
+    monkeypatch.setattr(mqtt, "_LONGEST_PAUSE_S", 0.01)
+    greeted = 0
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal greeted
+        await reader.read(100)
+        writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK of MQTT 5
+        writer.close()
+        greeted += 1
+
+    caplog.set_level(logging.INFO, logger="stoep_gateway.publish.mqtt")
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1], availability=announcement)
+    running.add(rows(1, 2))
+    await until(lambda: greeted >= 5 or running._task.done())
+    assert not running._task.done()
+    await _cancel([running._task])  # again and again: one that comes with a CONNACK is lost
+    server.close()
+    assert len(running.outbox) == 2
+    assert 1 <= caplog.text.count("is away") <= caplog.text.count("is back") + 1
 
 
 async def test_a_connection_that_breaks_in_the_turn_of_a_message_is_an_outage(broker, publisher):

@@ -204,8 +204,11 @@ class Publisher:
             broker.tls.alert = None
         try:
             async with client:
-                self._found(client._client, min(MAX_IN_FLIGHT, beginning.receive_maximum))
                 lost = client._disconnected
+                if client._client.socket() is None:  # lost in the turn of its CONNACK
+                    cause = lost.exception() if lost.done() else None
+                    raise BrokerUnavailable(str(cause or "it closed the connection"))
+                self._found(client._client, min(MAX_IN_FLIGHT, beginning.receive_maximum))
                 try:
                     await asyncio.wait({self._broken, lost}, return_when=asyncio.FIRST_COMPLETED)
                 except asyncio.CancelledError:
