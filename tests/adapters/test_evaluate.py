@@ -1,9 +1,12 @@
 """``stoep evaluate``: recorded files in, figures out, the same that the benches print."""
 
+import argparse
 import csv
 import importlib.util
 import json
 import random
+import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stoep_gateway.keeping import tables
 from stoep_hardware.labelled import bin_series
 from stoep_tools.evaluate.command import main
 from stoep_tools.evaluate.kinds import GROUP
@@ -239,6 +243,23 @@ def test_a_file_without_devices_is_one(tmp_path, capsys):
     assert list(figures(capsys, "bins", file, "--depth-cm", "150")["devices"]) == ["all"]
 
 
+def test_the_gateway_s_own_export_is_read_as_it_is(tmp_path, capsys):
+    columns = [it.name for it in tables.COLUMNS["readings"]]
+    cells = dict.fromkeys(columns, "")
+    cells |= {"dev_eui": "70b3d57ed0000009", "asset": "container/a", "temperature_c": "21"}
+    file, config = tmp_path / "s.csv", tmp_path / "stoep.toml"
+    with file.open("w", newline="") as text:
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        for n in range(48):
+            reading = {"time_utc": utc(T0_MS + n * HOUR_MS), "distance_mm": 1400 - n}
+            writer.writerow(cells | reading)
+    config.write_text(CONFIG)
+    given = figures(capsys, "bins", file, "--config", config)
+    assert given["devices"]["container/a"]["readings"] == 48
+    assert given["all"]["skipped"] == {}
+
+
 def test_standard_input_and_a_reader_that_leaves(tmp_path):
     file = hourly(tmp_path / "s.csv")
     command = [sys.executable, "-m", "stoep_tools.cli", "evaluate", "bins", "-", "--depth-cm=150"]
@@ -372,6 +393,32 @@ def test_any_file_is_judged_or_refused(tmp_path, capsys, heading, rows, kind):
     assert code in (0, 2)
     assert (out != "") == (code == 0)
     assert code == 0 or err
+
+
+PAGE = (ROOT / "docs" / "sensing.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["bins", "bays"])
+def test_the_page_shows_what_the_command_says(kind, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    block = re.search(rf"\$ stoep (evaluate {kind} docs/.*)\n([^`]*)```", PAGE)
+    code, out, _ = evaluate(capsys, *shlex.split(block[1])[1:])
+    assert code == 0
+    said, shown = (text.split("\n\n")[0].splitlines() for text in (out, block[2]))
+    # Figures are those of the filter when the page was written; what they are of has to be right.
+    assert [line[:14] for line in said[1:]] == [line[:14] for line in shown[1:]]
+    assert said[:2] == shown[:2]
+
+
+def test_the_page_names_every_column_and_option():
+    for entry in entry_points(group=GROUP):
+        kind = entry.load()()
+        parser = argparse.ArgumentParser()
+        kind.add_options(parser)
+        options = [it for action in parser._actions for it in action.option_strings]
+        for name in [*(f"--{it}" for it in kind.sides), *kind.columns, *options]:
+            stem = name.removesuffix("_mm")
+            assert name in ("-h", "--help") or stem in PAGE, name
 
 
 def test_a_kind_has_all_that_the_command_asks_of_it():

@@ -108,7 +108,7 @@ def test_a_bad_row_is_told_with_its_line_and_spoils_no_other(row, kind, says):
         ("\n\n", "is empty"),
         ("a,b\n", 'no column "device" in its line 1; there may be: device, time_utc'),
         ("\ndevice,distance_cm\n", 'no column "time_utc" in its line 2'),
-        ("device,time,time_utc\n", 'the column "time_utc" twice'),
+        ("device,time_utc,Time UTC\n", 'the column "time_utc" twice'),
         ("PK\x03\x04\0\0", "is no text"),
         ("x" * 9000, "longer than any heading"),
     ],

@@ -20,7 +20,11 @@ __all__ = ["BadRow", "Heading", "Row", "Unusable", "heading", "rows", "utc"]
 LINE_MAX = 8_192  # characters
 NAME_MAX = 128
 _SEPARATORS = ",;\t"
-_ALIASES = {"dev_eui": "device", "time": "time_utc"}
+_ALIASES = (
+    ("time_utc", "time"),
+    ("device", "asset"),
+    ("device", "dev_eui"),
+)  # as in our own exports
 _NUMBER = re.compile(r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEARS_MS = (946_684_800_000, 32_503_680_000_000)  # from 2000 to before 3000
@@ -79,7 +83,9 @@ def heading(text: IO[str], known: Mapping[str, Type], required: Sequence[str]) -
     if separator not in tuple(_SEPARATORS):
         separator = max(_SEPARATORS, key=content.count)
     names = [re.sub(r"[\s-]+", "_", cell.casefold()) for cell in _cells(content, separator) or ()]
-    names = [_ALIASES.get(name, name) for name in names]
+    for name, alias in _ALIASES:
+        if name not in names and alias in names:
+            names[names.index(alias)] = name
     columns = [(n, name, known[name]) for n, name in enumerate(names) if name in known]
     for name in known:
         if names.count(name) > 1:
