@@ -23,8 +23,8 @@ from sbom import bill
 NAME = "stoep-gateway"
 # What a gateway runs; boards are flashed and streets simulated from the wheel.
 OURS = ("stoep_gateway", "stoep_protocol", "stoep_tools")
+# Bays are evaluated by the boards' own detector, which only the wheel has.
 _NOT_OURS = re.compile(r" = stoep_(hardware|firmware|tools\.(flash|evaluate\.bays))\b")
-EVALUATIONS = ("bins",)  # bays are judged on the board: by what only the wheel has
 # Of the wheels: what is for compiling against them, for testing them, for type checkers.
 UNUSED = (
     "bin",
