@@ -36,6 +36,7 @@ from stoep_gateway.forwarders.gwmp import GwmpServer
 from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations import context_broker
+from stoep_gateway.integrations.codecs import makes
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.integrations.mqtt_source import MqttSource
 from stoep_gateway.keeping import forgetting
@@ -88,6 +89,7 @@ _SERVICES: tuple[Callable[[Parts], Service | None], ...] = (
     forgetting.build,
     announcer.build,
     context_broker.build,
+    makes.build,
 )
 
 _log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from pydantic import ConfigDict
 
 from stoep_gateway.config_checks import check_network_side
 from stoep_gateway.config_documents import Merged, drop_ins, merge
+from stoep_gateway.config_makes import MakeConfig
 from stoep_gateway.config_model import (
     ASSET,
     AdrConfig,
@@ -49,6 +50,7 @@ from stoep_gateway.config_service import (
     TimeConfig,
 )
 from stoep_gateway.errors import ConfigError, Mistake
+from stoep_gateway.integrations.codecs import shipped
 from stoep_gateway.planning.distances import DistanceTable, read_table
 
 __all__ = ["Config", "Loaded", "load", "mqtt_password", "named_paths", "read"]
@@ -80,6 +82,7 @@ class Config(TableModel):
     ngsi_ld: NgsiLdConfig | None
     gateways: tuple[GatewayConfig, ...]
     sources: tuple[SourceConfig, ...]
+    makes: tuple[MakeConfig, ...] = ()
     devices: tuple[DeviceConfig, ...]
     containers: tuple[ContainerConfig, ...]
     bays: tuple[BayConfig, ...]
@@ -110,6 +113,7 @@ _ABSENT_IS_OFF = ("basics_station", "http", "home_assistant", "ngsi_ld")
 _LISTS: dict[str, type[TableModel]] = {
     "gateway": GatewayConfig,
     "source": SourceConfig,
+    "make": MakeConfig,
     "device": DeviceConfig,
     "container": ContainerConfig,
     "bay": BayConfig,
@@ -300,6 +304,7 @@ def _check_unique(reader: Reader, entries: _Entries) -> None:
         ("gateway", "id"),
         ("gateway", "eui"),
         ("source", "id"),
+        ("make", "id"),
         ("device", "dev_eui"),
         ("device", "asset"),
         ("container", "id"),
@@ -333,6 +338,7 @@ def _check_references(reader: Reader, entries: _Entries) -> None:
     for kind, key, known, what in (
         ("device", "asset", assets, "an asset"),
         ("device", "source", _ids(entries["source"]), "a [[source]]"),
+        ("device", "make", shipped.names() | _ids(entries["make"]), "a [[make]]"),
         ("truck", "depot", depots, 'a [[place]] of kind "depot"'),
         ("truck", "disposal", disposals, 'a [[place]] of kind "disposal"'),
     ):

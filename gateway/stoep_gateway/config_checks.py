@@ -12,6 +12,7 @@ from typing import Any
 
 from stoep_protocol.lorawan.regions import by_name
 
+from stoep_gateway.config_makes import CODEC_MAX_OCTETS, MakeConfig
 from stoep_gateway.config_model import (
     AdrConfig,
     BasicsStationConfig,
@@ -64,6 +65,9 @@ def check_network_side(
     for entry in entries["source"]:
         if isinstance(entry.model, SourceConfig):
             _check_source(reader, entry, entry.model)
+    for entry in entries["make"]:
+        if isinstance(entry.model, MakeConfig):
+            _check_codec(reader, entry, entry.model.codec)
 
 
 def _check_region(
@@ -134,6 +138,23 @@ def _check_source(reader: Reader, entry: Entry, source: SourceConfig) -> None:
         if not source.tls:
             reader.report(entry.document, at("ca_file"), 'ca_file needs "tls = true" beside it')
         _check_file(reader, entry.document, at("ca_file"), source.ca_file, is_secret=False)
+
+
+def _check_codec(reader: Reader, entry: Entry, path: Path) -> None:
+    at = (*entry.path, "codec")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reader.report(entry.document, at, f"codec cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        reader.report(entry.document, at, "codec is not UTF-8 text")
+    else:
+        if len(text) > CODEC_MAX_OCTETS:
+            message = f"codec is larger than {CODEC_MAX_OCTETS >> 10} kB"
+            reader.report(entry.document, at, message)
+        elif "decodeUplink" not in text:
+            message = 'codec has no "decodeUplink": that is what TS013 calls the function'
+            reader.report(entry.document, at, message)
 
 
 def _check_file(

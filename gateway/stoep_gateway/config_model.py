@@ -290,6 +290,7 @@ class DeviceConfig(TableModel):
     It joins with ``app_key``, or was personalised with ``dev_addr`` and two session keys (ABP), or
     belongs to another network server, the ``source``. ``lorawan`` is the version it follows: from
     1.0.4 on a DevNonce has to be larger than the last. ``lat`` and ``lon`` are where it is mounted.
+    ``make`` is the ``[[make]]`` of one that is not ours.
     """
 
     dev_eui: Eui
@@ -305,6 +306,7 @@ class DeviceConfig(TableModel):
     enabled: bool = True
     name: Name | None = None
     asset: AssetReference | None = None
+    make: Id | None = None
     lat: Latitude | None = None
     lon: Longitude | None = None
 

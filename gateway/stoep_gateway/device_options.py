@@ -22,6 +22,7 @@ OF_A_DEVICE = (  # key, metavar, help
     ("device_class", "A|C", "default: A"),
     ("name", "TEXT", ""),
     ("asset", "ASSET", "container/ID or bay/ID"),
+    ("make", "ID", "the [[make]] of one that is not ours; see stoep makes list"),
 )
 OF_A_CONFIGURATION = (  # of a configuration: option, key, metavar, help
     ("interval", "interval_min", "MIN", "minutes between reports"),

@@ -73,13 +73,12 @@ class OtherNetworks:
                     "source %s: %d uplinks of %s never came", heard.source_id, claim.lost, who
                 )
         plain = uplink.Plain(heard.f_port, heard.frm_payload, b"")
-        message = uplink.decode(plain)
-        if isinstance(message, str):
-            self._pipeline.reject(Rejected("payload_" + message, who))
+        received_ms = min(heard.heard_utc_ms, heard.received_utc_ms)
+        message, health = self._pipeline.decode(device, plain, heard.f_cnt_up, received_ms)
         best = heard.receptions[0] if heard.receptions else None
         meta = UplinkMeta(
             f"{who}-{heard.source_id}-{claim.session_number}-{heard.f_cnt_up}",
-            min(heard.heard_utc_ms, heard.received_utc_ms),
+            received_ms,
             heard.f_cnt_up,
             heard.dr,
             None if best is None else best.rssi_dbm,
@@ -96,6 +95,8 @@ class OtherNetworks:
         )
         record = recording.source_record(heard, claim, message, state, rows)
         self._pipeline.record(record._replace(held=outputs.held), done)
+        if health is not None:
+            self._pipeline.record_health(device, plain, health, meta)
         self._metrics.count("source_uplinks_accepted")
         if log.uplinks.enabled:
             log.uplinks.write(

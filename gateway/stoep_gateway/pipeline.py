@@ -24,8 +24,10 @@ from typing import Protocol
 
 from stoep_protocol.lorawan.frames import DataFrame
 from stoep_protocol.lorawan.network_frames import JoinRequest
+from stoep_protocol.messages import Status
 
 from stoep_gateway import log, recording, uplink_log
+from stoep_gateway.assets import states
 from stoep_gateway.assets.registry import Device, Registry
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
@@ -34,6 +36,7 @@ from stoep_gateway.decode import Uplink
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
 from stoep_gateway.gateways import GatewayMonitor
+from stoep_gateway.integrations.codecs.errors import CodecError
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.lns import join, mac_commands, mac_state, uplink
 from stoep_gateway.lns.adr import AdrSettings
@@ -57,10 +60,17 @@ from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
 from stoep_gateway.requests import Requests
-from stoep_gateway.store.records import AirtimeRow, ContextRow, HeldRow, OutboxRow, Record
+from stoep_gateway.store.records import (
+    AirtimeRow,
+    ContextRow,
+    HeldRow,
+    LatestRow,
+    OutboxRow,
+    Record,
+)
 from stoep_gateway.watching import DeviceWatching, GatewayWatching
 
-__all__ = ["Network", "Pipeline"]
+__all__ = ["Network", "OtherMakes", "Pipeline"]
 
 _log = logging.getLogger(__name__)
 _NOTHING = Outputs((), None)
@@ -87,6 +97,22 @@ class Mirror(Protocol):
 
     def committed(self) -> None:
         """Take note that what the next ``rows`` was asked of is on the disk."""
+
+
+class OtherMakes(Protocol):
+    """Who reads what devices of other makes send."""
+
+    def decode(
+        self,
+        device: Device,
+        f_port: int,
+        data: bytes,
+        f_cnt_up: int,
+        before: AssetState | None,
+        received_utc_ms: int,
+        now_ms: int,
+    ) -> tuple[Uplink | None, Status | None]:
+        """Return a reading and the device's health. Raises `CodecError`."""
 
 
 class Pipeline:
@@ -142,6 +168,7 @@ class Pipeline:
         self.derive = derive
         self.held = list(held)
         self.mirror: Mirror | None = None
+        self.makes: OtherMakes | None = None
         self.device_watching = DeviceWatching(registry, memory, clock, self.record_messages)
         self._gateway_watching = GatewayWatching(
             registry, monitor, clock, record=self.record, outbox=self.outbox_rows
@@ -273,9 +300,7 @@ class Pipeline:
             )
             self.record(record, partial(downlinks.dispatch, session, frame, frame_set, reply))
             return None
-        message = uplink.decode(plain)
-        if isinstance(message, str):
-            self.reject(Rejected("payload_" + message, device.dev_eui_hex))
+        message, health = self.decode(device, plain, match.f_cnt_up, utc_ms)
         best = frame_set.receptions[0]
         meta = UplinkMeta(
             session.event_id(match.f_cnt_up),
@@ -320,6 +345,8 @@ class Pipeline:
             if reply is None
             else partial(downlinks.dispatch, session, frame, frame_set, reply),
         )
+        if health is not None:
+            self.record_health(device, plain, health, meta)
         self._metrics.counts["uplinks_accepted"] += 1
         self._monitor.accepted(best.gateway_eui)
         if log.uplinks.enabled:
@@ -335,6 +362,47 @@ class Pipeline:
                 )
             )
         return None
+
+    def decode(
+        self, device: Device, plain: Plain, f_cnt_up: int, utc_ms: int
+    ) -> tuple[Uplink | str | None, Status | None]:
+        """Return what an uplink says, and the health that another make's says besides.
+
+        A str is what is wrong with it, which is counted.
+        """
+        if device.make is None:
+            message = uplink.decode(plain)
+            if isinstance(message, str):
+                self.reject(Rejected("payload_" + message, device.dev_eui_hex))
+            return message, None
+        if not plain.f_port:
+            return None, None
+        assert self.makes is not None
+        before = None if device.asset is None else self._memory.states.get(device.asset.key)
+        try:
+            reading, health = self.makes.decode(
+                device,
+                plain.f_port,
+                plain.frm_payload,
+                f_cnt_up,
+                before,
+                utc_ms,
+                self._clock.now_ms(),
+            )
+        except CodecError as error:
+            why = f"{device.dev_eui_hex} {device.make}: {error}"
+            self.reject(Rejected(error.code, why))
+            return error.code, None
+        return (health, None) if reading is None else (reading, health)
+
+    def record_health(self, device: Device, plain: Plain, health: Status, meta: UplinkMeta) -> None:
+        """Record and publish what an uplink says besides its reading."""
+        if not self._clock.utc_is_known():  # the next one says it again
+            return
+        outputs = self.outputs(device, plain, health, meta)
+        state = self.remember(device, health, outputs)
+        latest = () if state is None else (LatestRow(state[0], states.dumps(state[1])),)
+        self.record(Record(latest=latest, outbox=self.outbox_rows(outputs.messages)))
 
     def _turn(
         self, session: Session, device: Device, known: mac_state.MacState, heard: Heard

@@ -39,7 +39,7 @@ __all__ = ["COMMAND", "RELOADED", "Reloader", "needs_restart"]
 COMMAND = "gateway.reload"
 # Tables whose values every part takes anew; each key of another table needs a restart.
 RELOADED = ("adr", "readings", "planning", "retention")
-_LISTS = ("gateways", "containers", "bays", "places", "trucks")
+_LISTS = ("gateways", "makes", "containers", "bays", "places", "trucks")
 _NOT_COMPARED = ("path", "files", "warnings", "devices", "distances", *_LISTS, *RELOADED)
 
 _log = logging.getLogger(__name__)

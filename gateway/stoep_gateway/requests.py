@@ -53,6 +53,7 @@ class Requests:
             not isinstance(message, BinReport)
             or not isinstance(state, ContainerState)
             or device.asset is None
+            or device.make is not None  # it knows nothing of requests
         ):
             return
         dev_eui = device.dev_eui

@@ -40,6 +40,7 @@ def replace(registry: Registry, fresh: Registry) -> Replaced:
     """
     _take(registry.gateways, fresh.gateways)
     _take(registry.assets, fresh.assets)
+    registry.makes = fresh.makes
     before = registry.devices.copy()
     removed = [
         eui

@@ -3,7 +3,7 @@
 CSV is what spreadsheets save: separated by commas, semicolons or tabs, with or without a byte
 order mark. YAML is a list of mappings. Every value is read as text, so that an EUI made of digits
 stays one; ``adr`` and ``enabled`` are then true or false, ``lat`` and ``lon`` numbers. An empty one
-of these two, ``name`` or ``asset`` means none, any other empty value that nothing is said.
+of these two, ``name``, ``asset`` or ``make`` means none, any other that nothing is said.
 
 No value is repeated in a message: it may be a key in the wrong place.
 """
@@ -33,7 +33,7 @@ _TRUE = ("true", "yes", "1")
 _FALSE = ("false", "no", "0")
 _BOOLEANS = ("adr", "enabled")
 _DEGREES = ("lat", "lon")
-_MAY_BE_EMPTIED = ("name", "asset", *_DEGREES)
+_MAY_BE_EMPTIED = ("name", "asset", "make", *_DEGREES)
 _NULLS = ("", "~", "null", "Null", "NULL")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _LOADER = getattr(yaml, "CLoader", yaml.Loader)  # gives events only: it constructs nothing

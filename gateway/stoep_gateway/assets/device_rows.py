@@ -38,6 +38,7 @@ def seal_row(
         changed_utc_ms=changed_utc_ms,
         lat=spec.lat,
         lon=spec.lon,
+        make=spec.make,
     )
 
 
@@ -66,6 +67,7 @@ def open_row(row: DeviceRow, sealer: Sealer) -> DeviceConfig:
         asset=row.asset,
         lat=row.lat,
         lon=row.lon,
+        make=row.make,
     )
 
 

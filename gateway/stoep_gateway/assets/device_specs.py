@@ -30,7 +30,7 @@ __all__ = [
 
 SECRETS = ("app_key", "nwk_s_key", "app_s_key")
 _WAYS_IN = (*SECRETS, "dev_addr", "source")
-_MAY_BE_EMPTIED = ("name", "asset", "lat", "lon")
+_MAY_BE_EMPTIED = ("name", "asset", "make", "lat", "lon")
 _EUI: TypeAdapter[bytes] = TypeAdapter(Eui)
 
 
@@ -135,7 +135,7 @@ def check_all(
         spec = validate(_merged(existing, raw))
         if isinstance(spec, list):
             told = {key for key, _ in spec}
-            unknown = _unknown(registry, raw.get("asset"), raw.get("source"), existing)
+            unknown = _unknown(registry, raw, existing)
             spec += [(key, message) for key, message in unknown if key not in told]
             yield from (Fault(index, key, message) for key, message in spec)
             continue
@@ -157,7 +157,7 @@ def check_all(
                     " there",
                 )
                 continue
-        unknown = _unknown(registry, spec.asset, spec.source, existing)
+        unknown = _unknown(registry, spec.model_dump(), existing)
         faults = [Fault(index, key, message) for key, message in unknown]
         if not faults and (fault := _asset_fault(registry, spec, leaving, claims)):
             faults = [Fault(index, "asset", fault)]
@@ -176,15 +176,19 @@ def _merged(existing: Device | None, raw: Mapping[str, object]) -> dict[str, obj
 
 
 def _unknown(
-    registry: Registry, asset: object, source: object, existing: Device | None
+    registry: Registry, said: Mapping[str, object], existing: Device | None
 ) -> Iterator[tuple[str, str]]:
     """Give what a device names and nobody has: (key, message) pairs."""
+    asset, source, make = (said.get(key) for key in ("asset", "source", "make"))
     was_there = existing is not None and existing.asset_key == asset  # nobody asks for another
     if isinstance(asset, str) and asset not in registry.assets and not was_there:
         yield "asset", f'asset "{asset}" is not an asset{did_you_mean(asset, registry.assets)}'
     if isinstance(source, str) and source not in registry.sources:
         hint = did_you_mean(source, registry.sources)
         yield "source", f'source "{source}" is not a [[source]]{hint}'
+    if isinstance(make, str) and make not in registry.makes:
+        hint = did_you_mean(make, registry.makes)
+        yield "make", f'make "{make}" is not a [[make]]{hint}'
 
 
 def _asset_fault(

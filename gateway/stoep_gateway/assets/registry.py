@@ -13,6 +13,7 @@ from typing import Literal
 
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BayConfig, ContainerConfig, DeviceConfig
+from stoep_gateway.integrations.codecs.shipped import names
 from stoep_gateway.values import value
 
 __all__ = ["Bay", "Container", "Device", "Gateway", "Managed", "Registry", "build"]
@@ -62,7 +63,8 @@ class Device:
     another network server, the ``source``. One that is not ``enabled`` is neither heard nor
     answered. ``managed`` says who may change it: the configuration "file", or `stoep device`
     ("store"). ``key`` is "device/DEV_EUI", under which its own state is kept; ``asset_key`` is
-    what it was told to stand for, which may be no asset of the configuration any more.
+    what it was told to stand for, which may be no asset of the configuration any more. ``make`` is
+    whose codec reads its uplinks, None: ours.
     """
 
     dev_eui: bytes
@@ -82,6 +84,7 @@ class Device:
     nwk_s_key: bytes | None = field(default=None, repr=False)
     app_s_key: bytes | None = field(default=None, repr=False)
     source: str | None = None
+    make: str | None = None
     lorawan: str = "1.0.3"
     device_class: str = "A"
     adr: bool = True
@@ -104,7 +107,8 @@ class Gateway:
 class Registry:
     """All of a site; devices and gateways by EUI (8 bytes, big-endian), assets by key.
 
-    ``sources`` are the ids of the other network servers that devices may belong to.
+    ``sources`` are the ids of the other network servers that devices may belong to, ``makes`` of
+    the other makes that they may be.
     """
 
     def __init__(
@@ -113,9 +117,11 @@ class Registry:
         gateways: Mapping[bytes, Gateway],
         assets: Mapping[str, Container | Bay],
         sources: frozenset[str] = frozenset(),
+        makes: frozenset[str] = frozenset(),
     ) -> None:
         self.site = site
         self.sources = sources
+        self.makes = makes
         self.gateways: dict[bytes, Gateway] = dict(gateways)
         self.assets: dict[str, Container | Bay] = dict(assets)
         self.devices: dict[bytes, Device] = {}
@@ -159,6 +165,7 @@ class Registry:
             nwk_s_key=spec.nwk_s_key,
             app_s_key=spec.app_s_key,
             source=spec.source,
+            make=spec.make,
             lorawan=spec.lorawan,
             device_class=spec.device_class,
             adr=spec.adr,
@@ -217,6 +224,7 @@ def build(config: Config) -> Registry:
         },
         assets,
         frozenset(source.id for source in config.sources),
+        names() | {make.id for make in config.makes},
     )
     for device in config.devices:
         registry.put(registry.view(device, "file"))

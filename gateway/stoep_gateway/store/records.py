@@ -116,6 +116,7 @@ class DeviceRow(NamedTuple):
     changed_utc_ms: int
     lat: float | None = None
     lon: float | None = None
+    make: str | None = None
 
 
 class MacStateRow(NamedTuple):

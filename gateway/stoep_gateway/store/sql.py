@@ -95,7 +95,7 @@ def _replacing(key: str, columns: str) -> str:
 
 _SESSIONS = _statements(f"device_session ({_SESSION_COLUMNS})", 8)
 _NONCES = _statements("dev_nonce (dev_eui, dev_nonce, app_nonce, joined_utc_ms, forgiven)", 5)
-_DEVICES = _statements(f"device ({_DEVICE_COLUMNS})", 17, _replacing("dev_eui", _DEVICE_COLUMNS))
+_DEVICES = _statements(f"device ({_DEVICE_COLUMNS})", 18, _replacing("dev_eui", _DEVICE_COLUMNS))
 _MAC_STATES = _statements(
     "mac_state (session_id, state)", 2, _replacing("session_id", "session_id, state")
 )

@@ -23,7 +23,9 @@ from pathlib import Path
 
 import orjson
 
-__all__ = ["CodecError", "Sandbox"]
+from stoep_gateway.integrations.codecs.errors import CodecError
+
+__all__ = ["Sandbox"]
 
 _WORKER = Path(__file__).with_name("worker.py")
 _ANSWERS_WITHIN_S = 5.0  # of anybody's time: the machine may be busy
@@ -32,14 +34,6 @@ _OVERRUNS = 3
 _DISABLED_MS = 3_600_000
 
 _log = logging.getLogger(__name__)
-
-
-class CodecError(Exception):
-    """A codec gave no result; ``code`` counts it."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
 
 
 class Sandbox:

@@ -1,0 +1,2 @@
+-- Whose make a device is; NULL: ours.
+ALTER TABLE device ADD COLUMN make TEXT;
