@@ -48,7 +48,13 @@ class Bench:
         self.board = TestedBoard(image, self.engine, self.sim, self.config)
 
     def hold(self):
+        self.board.hold_ms = 60_000
         return Repl(self.board.port, pulse=self.board.pulse, wait_s=60)
+
+    def let_go(self, repl):
+        self.board.hold_ms = 0
+        repl.reset()
+        self.board.wait_asleep()
 
 
 @pytest.fixture
@@ -72,8 +78,7 @@ def test_a_held_board_is_tested_and_goes_on_in_the_session_of_its_test(bench):
         joined = next(check for check in checks if check.name == "join")
         assert "DevNonce 0" in joined.value
         assert bench.far.messages == []
-        repl.reset()
-    bench.board.wait_asleep()
+        bench.let_go(repl)
     reports = [message for message in bench.far.messages if isinstance(message, BinReport)]
     assert [report.distance_mm for report in reports] == [800]
     assert bench.far.network.dev_nonces == [0]  # no second join
@@ -87,8 +92,7 @@ def test_a_bay_is_tested_and_goes_on(tmp_path):
             checks = selftest.run(repl, bench.data, "bay", files=bench.files)
             assert selftest.passed(checks), selftest.table(checks)
             assert any("INT follows" in check.value for check in checks)
-            repl.reset()
-        bench.board.wait_asleep()
+            bench.let_go(repl)
         assert any(isinstance(message, BayReport) for message in bench.far.messages)
         assert bench.far.network.dev_nonces == [0]
 
@@ -101,8 +105,7 @@ def test_an_updated_board_runs_on(bench):
         backup.update(repl, changed)  # one that cannot start ...
         backup.update(repl, bench.files)  # ... is mended by the next
         assert backup.installed(repl).leftovers == ()
-        repl.reset()
-    bench.board.wait_asleep()
+        bench.let_go(repl)
     bench.board.let(2 * 3700)
     reports = [message for message in bench.far.messages if isinstance(message, BinReport)]
     assert len(reports) >= 3

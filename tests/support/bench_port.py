@@ -9,12 +9,14 @@ import os
 import pty
 import select
 import threading
+import time
 import tty
 from pathlib import Path
 
 from mock_board import MockBoard
 
 _SLIP, _INTERRUPT = b"\xc0", b"\r\x03"
+_PATIENCE_S = 30
 
 
 class BenchPort:
@@ -182,9 +184,21 @@ class BenchPort:
         if before <= lost < before + len(data):
             del self.lose_at[self.mode]
             data = data[: lost - before] + data[lost - before + 1 :]
-        # Whoever has died does not read.
-        if self._front is not None and select.select([], [self._front], [], 1)[1]:
-            os.write(self._front, data)
+        if self._front is not None:
+            self._tell(self._front, data)
+
+    def _tell(self, front, data):
+        """Say it to whoever has the port open, who may stand still for a while."""
+        poll = select.poll()
+        poll.register(front, select.POLLOUT)
+        until_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until_s:
+            events = dict(poll.poll(100)).get(front, 0)
+            if events & select.POLLHUP:
+                return  # whoever has died does not read
+            if events & select.POLLOUT:
+                os.write(front, data)
+                return
 
     def _from_computer(self, front):
         try:

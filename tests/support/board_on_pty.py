@@ -24,6 +24,7 @@ from stoep_hardware.micropython_runtime import HEAP_BYTES
 HERE = Path(__file__).parent
 BLOCK = 4096
 _ASLEEP, _RESET = signal.SIGUSR1, signal.SIGUSR2
+_LISTENS = b"\x06"  # said by board_start.py when boot.py is next
 
 
 def make_image(files, size=512 * 1024):
@@ -63,12 +64,13 @@ class BoardOnPty:
         self._image = image
         self._says = says
         self._modules = modules
-        self._hold_ms = hold_ms
+        self.hold_ms = hold_ms  # of the next start
         self._lock = threading.RLock()
         self._process = None
         self._console = None
         self._is_closed = False
         self._quiet = False
+        self._is_deaf = False  # until its start may be interrupted
         self.starts = 0
         self.cut_after = None  # octets from the tool after which the cable is pulled
         self.carried = 0
@@ -170,6 +172,7 @@ class BoardOnPty:
         if self._says is not None:
             os.write(self._tool, self._says)
             return
+        self._is_deaf = True
         self._console, terminal = pty.openpty()
         _make_raw(terminal, signals=True)
         environment = dict(os.environ, MICROPYPATH=".frozen", PYTHONDONTWRITEBYTECODE="1")
@@ -193,7 +196,7 @@ class BoardOnPty:
         """Type the start program into the raw prompt; what that says is kept from the tool."""
         folders = [str(folder) for folder in self._modules]
         program = (HERE / "board_start.py").read_text()
-        program += f"\nstart({str(self._image)!r}, {folders!r}, {cause!r}, {self._hold_ms})\n"
+        program += f"\nstart({str(self._image)!r}, {folders!r}, {cause!r}, {self.hold_ms})\n"
         _expect(self._console, b">>> ")
         os.write(self._console, b"\x01")
         _expect(self._console, b"raw REPL; CTRL-B to exit\r\n>")
@@ -246,7 +249,7 @@ class BoardOnPty:
         self._to_board(data)
 
     def _to_board(self, data):
-        if self._console is not None:
+        if self._console is not None and not self._is_deaf:
             os.write(self._console, data)
 
     def _from_board(self):
@@ -257,6 +260,9 @@ class BoardOnPty:
         if not data:
             self._ended()
             return
+        if self._is_deaf and _LISTENS in data:
+            data = data.replace(_LISTENS, b"", 1)
+            self._is_deaf = False
         if self._booting and b"\x04" in data:
             # The start program is over: from here on it is the tool's prompt, a friendly one.
             data, _, rest = data.partition(b"\x04")

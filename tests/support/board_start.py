@@ -49,6 +49,7 @@ def start(image, folders, cause, hold_ms):
     import board_cause
 
     board_cause.begin(cause, hold_ms)
+    sys.stdout.write("\x06")
     for name in ("boot.py", "main.py"):
         try:
             uos.stat(name)

@@ -60,7 +60,7 @@ class SimBoardOnPty(BoardOnPty):
             ), "the simulation stands still"
         self.check()
 
-    def wait_asleep(self, timeout_s=60):
+    def wait_asleep(self, timeout_s=180):
         with self._reached:
             asleep = self._reached.wait_for(lambda: self.problem or self._is_deep, timeout_s)
         self.check()
@@ -184,7 +184,7 @@ class SimBoardOnPty(BoardOnPty):
         """A program that went to sleep a moment ago may not have ended."""
         process = self._process
         if process is not None and self._wire.is_deep:
-            process.wait(10)
+            process.wait(60)
         self._end()
 
     def _resume(self):

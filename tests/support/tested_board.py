@@ -15,7 +15,7 @@ from stoep_hardware.esp32 import HARD_RESET, Reset
 from stoep_hardware.micropython_device import MicroPythonDevice
 
 _ASLEEP = 75
-_PATIENCE_S = 60
+_PATIENCE_S = 180
 MODULES = (
     HERE / "tested_board_modules",
     Path(str(resources.files("stoep_hardware") / "micropython")),
@@ -27,7 +27,7 @@ class TestedBoard(BoardOnPty):
 
     __test__ = False
 
-    def __init__(self, image, engine, board, config, *, hold_ms=1500):
+    def __init__(self, image, engine, board, config, *, hold_ms=0):
         self._link = None
         self._change = threading.Condition()
         self._wants_reset = False
