@@ -16,7 +16,6 @@ from stoep_gateway.assets.registry import Registry
 from stoep_gateway.clock import SystemClock
 from stoep_gateway.config_service import TimeConfig
 from stoep_gateway.forwarders.links import Links
-from stoep_gateway.lns import uplink
 from stoep_gateway.memory import Memory
 from stoep_gateway.pipeline import Pipeline
 from stoep_gateway.publish.messages import OutboxMessage
@@ -168,6 +167,7 @@ class Timing:
                 session.heard_utc_ms += by_ms
         self._memory.queue.move_times(from_utc_ms, by_ms)
         self._pipeline.configurations.move_times(from_utc_ms, by_ms)
+        self._pipeline.device_watching.move_times(from_utc_ms, by_ms)
         self._pipeline.downlinks.arm_expiry()
         self._tell_held(from_utc_ms, by_ms)
         # Once the record after the correction is there, the store's page is the corrected one.
@@ -185,7 +185,7 @@ class Timing:
             if device is None:  # it was removed meanwhile
                 continue
             plain, meta = recording.held(row, from_utc_ms, by_ms)
-            message = uplink.decode(plain)
+            message, _ = pipeline.decode(device, plain, meta.f_cnt_up, meta.received_utc_ms)
             outputs = pipeline.outputs(device, plain, message, meta)
             state = pipeline.remember(device, message, outputs)
             if state is not None:
@@ -196,6 +196,7 @@ class Timing:
 
     def _release(self) -> None:
         self._outbox.release()
+        self._publisher.announce()
         self._publisher.wake()
 
     def _forwarders_agree(self) -> bool:

@@ -127,6 +127,10 @@ class DeviceWatching:
         """Take note of an uplink; return what to publish with it."""
         return self._watch.heard(device, self._clock.now_ms(), self._clock.utc_ms())
 
+    def move_times(self, from_utc_ms: int, by_ms: int) -> None:
+        """Correct what was heard at a provisional time."""
+        self._watch.move_times(from_utc_ms, by_ms)
+
     def _patience_ms(self, device: Device) -> int:
         asset = None if device.asset is None else self._memory.states.get(device.asset.key)
         wanted = self._memory.configurations.get(device.dev_eui)

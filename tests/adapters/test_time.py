@@ -171,6 +171,9 @@ async def test_what_was_heard_with_a_wrong_clock_is_told_with_the_right_one(
             system.synchronise()
             states = "container/corner/state"
             await until(lambda: len(subscriber.of(states)) >= 2, "both readings")
+            await until(lambda: len(subscriber.of("street/availability")) >= 2, "said again")
+            (*_, (_, online, _)) = subscriber.of("street/availability")
+            assert off_by(ms(json.loads(online)["time_utc"]), heard_ms) < NEAR_S
             times = [ms(json.loads(it)["measured_utc"]) for _, it, _ in subscriber.of(states)]
             assert times == sorted(times)
             assert all(off_by(it, heard_ms) < NEAR_S for it in times)

@@ -56,6 +56,17 @@ def test_a_device_is_told_once_when_it_is_heard_and_once_when_it_is_silent() -> 
     assert checked(back)["state"] == "online"
 
 
+def test_when_a_device_was_heard_is_corrected_with_the_clock() -> None:
+    board = device(1)
+    watch = DeviceWatch(lambda _: 0)
+    watch.heard(board, NOW, START_MS)
+    watch.move_times(START_MS + 1, 5 * HOUR_MS)  # of another start
+    watch.move_times(START_MS, HOUR_MS)
+    late = NOW + SILENT_MS + 1
+    (offline,) = watch.check({board.dev_eui: board}, late, START_MS + SILENT_MS + HOUR_MS)
+    assert checked(offline)["last_heard_utc"] == "2026-10-20T03:00:00.000Z"
+
+
 def test_silence_before_the_start_does_not_count_and_no_device_is_given_up_too_early() -> None:
     board = device(2)
     devices = {board.dev_eui: board}

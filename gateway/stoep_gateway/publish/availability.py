@@ -82,6 +82,12 @@ class DeviceWatch:
         heard.online = True
         return (device_availability(device, utc_ms, utc_ms, online=True),)
 
+    def move_times(self, from_utc_ms: int, by_ms: int) -> None:
+        """Correct what was heard at a provisional time."""
+        for heard in self._heard.values():
+            if heard.utc_ms is not None and heard.utc_ms >= from_utc_ms:
+                heard.utc_ms += by_ms
+
     def check(
         self, devices: Mapping[bytes, Device], now: int, utc_ms: int
     ) -> tuple[OutboxMessage, ...]:

@@ -143,6 +143,11 @@ class Publisher:
             self._drained.clear()
             await self._drained.wait()
 
+    def announce(self) -> None:
+        """Say that we are there, if we are: at the beginning, or when the time is known at last."""
+        if self._paho is not None and self._availability is not None:
+            self._say(self._paho, self._availability("online", None))
+
     async def farewell(self) -> None:
         """Say that we stop; without it the broker says that the connection was lost."""
         if self._paho is None or self._availability is None:
@@ -253,8 +258,7 @@ class Publisher:
         client.on_publish = self._acknowledged
         mqtt_socket.attach(client, self._break)
         self._told.clear()
-        if self._availability is not None:
-            self._say(client, self._availability("online", None))
+        self.announce()
         self._pump()
 
     def _say(self, client: paho.Client, message: OutboxMessage) -> asyncio.Future[None]:
