@@ -152,12 +152,14 @@ def test_depths_come_from_a_configuration(name, tmp_path, capsys):
     [
         ((), 'how deep "a" is is not known: say --depth-cm'),
         (("--depth-cm", "30", "--full-cm", "40"), "full is nearer to the sensor"),
+        (("--depth-cm", "nan"), "a depth of nan cm"),
+        (("--depth-cm", "inf"), "a depth of inf cm"),
         (("--config", "none.toml"), "none.toml"),
         (("--geometry", "none.csv"), "none.csv: cannot be read: No such file"),
         (("--geometry", "s.csv"), "s.csv:2: has no depth_cm or depth_mm"),
         (("--depth-cm", "100", "--emptyings", "s.csv", "--out", "no/o.csv"), "cannot be written"),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_what_is_missing_is_said_with_its_remedy(arguments, says, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -260,7 +262,17 @@ def test_the_gateway_s_own_export_is_read_as_it_is(tmp_path, capsys):
     assert given["all"]["skipped"] == {}
 
 
-def test_standard_input_and_a_reader_that_leaves(tmp_path):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_said(tmp_path, capsys):
+    (tmp_path / "o.csv.partial").symlink_to("/dev/full")
+    file, out = hourly(tmp_path / "s.csv"), tmp_path / "o.csv"
+    code, said, err = evaluate(capsys, "bins", file, "--depth-cm", "150", "--out", out)
+    assert (code, said) == (2, "")
+    assert "No space left on device" in err
+    assert not out.exists()
+
+
+def test_standard_input(tmp_path):
     file = hourly(tmp_path / "s.csv")
     command = [sys.executable, "-m", "stoep_tools.cli", "evaluate", "bins", "-", "--depth-cm=150"]
     run = subprocess.run(

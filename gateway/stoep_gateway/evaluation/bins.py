@@ -270,7 +270,7 @@ def _of_row(row: Mapping[str, Any]) -> _Geometry:
 
 
 def _geometry(depth_mm: float, full_mm: float) -> _Geometry:
-    if not 0 <= round(full_mm) < round(depth_mm) <= _DEEPEST_MM:
+    if not (0 <= full_mm < depth_mm <= _DEEPEST_MM and round(full_mm) < round(depth_mm)):
         raise ValueError(
             f"a depth of {depth_mm / 10:g} cm, full at {full_mm / 10:g} cm: the depth is at most"
             f" {_DEEPEST_MM // 10} cm, and full is nearer to the sensor"

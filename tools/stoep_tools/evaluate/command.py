@@ -67,6 +67,9 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk that is full, or fails amid the file
+        print(f"stoep evaluate: {error.filename or name}: {error.strerror}", file=sys.stderr)
+        return ERROR
     except KeyboardInterrupt:
         return 130
 
@@ -304,10 +307,8 @@ def _written(out: Path | None, kind: Kind) -> Iterator[_Write]:
             writer.writerow((*_DEVICE, *_TIME, *kind.out))
             yield lambda name, at_ms, cells: writer.writerow((name, utc(at_ms), *cells))
         partial.replace(out)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise _FailedError(f"{out}: cannot be written: {error.strerror}") from None
+    except FileNotFoundError:
+        raise _FailedError(f"{out}: cannot be written: there is no such folder") from None
     finally:
         partial.unlink(missing_ok=True)
 
