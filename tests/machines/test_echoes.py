@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stoep_gateway.assets.states import ContainerState, dumps, loads
 from stoep_gateway.insight import echoes
 from stoep_gateway.insight.echoes import EchoState, Verdict
+from stoep_gateway.insight.filling import FillTrack
 from stoep_hardware.labelled import BinRanges, bin_series
 
 HOUR = 3_600_000
@@ -146,3 +147,13 @@ def test_units_of_the_field_are_judged_well() -> None:
     assert total.false_reject_pct() < 1
     assert total.recall() > 0.95
     assert total.precision() > 0.95
+
+
+def test_what_is_stored_of_a_container_is_short_and_old_states_are_read() -> None:
+    track = FillTrack(1_769_814_000_000, 55.5, 1_767_225_600_000, 2.0, 1_767_225_600_000, 0.321)
+    state = ContainerState(700, 1_769_814_000_000, 3_600_000, (), 1200, 4, None, track, learned())
+    text = dumps(state)
+    assert len(text) < 400  # an SQLite cell of a 2 kB page holds 488 octets, the key included
+    assert loads("container/x", text) == state
+    old = '{"sequence":7,"measured_ms":5,"track":{"at_ms":5,"fill_pct":3.5,"since_ms":1,"since_pct":0}}'
+    assert loads("container/x", old) == ContainerState(7, 5, track=FillTrack(5, 3.5, 1, 0))

@@ -7,7 +7,7 @@ is ignored and one that is missing takes its default, so that versions may come 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -70,7 +70,19 @@ AssetState = ContainerState | BayState | DeviceState
 
 
 def dumps(state: AssetState) -> str:
-    """Return the text that is stored of a state."""
+    """Return the text that is stored of a state.
+
+    It is written with every uplink and has to fit into a quarter of a page of SQLite, so what a
+    container's holds is arrays, without names.
+    """
+    if isinstance(state, ContainerState):
+        values = {name: getattr(state, name) for name in _order(ContainerState)}
+        values["track"] = None if state.track is None else _array(state.track)
+        if state.echo is not None:
+            values["echo"] = echo = _array(state.echo)
+            echo[_JUMP] = None if state.echo.jump is None else _array(state.echo.jump)
+            echo[_FALSE] = [_array(it) for it in state.echo.false_distances]
+        return orjson.dumps(values).decode()
     return orjson.dumps(state).decode()
 
 
@@ -86,7 +98,7 @@ def loads(key: str, text: str) -> AssetState:
         kind = key.partition("/")[0]
         if kind == "container":
             track = values.get("track")
-            values["track"] = None if track is None else FillTrack(**_known(FillTrack, track))
+            values["track"] = None if track is None else _track(track)
             echo = values.get("echo")
             values["echo"] = None if echo is None else _echo(echo)
             values["missing"] = tuple(values.get("missing", ()))
@@ -100,13 +112,24 @@ def loads(key: str, text: str) -> AssetState:
     raise ValueError(f'"{key}" names no container, bay or device')
 
 
-def _echo(values: dict[str, Any]) -> EchoState:
-    jump = values.get("jump")
-    values["jump"] = None if jump is None else Jump(**_known(Jump, jump))
-    values["false_distances"] = tuple(
-        FalseDistance(**_known(FalseDistance, it)) for it in values.get("false_distances", ())
-    )
-    return EchoState(**_known(EchoState, values))
+def _array(part: FillTrack | EchoState | Jump | FalseDistance) -> list[Any]:
+    return [getattr(part, name) for name in _order(type(part))]  # type: ignore[arg-type]
+
+
+def _track(values: Sequence[Any] | Mapping[str, Any]) -> FillTrack:
+    """Return the track from its array, or from the object that it once was."""
+    if isinstance(values, Mapping):
+        return FillTrack(**_known(FillTrack, values))
+    return FillTrack(*values)
+
+
+def _echo(values: Sequence[Any]) -> EchoState:
+    """Return the state from its array; one that is shorter was written before later fields."""
+    known = dict(zip(_order(EchoState), values, strict=False))
+    jump = known.get("jump")
+    known["jump"] = None if jump is None else Jump(*jump)
+    known["false_distances"] = tuple(FalseDistance(*it) for it in known.get("false_distances", ()))
+    return EchoState(**known)
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,3 +140,12 @@ def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _names(cls: type[Any]) -> frozenset[str]:
     return frozenset(field.name for field in fields(cls))
+
+
+@functools.cache
+def _order(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
+
+
+_JUMP = _order(EchoState).index("jump")
+_FALSE = _order(EchoState).index("false_distances")

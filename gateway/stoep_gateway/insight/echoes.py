@@ -75,11 +75,11 @@ class Jump:
 class EchoState:
     """What is remembered of one sensor; times in UTC ms, distances in mm.
 
-    The waste was last believed at ``distance_mm`` at ``at_ms`` and comes nearer by ``rate_mm_h``,
-    learned over ``rate_h`` hours; ``seen`` counts readings from the one at
-    ``first_mm`` on. ``false_count`` readings in a row were
-    at a false distance, ``false_mm`` (0: the waste may have been there). ``rise_mm`` at
-    ``rise_ms`` (0: none) is where the waste was before the last sudden rise that was believed, and
+    Stored as an array: new fields go to the end. The waste was last believed at ``distance_mm``
+    at ``at_ms`` and comes nearer by ``rate_mm_h``, learned over ``rate_h`` hours; ``seen``
+    counts readings from the one at ``first_mm`` on. ``false_count`` readings in a row were at a
+    false distance, ``false_mm`` (0: the waste may have been there). ``rise_mm`` at ``rise_ms``
+    (0: none) is where the waste was before the last sudden rise that was believed, and
     ``fall_mm`` at ``fall_ms`` before the last fall that the next reading has to confirm;
     ``empty_mm`` (0: not known) is where it is after an emptying.
     """
