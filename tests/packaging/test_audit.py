@@ -34,7 +34,7 @@ def test_each_vulnerability_is_told_with_what_mends_it(audit):
             {"name": "pyvrp", "skip_reason": "not found"},
         ]
     }
-    found = ["h11 0.14: X-1, mended in 0.16", "odd 1: X-2"]
+    found = ["h11 0.14.0: X-1, mended in 0.16", "odd 1: X-2"]
     assert audit.verdict(report) == (found, 3, 1)
 
 
