@@ -155,5 +155,6 @@ def test_what_is_stored_of_a_container_is_short_and_old_states_are_read() -> Non
     text = dumps(state)
     assert len(text) < 400  # an SQLite cell of a 2 kB page holds 488 octets, the key included
     assert loads("container/x", text) == state
-    old = '{"sequence":7,"measured_ms":5,"track":{"at_ms":5,"fill_pct":3.5,"since_ms":1,"since_pct":0}}'
+    track_as_object = '{"at_ms":5,"fill_pct":3.5,"since_ms":1,"since_pct":0}'
+    old = f'{{"sequence":7,"measured_ms":5,"track":{track_as_object}}}'
     assert loads("container/x", old) == ContainerState(7, 5, track=FillTrack(5, 3.5, 1, 0))
