@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from stoep_gateway.assets.states import BayState
 from stoep_gateway.config_makes import MakeConfig
 from stoep_gateway.errors import ConfigError
 from stoep_gateway.integrations.chirpstack import ChirpStack
-from stoep_gateway.integrations.codecs import shipped
+from stoep_gateway.integrations.codecs import cli, shipped
 from stoep_gateway.integrations.codecs.errors import CodecError
 from stoep_gateway.integrations.codecs.makes import Makes, known
 from stoep_gateway.store.records import Record
@@ -90,6 +93,13 @@ function decodeUplink(input) {
 # user manual ("Uplink Payload").
 VECTORS = [
     ("milesight-em310-udl", 85, "01755c03824408040001", BinReport(7, 2116), None),
+    (
+        "milesight-em310-udl",  # an EM400's
+        85,
+        "01755c0367010104824408050001",
+        BinReport(7, 2116, temperature_c=26),
+        None,
+    ),
     ("milesight-em310-udl", 85, "ff0b01ff0103ff16641234567890abcd", None, None),
     ("dragino-ldds75", 2, "0e1c0b05", BinReport(7, 2821), Status(battery_mv=3612)),
     (
@@ -361,3 +371,56 @@ def test_a_mistake_in_a_make_is_named_with_its_line(text: str, says: str, tmp_pa
     with pytest.raises(ConfigError) as raised:
         config.load(file)
     assert any(says in str(mistake) for mistake in raised.value.mistakes), raised.value.mistakes
+
+
+def test_the_command_lists_shows_and_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.js").write_text(MINE)
+    file = tmp_path / "stoep.toml"
+    file.write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STOEP_CONFIG", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = cli.main(arguments)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    code, out, _ = run("list")  # with the configuration that is found
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        *([name, make.kind] for name, make in known(()).items()),
+        ["mine", "bin"],
+    ]
+    code, out, _ = run("show", "mine")
+    again = tomllib.loads(out)["make"][0]
+    assert Path(again.pop("codec")).resolve() == (tmp_path / "mine.js").resolve()
+    said = tomllib.loads(CONFIG)["make"][0]
+    assert again == {key: value for key, value in said.items() if key != "codec"}
+    assert again["no_echo"] == ["none", -1]
+    code, out, _ = run("try", "mine", "--f-port", "3", "782444", "--depth-mm", "2400")
+    assert code == 0
+    parts = dict(re.findall(r"(?ms)^(\w+): (.*?)(?=^\w|\Z)", out))
+    assert json.loads(parts["decoded"])["data"]["readings"] == [{"level": "120"}]
+    assert json.loads(parts["mapped"]) == {
+        "BinReport": {"distance_mm": 1200, "temperature_c": 20},
+        "Status": {"battery_mv": 3600},
+    }
+    state, health = json.loads(parts["published"]).values()
+    assert (state["fill_pct"], health["battery_mv"]) == (50, 3600)
+    code, out, _ = run("try", "nwave-nps405", "--f-port", "1", "95", "--config", str(file))
+    assert (code, out.count('"state": "occupied"')) == (0, 1)
+    assert run("try", "mine", "--f-port", "3", "ee") == (
+        1,
+        "",
+        "codec_timeout: took more than 50 ms\n",
+    )
+    code, _, err = run("try", "mime", "--f-port", "3", "ee")
+    assert (code, err) == (1, 'there is no make "mime" (did you mean "mine"?)\n')
+    (tmp_path / "mine.js").unlink()
+    code, _, err = run("list")
+    assert code == 2
+    assert "codec cannot be read" in err
+    with pytest.raises(SystemExit):
+        run("try", "mine", "--f-port", "3", "0e1")

@@ -10,7 +10,8 @@ from stoep_tools import cli
 def test_help_names_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("gateway", "demo", "device", "evaluate", "flash", "plan"))
+    names = ("gateway", "demo", "device", "evaluate", "flash", "makes", "plan")
+    assert all(name in shown for name in names)
 
 
 def test_no_arguments_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +22,10 @@ def test_no_arguments_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> No
 def test_unknown_command_names_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["gatway"]) == 2
     said = capsys.readouterr().err
-    assert "no command 'gatway'; there are: demo, device, evaluate, flash, gateway, plan" in said
+    assert (
+        "no command 'gatway'; there are: demo, device, evaluate, flash, gateway, makes, plan"
+        in said
+    )
 
 
 @pytest.mark.parametrize("name", ["demo", "flash"])
@@ -36,7 +40,9 @@ def test_what_a_package_leaves_out_is_said_to_be_elsewhere(
     )
 
 
-@pytest.mark.parametrize("name", ["gateway", "demo", "device", "evaluate", "flash", "plan"])
+@pytest.mark.parametrize(
+    "name", ["gateway", "demo", "device", "evaluate", "flash", "makes", "plan"]
+)
 def test_every_subcommand_explains_itself(name: str) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "stoep_tools.cli", name, "--help"],
