@@ -92,7 +92,7 @@ def pulse_reset(serial: Any) -> None:
 class Repl:
     """A board held at its prompt; a context manager.
 
-    `ask` is told what a person has to do while this waits, up to `wait_s`; `pulse` resets the
+    `ask` is told what a person has to do while this listens, up to `wait_s`; `pulse` resets the
     board by its open port. Every failure is a `FlashError`; no message holds what a file holds.
     """
 
@@ -132,9 +132,8 @@ class Repl:
 
     def hold(self) -> None:
         """Reset the board and get hold of it before its program begins."""
-        until_s = time.monotonic() + self._wait_s
         rest_s = _MOUNT_S
-        self._catch(until_s, self._pulse, rest_s)
+        self._catch(self._wait_s, self._pulse, rest_s)
         catches = 1
         while (state := self.run(_STATE).strip()) != "ready":
             if catches == _CATCHES:
@@ -146,8 +145,7 @@ class Repl:
             self._send_off("import machine\nmachine.reset()")
             catches += 1
             rest_s = min(rest_s * 2, _LONGEST_REST_S) if state == "no files" else rest_s / 2
-            again_s = max(until_s, time.monotonic() + _START_S)
-            self._catch(again_s, lambda _serial: None, rest_s)
+            self._catch(max(self._wait_s, _START_S), lambda _serial: None, rest_s)
         self.run(helper("files"))
 
     def reset(self) -> None:
@@ -259,31 +257,35 @@ class Repl:
 
     # ---- the line -------------------------------------------------------------------------------
 
-    def _catch(self, until_s: float, pulse: Callable[[Any], object], rest_s: float) -> None:
-        """Interrupt whatever begins until the raw REPL answers."""
+    def _catch(self, wait_s: float, pulse: Callable[[Any], object], rest_s: float) -> None:
+        """Interrupt whatever begins until the raw REPL answers.
+
+        Its time is counted in what it listens: a laptop that stands still hears nothing.
+        """
         heard = bytearray()
-        pulses, quiet_s = 0, time.monotonic()
-        is_asked = has_tried = False
+        pulses = 0
+        quiet_s = 0.0
+        is_asked = False
         while _BANNER not in heard:
-            now_s = time.monotonic()
-            if now_s > until_s and has_tried:
+            if wait_s <= 0:
                 raise self._unheard(bytes(heard))
-            is_quiet = now_s > quiet_s + _ASK_AFTER_S
+            is_quiet = quiet_s > _ASK_AFTER_S
             if is_quiet and not heard and not is_asked:
                 is_asked = True
                 self._ask(f"{self.device}: press the RESET button of the board")
-            has_tried = True
+            wait_s -= _BEAT_S
+            quiet_s += _BEAT_S
             try:
                 line = self._line or self._open()
                 if not pulses or (is_quiet and pulses < _PULSES):
                     pulses += 1
                     pulse(line.serial)
                     together.rest(rest_s)
-                    quiet_s = time.monotonic()
+                    quiet_s = 0.0
                 line.serial.write(b"\r\x03\x03\x01")  # interrupt; enter the raw REPL
                 if said := self._hear(_BEAT_S):
                     heard += said
-                    quiet_s = time.monotonic()
+                    quiet_s = 0.0
             except OSError:
                 # A board's own USB goes with a reset and comes again.
                 self._drop()
