@@ -397,7 +397,7 @@ class Pipeline:
 
     def record_health(self, device: Device, plain: Plain, health: Status, meta: UplinkMeta) -> None:
         """Record and publish what an uplink says besides its reading."""
-        if not self._clock.utc_is_known():  # the next one says it again
+        if self.held or not self._clock.utc_is_known():  # the next one says it again
             return
         outputs = self.outputs(device, plain, health, meta)
         state = self.remember(device, health, outputs)
@@ -431,10 +431,18 @@ class Pipeline:
         """Return what a message causes; what is wrong is counted. Without the time it is held."""
         if message is None or isinstance(message, str):
             return _NOTHING
-        if not self._clock.utc_is_known():
+        if self.held or not self._clock.utc_is_known():  # after those before it
             row = recording.held_row(device.dev_eui, plain, meta)
             self.held.append(row)
             return Outputs((), None, held=(row,))
+        return self.outputs_now(device, plain, message, meta)
+
+    def outputs_now(
+        self, device: Device, plain: Plain, message: Uplink | str | None, meta: UplinkMeta
+    ) -> Outputs:
+        """Return the same, and hold nothing."""
+        if message is None or isinstance(message, str):
+            return _NOTHING
         key = topics.state_key(device, message)
         previous = None if key is None else self._memory.states.get(key)
         try:

@@ -22,7 +22,7 @@ from stoep_gateway.publish.messages import OutboxMessage
 from stoep_gateway.publish.mqtt import Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.store.correcting import Correction
-from stoep_gateway.store.records import LatestRow, ProvisionalRow, Record, State
+from stoep_gateway.store.records import HeldRow, LatestRow, ProvisionalRow, Record, State
 from stoep_gateway.store.store import Store
 from stoep_gateway.system_time import SystemTime
 from stoep_gateway.timekeeping import Known, Reading, Stepped, Timekeeper
@@ -30,6 +30,7 @@ from stoep_gateway.timekeeping import Known, Reading, Stepped, Timekeeper
 __all__ = ["Timing", "keep"]
 
 POLL_S = 1.0
+_AT_ONCE = 25
 _AGREE_MS = 5_000
 _LOOPBACK = ("127.", "::1")
 _WHY = {
@@ -100,6 +101,7 @@ class Timing:
         self._store = store
         self._on_step = on_step
         self._left_over = left_over
+        self._moved = Known("synchronised", 0, 0), 0  # of what is held, so many of the first
 
     async def open(self) -> None:
         """Hold back what would be told at a time that is not known."""
@@ -120,9 +122,10 @@ class Timing:
         """Look at the clock until cancelled."""
         if self._keeper.is_known and self._left_over:  # by a start of the machine that never knew
             self._store.correct(Correction(0, 0))
-            self._tell_held(0, 0)
         while True:
             self._look()
+            if self._keeper.is_known:
+                await self._tell_held()
             await asyncio.sleep(POLL_S)
 
     async def close(self) -> None:
@@ -169,30 +172,39 @@ class Timing:
         self._pipeline.configurations.move_times(from_utc_ms, by_ms)
         self._pipeline.device_watching.move_times(from_utc_ms, by_ms)
         self._pipeline.downlinks.arm_expiry()
-        self._tell_held(from_utc_ms, by_ms)
+        self._moved = event, len(self._pipeline.held)
         # Once the record after the correction is there, the store's page is the corrected one.
         self._store.submit(Record(), self._release)
         self._on_step()
 
-    def _tell_held(self, from_utc_ms: int, by_ms: int) -> None:
-        """Tell what was held back, its times from then on moved."""
+    async def _tell_held(self) -> None:
+        """Tell what is held back, a few at a time: what comes meanwhile waits its turn there."""
+        held = self._pipeline.held
+        while held:
+            self._tell(held[:_AT_ONCE])
+            del held[:_AT_ONCE]
+            await asyncio.sleep(0)
+
+    def _tell(self, held: list[HeldRow]) -> None:
         pipeline = self._pipeline
-        held, pipeline.held = pipeline.held, []
+        event, moved = self._moved
+        self._moved = event, max(0, moved - len(held))
         latest: dict[str, LatestRow] = {}
         messages: list[OutboxMessage] = []
-        for row in held:
+        for number, row in enumerate(held):
             device = self._registry.devices.get(row.dev_eui)
             if device is None:  # it was removed meanwhile
                 continue
-            plain, meta = recording.held(row, from_utc_ms, by_ms)
+            by_ms = event.by_ms if number < moved else 0
+            plain, meta = recording.held(row, event.from_utc_ms, by_ms)
             message, _ = pipeline.decode(device, plain, meta.f_cnt_up, meta.received_utc_ms)
-            outputs = pipeline.outputs(device, plain, message, meta)
+            outputs = pipeline.outputs_now(device, plain, message, meta)
             state = pipeline.remember(device, message, outputs)
             if state is not None:
                 latest[state[0]] = LatestRow(state[0], states.dumps(state[1]))
             messages += outputs.messages
         rows = pipeline.outbox_rows(messages)
-        pipeline.record(Record(latest=tuple(latest.values()), outbox=rows, held_is_told=True))
+        pipeline.record(Record(latest=tuple(latest.values()), outbox=rows, told_held=len(held)))
 
     def _release(self) -> None:
         self._outbox.release()

@@ -249,7 +249,7 @@ class Record(NamedTuple):
     forgotten_uplinks: tuple[int, ...] = ()
     retention: tuple[RetentionRow, ...] = ()
     held: tuple[HeldRow, ...] = ()
-    held_is_told: bool = False  # all of it, up to this record
+    told_held: int = 0  # so many of the oldest
     provisional: tuple[ProvisionalRow, ...] = ()
     planned_date: str = ""
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included

@@ -296,8 +296,12 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
             execute(_FORGET, (json.dumps(forgotten),))
         _insert(connection, _RETENTION, _rows(columns.retention))
         _insert(connection, _HELD, _rows(columns.held))
-        if any(columns.held_is_told):
-            execute("DELETE FROM held")
+        if told := sum(columns.told_held):
+            execute(
+                "DELETE FROM held WHERE held_id IN"
+                " (SELECT held_id FROM held ORDER BY held_id LIMIT ?)",
+                (told,),
+            )
         if provisional := _rows(columns.provisional):
             execute("DELETE FROM provisional")
             _insert(connection, _PROVISIONAL, provisional[-1:])
