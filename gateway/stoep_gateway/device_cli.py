@@ -202,7 +202,9 @@ def _configure(options: argparse.Namespace) -> None:
     refused = []
     with control_client.connect(options) as client:
         dev_euis: list[str] = options.dev_euis or [
-            it["dev_eui"] for it in _listed(client) if (it.get("asset") or "").startswith(kind)
+            it["dev_eui"]
+            for it in _listed(client)
+            if (it.get("asset") or "").startswith(kind) and not it.get("make")
         ]
         for dev_eui in dev_euis:
             try:

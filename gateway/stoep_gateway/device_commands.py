@@ -281,6 +281,8 @@ class DeviceCommands:
 
     async def _configure(self, request: Request) -> dict[str, Any]:
         device = self._device(request)
+        if device.make is not None:
+            raise CommandRefused(f"it is a {device.make}, which is not configured from here")
         fields = request.get("fields", {})
         if not isinstance(fields, dict):
             raise CommandRefused('"fields" is an object')

@@ -124,6 +124,15 @@ def test_uplinks_leave_bays_out_unless_raw():
     assert [it["payload"] for it in rows] == [it.frm_payload.hex() for it in uplinks]
 
 
+def test_what_other_makes_say_is_not_taken_for_ours_and_their_bays_are_left_out() -> None:
+    named = Named(NAMED.assets, NAMED.containers, frozenset((BIN, BAY)))
+    uplinks = [uplink(1_000_000, BinReport(1, 900), it) for it in (BIN, BAY)]
+    assert [row["dev_eui"] for row in table("uplinks", uplinks, named=named)] == [BIN.hex()]
+    assert len(table("uplinks", uplinks, named=named, raw=True)) == 2
+    for kind in ("readings", "emptyings", "bays", "status"):
+        assert table(kind, uplinks, named=named) == []
+
+
 def test_status_is_in_words():
     status = Status((1, 2, 3), 4, 500, 3600, schema.RESET_WATCHDOG, (schema.ERROR_RADIO,), -3)
     (row,) = table("status", [uplink(T0, status)])

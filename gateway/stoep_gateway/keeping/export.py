@@ -137,15 +137,14 @@ def _pages(connection: sqlite3.Connection, span: Span) -> Iterator[tables.Uplink
 
 def _named(config: Config, connection: sqlite3.Connection) -> Named:
     """Return what devices stand for: the configuration's word counts before the store's."""
-    assets = dict(
-        connection.execute("SELECT dev_eui, asset FROM device WHERE asset IS NOT NULL").fetchall()
-    )
-    for device in config.devices:
-        assets.pop(device.dev_eui, None)
-        if device.asset is not None:
-            assets[device.dev_eui] = device.asset
+    stored = connection.execute("SELECT dev_eui, asset, make FROM device").fetchall()
+    said = {dev_eui: (asset, make) for dev_eui, asset, make in stored}
+    said |= {device.dev_eui: (device.asset, device.make) for device in config.devices}
+    assets = {dev_eui: asset for dev_eui, (asset, _) in said.items() if asset is not None}
+    others = frozenset(dev_eui for dev_eui, (_, make) in said.items() if make is not None)
     things = registries.build(config).assets
-    return Named(assets, {key: it for key, it in things.items() if isinstance(it, Container)})
+    containers = {key: it for key, it in things.items() if isinstance(it, Container)}
+    return Named(assets, containers, others)
 
 
 class _Csv:

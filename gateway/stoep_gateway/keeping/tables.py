@@ -59,10 +59,20 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What the devices stand for today: asset by DevEUI, containers by asset."""
+    """What the devices stand for today: asset by DevEUI, containers by asset.
+
+    ``others`` are devices of other makes, whose uplinks are not decoded here.
+    """
 
     assets: Mapping[bytes, str]
     containers: Mapping[str, Container]
+    others: frozenset[bytes] = frozenset()
+
+    def is_bays(self, uplink: Uplink) -> bool:
+        """Tell whether an uplink says when a car came or went."""
+        if uplink.dev_eui in self.others:
+            return self.assets.get(uplink.dev_eui, "").startswith("bay/")
+        return uplink.f_port == F_PORT_BAY
 
 
 class Span(NamedTuple):
@@ -114,6 +124,7 @@ def rows(
     """
     if kind == "uplinks":
         return _uplinks(uplinks, named, span, raw)
+    uplinks = (it for it in uplinks if it.dev_eui not in named.others)
     if kind == "bays":
         return _bays(uplinks, named, span, raw)
     if kind == "status":
@@ -139,7 +150,7 @@ def _decoded(uplink: Uplink) -> object:
 
 def _uplinks(uplinks: Iterable[Uplink], named: Named, span: Span, raw: bool) -> Iterator[Row]:
     for uplink in uplinks:
-        if uplink.received_utc_ms in span and (raw or uplink.f_port != F_PORT_BAY):
+        if uplink.received_utc_ms in span and (raw or not named.is_bays(uplink)):
             yield (
                 uplink.received_utc_ms,
                 uplink.dev_eui.hex(),
