@@ -13,6 +13,7 @@ from stoep_gateway import pipeline
 from stoep_gateway.forwarders.gwmp import GatewayStat
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.store.records import Record
+from stoep_gateway.store.sql import write_group
 from stoep_protocol.lorawan import frames
 from stoep_protocol.lorawan import mac_commands as codec
 from stoep_protocol.lorawan.crypto import DOWN, UP
@@ -310,6 +311,18 @@ def test_what_is_held_until_the_time_is_known_is_in_the_uplinks_own_transaction(
     gateway.take(device.uplink(BinReport(1, 900, 4)))
     assert [len(record.held) for record in gateway.records if record.uplinks] == [1]
     assert [len(record.uplinks) for record in gateway.records if record.held] == [1]
+
+
+def test_an_uplink_is_held_behind_those_that_are_not_told_yet(gateway):
+    device = gateway.join()
+    gateway.clock.is_known = False
+    gateway.take(device.uplink(BinReport(1, 900, 4)))
+    gateway.clock.is_known = True
+    gateway.take(device.uplink(BinReport(2, 600, 4)))
+    assert [len(record.held) for record in gateway.records if record.uplinks] == [1, 1]
+    write_group(gateway.connection, [Record(told_held=1)], gateway.sealer)
+    ((meta,),) = gateway.connection.execute("SELECT meta FROM held").fetchall()
+    assert json.loads(meta)["f_cnt_up"] == 1  # the second
 
 
 def test_the_previous_state_is_known_to_the_next_uplink(gateway):
