@@ -18,7 +18,7 @@ from stoep_gateway.config_service import HttpConfig
 from stoep_gateway.errors import FatalError
 from stoep_gateway.http import MAX_CONNECTIONS, HttpServer, Page, Watch
 from stoep_gateway.metrics import Histogram
-from waiting import wait_until
+from waiting import until, wait_until
 from watched import CONFIG, parts_of
 
 PROMISE_S = 60.0  # tests of time limits: only that they end
@@ -50,13 +50,6 @@ async def small(**options):
     server = HttpServer(HttpConfig(port=0), {"/metrics": page}, **options)
     await server.open()
     return server
-
-
-async def until(condition):
-    """Give the others their turn until it is so."""
-    async with asyncio.timeout(PROMISE_S):
-        while not condition():  # noqa: ASYNC110 (nobody has an event for it)
-            await asyncio.sleep(0)
 
 
 async def spoken(server, octets, *, end=False):

@@ -11,13 +11,14 @@ import pytest
 from aiomqtt.exceptions import MqttConnectError
 from amqtt.broker import Broker as Amqtt
 from broker import Mosquitto, Subscriber, free_port
-from mqtt_publisher import PATIENCE_S, Running, rows, until
+from mqtt_publisher import Running, rows
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from stoep_gateway.app import _cancel
 from stoep_gateway.publish import mqtt
 from stoep_gateway.publish.availability import gateway_availability
 from stoep_gateway.publish.wire import Wire
+from waiting import PATIENCE_S, until
 
 
 @pytest.fixture

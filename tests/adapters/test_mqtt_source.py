@@ -29,9 +29,8 @@ from stoep_gateway.integrations.events import SourceDownlink, SourceEvent, Sourc
 from stoep_gateway.integrations.mqtt_source import MqttSource
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.metrics import Metrics
-from waiting import wait_until
+from waiting import PATIENCE_S, until, wait_until
 
-PATIENCE_S = 60
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
@@ -72,12 +71,6 @@ class Running:
         while not self._task.done():
             self._task.cancel()
             await asyncio.wait((self._task,), timeout=0.2)
-
-
-async def until(condition):
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 (brokers and sockets set no event of ours)
-            await asyncio.sleep(0.001)
 
 
 class Sender:

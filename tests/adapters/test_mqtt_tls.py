@@ -8,11 +8,12 @@ import pytest
 from broker import Mosquitto
 from certificates import Authority
 from cryptography.hazmat.primitives import serialization
-from mqtt_publisher import Running, rows, until
+from mqtt_publisher import Running, rows
 from stoep_gateway.config_model import MqttConfig
 from stoep_gateway.errors import FatalError
 from stoep_gateway.publish import mqtt
 from stoep_gateway.publish.mqtt_tls import ClientTls, context, remedy, tls
+from waiting import until
 
 
 @pytest.fixture

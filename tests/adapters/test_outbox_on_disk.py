@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 from broker import Mosquitto, Subscriber
-from mqtt_publisher import Running, until
+from mqtt_publisher import Running
 from stoep_gateway.store import store as store_module
 from stoep_gateway.store.records import OutboxRow, Record
 from stoep_gateway.store.sealing import Sealer
 from stoep_gateway.store.store import OUTBOX_PAGE, Store
 from stoep_gateway.store.thinning import Thinner
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, until
 
 SEALER = Sealer(bytes(32))
 PLACES = 200

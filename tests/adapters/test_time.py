@@ -15,7 +15,7 @@ from broker import Mosquitto, Subscriber
 from gwmp_client import Device, Forwarder, rxpk
 from stoep_gateway import app, config, timing
 from stoep_protocol.messages import BinReport
-from waiting import PATIENCE_S
+from waiting import until
 
 GATEWAY_EUI = bytes.fromhex("0016c001ff10a235")
 APP_KEY = bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
@@ -90,13 +90,6 @@ def system(monkeypatch):
 def broker(tmp_path):
     with Mosquitto(tmp_path / "broker") as running:
         yield running
-
-
-async def until(condition, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"still not: {what}"
-        await asyncio.sleep(0.01)
 
 
 class Town:

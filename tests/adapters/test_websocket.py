@@ -7,8 +7,9 @@ import socket
 import ssl
 
 import pytest
+from certificates import Authority
 from hand_clock import HandClock
-from station import Authority, Station
+from station import Station
 from stoep_gateway.config_model import BasicsStationConfig, GatewayConfig
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forwarders.basics_station import (
@@ -24,6 +25,7 @@ from stoep_gateway.forwarders.websocket import MAX_UNSENT, WebSocketStations
 from stoep_gateway.lns import channel_plan
 from stoep_gateway.lns.frames import Rejected, Transmit, Transmitted, UplinkFrame, Window
 from stoep_protocol.lorawan import regions
+from waiting import PATIENCE_S, until
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
 
@@ -32,7 +34,6 @@ EUI = EUIS[0]
 PHY = bytes.fromhex("40010000260000010a0102030405060708")
 RX1 = Window(1_000_000, 868_100_000, 7, 125_000, 14, 5)
 RX2 = Window(2_000_000, 869_525_000, 12, 125_000, 27, 0)
-PATIENCE_S = 60  # far beyond what anything takes, for machines that are busy with other tests
 
 
 class Driver(WebSocketStations):
@@ -58,12 +59,6 @@ class Driver(WebSocketStations):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
-
-    async def until_soon(self, condition):
-        """Wait for what no action tells of."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition():  # noqa: ASYNC110 (what is waited for has no event)
-                await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +122,7 @@ async def test_up_and_down(driver):
         await station.transmitted(told, told.rx2)
         await driver.until(lambda: driver.of(Transmitted))
         assert driver.of(Transmitted) == [Transmitted(9, EUI, "", "", used_fallback=True)]
-    await driver.until_soon(lambda: not driver.links[EUI].connected(0))
+    await until(lambda: not driver.links[EUI].connected(0))
     driver.handle(order(10))
     assert driver.of(Transmitted)[-1] == Transmitted(10, EUI, "NOT_CONNECTED")
 
@@ -171,7 +166,7 @@ async def test_the_machines_deadlines_are_kept(driver):
         clock.pass_ms(30_000)
         assert len(driver.of(GatewayStat)) == 2
     async with connect(f"ws://127.0.0.1:{driver.port}/router-info", proxy=None) as silent:
-        await driver.until_soon(lambda: driver._machine.next_deadline() is not None)
+        await until(lambda: driver._machine.next_deadline() is not None)
         clock.pass_ms(DISCOVERY_TIMEOUT_MS)
         async with asyncio.timeout(PATIENCE_S):
             await silent.wait_closed()
@@ -226,19 +221,19 @@ async def test_who_speaks_no_websocket_does_no_harm(driver, caplog):
 async def test_a_connection_that_breaks_is_closed(driver):
     async with station_of(driver) as station:
         station.session.transport.abort()
-        await driver.until_soon(lambda: not driver.links[EUI].connected(0))
+        await until(lambda: not driver.links[EUI].connected(0))
 
 
 async def test_an_answered_ping_tells_of_the_round_trip():
     async with running(ping_s=0.01) as driver, station_of(driver):
-        await driver.until_soon(lambda: driver.links[EUI].round_trip_ms is not None)
+        await until(lambda: driver.links[EUI].round_trip_ms is not None)
         assert 0 < driver.links[EUI].round_trip_ms < 1000 * PATIENCE_S
 
 
 async def test_a_station_that_answers_no_ping_is_dropped():
     async with running(ping_s=0.2) as driver, station_of(driver) as station:
         station.session.transport.pause_reading()
-        await driver.until_soon(lambda: not driver.links[EUI].connected(0))
+        await until(lambda: not driver.links[EUI].connected(0))
         station.session.transport.abort()
 
 
@@ -255,7 +250,7 @@ async def test_a_station_that_takes_nothing_is_dropped(driver):
         while Rejected("station_slow") not in driver.delivered:
             driver.handle(order(next(numbers)))
             await asyncio.sleep(0)
-        await driver.until_soon(lambda: not driver.links[EUI].connected(0))
+        await until(lambda: not driver.links[EUI].connected(0))
         assert next(numbers) > MAX_UNSENT
         transport.abort()
 
@@ -265,7 +260,7 @@ async def test_a_failure_within_is_the_applications(driver):
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     driver._deliver = lambda action: 1 / 0
     async with station_of(driver):
-        await driver.until_soon(lambda: failures)
+        await until(lambda: failures)
     assert isinstance(failures[0]["exception"], ZeroDivisionError)
 
 
@@ -298,7 +293,7 @@ def tls_config(authority, *, mutual=False):
         port=0,
         tls_cert=str(certificate),
         tls_key=str(key),
-        client_ca=str(authority.file) if mutual else None,
+        client_ca=str(authority.certificate) if mutual else None,
     )
 
 
@@ -330,7 +325,6 @@ async def test_with_certificates_of_both_sides(authority, tmp_path):
         others = Station(EUI, uri, tls=authority.client(EUIS[1].hex("-")))
         async with asyncio.timeout(PATIENCE_S):
             assert (await others.discover()).error == "station_certificate"
-        (tmp_path / "foreign").mkdir()
         foreign = Authority(tmp_path / "foreign", "foreign")
         forged = authority.client()
         forged.load_cert_chain(*foreign.issue(EUI.hex()))

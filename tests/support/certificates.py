@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from pathlib import Path
 
 from cryptography import x509
@@ -46,7 +47,8 @@ class Authority:
         made = self._builder(subject, key.public_key(), *days).add_extension(
             x509.SubjectAlternativeName([where]), critical=False
         )
-        files = self._folder / f"{name}.pem", self._folder / f"{name}.key"
+        stem = name.replace(":", "_")
+        files = self._folder / f"{stem}.pem", self._folder / f"{stem}.key"
         files[0].write_bytes(_pem(made.sign(self._key, hashes.SHA256())))
         files[1].write_bytes(
             key.private_bytes(
@@ -56,6 +58,13 @@ class Authority:
             )
         )
         return files
+
+    def client(self, name: str | None = None) -> ssl.SSLContext:
+        """Return what a client trusts, and shows if ``name`` is given."""
+        context = ssl.create_default_context(cafile=self.certificate)
+        if name is not None:
+            context.load_cert_chain(*self.issue(name))
+        return context
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, first_day: int, last_day: int

@@ -9,10 +9,9 @@ from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.store.records import OutboxRow
+from waiting import PATIENCE_S
 
-__all__ = ["PATIENCE_S", "Running", "rows", "until"]
-
-PATIENCE_S = 60
+__all__ = ["Running", "rows"]
 
 
 def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
@@ -68,9 +67,3 @@ class Running:
     async def stop(self):
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-
-async def until(condition):
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 (brokers and sockets set no event of ours)
-            await asyncio.sleep(0)

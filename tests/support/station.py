@@ -1,27 +1,15 @@
-"""A Basics Station for tests: its messages are PyPI pamoja's, its WebSocket is PyPI websockets'.
-
-Certificates are made on the spot: ``Authority`` signs what a server and its clients need.
-"""
+"""A Basics Station for tests: its messages are PyPI pamoja's, its WebSocket is PyPI websockets'."""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import ssl
-from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pamoja import gateway as pamoja
 from websockets.asyncio.client import ClientConnection, connect
 
-__all__ = ["Authority", "Station"]
-
-_DAY = datetime.timedelta(days=1)
+__all__ = ["Station"]
 
 
 class Station:
@@ -105,63 +93,3 @@ async def _text(socket: ClientConnection) -> str:
     text = await socket.recv()
     assert isinstance(text, str)
     return text
-
-
-class Authority:
-    """A certificate authority in a folder."""
-
-    def __init__(self, folder: Path, name: str = "authority") -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = self._builder(self._name, self._key)
-        own = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.file = folder / f"{name}.pem"
-        self.file.write_bytes(_pem(own.sign(self._key, hashes.SHA256())))
-
-    def issue(self, common_name: str) -> tuple[Path, Path]:
-        """Return the files of a certificate, for 127.0.0.1 too, and of its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        hosts = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = (
-            self._builder(name, key)
-            .add_extension(hosts, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        stem = common_name.replace(":", "_")
-        files = self._folder / f"{stem}.crt", self._folder / f"{stem}.key"
-        files[0].write_bytes(_pem(certificate))
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return files
-
-    def client(self, common_name: str | None = None) -> ssl.SSLContext:
-        """Return what a station trusts, and shows if ``common_name`` is given."""
-        context = ssl.create_default_context(cafile=self.file)
-        if common_name is not None:
-            context.load_cert_chain(*self.issue(common_name))
-        return context
-
-    def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
-    ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
-            .not_valid_after(now + _DAY)
-        )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)

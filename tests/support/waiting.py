@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
-__all__ = ["PATIENCE_S", "wait_until"]
+__all__ = ["PATIENCE_S", "until", "wait_until"]
 
 PATIENCE_S = 60.0  # far beyond what anything takes, for machines that are busy with other tests
 _POLL_S = 0.005
@@ -18,3 +19,12 @@ def wait_until(condition: Callable[[], object], what: str, patience_s: float = P
         if time.monotonic() > deadline:
             raise TimeoutError(f"after {patience_s:.0f} s still not: {what}")
         time.sleep(_POLL_S)
+
+
+async def until(condition: Callable[[], object], what: str = "") -> None:
+    """Do the same on the event loop."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {PATIENCE_S:.0f} s still not: {what}")
+        await asyncio.sleep(0.001)
