@@ -16,11 +16,14 @@ from stoep_gateway import config
 from stoep_gateway.assets import device_rows, device_specs
 from stoep_gateway.assets.states import BayState
 from stoep_gateway.config_makes import MakeConfig
+from stoep_gateway.config_service import RetentionConfig
 from stoep_gateway.errors import ConfigError
 from stoep_gateway.integrations.chirpstack import ChirpStack
 from stoep_gateway.integrations.codecs import cli, shipped
 from stoep_gateway.integrations.codecs.errors import CodecError
 from stoep_gateway.integrations.codecs.makes import Makes, known
+from stoep_gateway.keeping.forgetting import as_ours
+from stoep_gateway.keeping.retention import StoredUplink, Walk, rules
 from stoep_gateway.store.records import Record
 from stoep_gateway.store.sql import read_state, write_group
 from stoep_protocol.messages import BayReport, BinReport, Message, Status, encode
@@ -312,6 +315,18 @@ def test_a_make_is_kept_with_a_device_of_the_store(street: Street) -> None:
     (checked,) = device_specs.check_all(street.registry, [{**raw, "make": None}])
     assert isinstance(checked, device_specs.Checked)
     assert checked.spec.make is None
+
+
+def test_their_bays_are_forgotten_as_soon_as_ours(street: Street) -> None:
+    day_ms = 24 * 3_600_000
+    rows = [
+        StoredUplink(1, 0, BAY[0], 1, None),
+        StoredUplink(2, 0, BIN[0], 11, None),  # an fPort that says nothing of theirs
+        StoredUplink(3, 0, bytes(8), 11, None),  # one of ours, meanwhile removed
+    ]
+    (rule,) = (it for it in rules(RetentionConfig()) if it.name == "bay")
+    seen = [as_ours(street.registry, row) for row in rows]
+    assert Walk(rule, 0).take(seen, 1000, 3 * day_ms).forgotten == (1, 3)
 
 
 GOOD = """

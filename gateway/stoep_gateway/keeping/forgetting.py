@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from stoep_protocol.schema import F_PORT_BAY, F_PORT_BIN
+
+from stoep_gateway.assets.registry import Bay, Registry
 from stoep_gateway.clock import Clock
 from stoep_gateway.errors import FatalError
 from stoep_gateway.keeping import uplinks
-from stoep_gateway.keeping.retention import Rule, Step, Walk, rules
+from stoep_gateway.keeping.retention import Rule, Step, StoredUplink, Walk, rules
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.services import Parts, Service
 from stoep_gateway.store.records import Record, RetentionRow
 from stoep_gateway.store.store import Store
 
-__all__ = ["Forgetting", "build"]
+__all__ = ["Forgetting", "as_ours", "build"]
 
 WINDOW = 1000
 _FIRST_MS = 60_000
@@ -39,9 +42,18 @@ def build(parts: Parts) -> Service:
         parts.clock,
         parts.metrics,
         rules(parts.config.retention),
+        partial(as_ours, parts.registry),
     )
     parts.on_reload.append(lambda config: service.follow(rules(config.retention)))
     return service
+
+
+def as_ours(registry: Registry, row: StoredUplink) -> StoredUplink:
+    """Return an uplink of another make as if one of ours that stands for the same had sent it."""
+    device = registry.devices.get(row.dev_eui)
+    if device is None or device.make is None or device.asset is None:
+        return row
+    return row._replace(f_port=F_PORT_BAY if isinstance(device.asset, Bay) else F_PORT_BIN)
 
 
 class Forgetting:
@@ -50,13 +62,20 @@ class Forgetting:
     name = "retention"
 
     def __init__(
-        self, path: Path, store: Store, clock: Clock, metrics: Metrics, wanted: tuple[Rule, ...]
+        self,
+        path: Path,
+        store: Store,
+        clock: Clock,
+        metrics: Metrics,
+        wanted: tuple[Rule, ...],
+        seen_as: Callable[[StoredUplink], StoredUplink] = lambda row: row,
     ) -> None:
         self._path = path
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._rules = wanted
+        self._seen_as = seen_as
         self._walks: dict[str, Walk] = {}
         self._due = asyncio.Event()
         self._failing = False
@@ -117,7 +136,8 @@ class Forgetting:
                 walk = self._walks.setdefault(rule.name, Walk(rule, marks.get(rule.name, 0)))
                 walk.rule = rule
                 before = walk.mark
-                step = walk.take(uplinks.window(connection, before, WINDOW), WINDOW, now_utc_ms)
+                rows = [self._seen_as(row) for row in uplinks.window(connection, before, WINDOW)]
+                step = walk.take(rows, WINDOW, now_utc_ms)
                 if step.mark != before:
                     steps[rule.name] = step
         return steps
