@@ -79,9 +79,9 @@ class Wake(NamedTuple):
         return self.start + self.processor + self.radio + self.sensor
 
 
-def place(runtime: Callable[..., Device], board: str, sf: int) -> Place:
+def place(runtime: Callable[..., Device], board: str, sf: int, kind: str = "bin") -> Place:
     """Return a device that has joined a network of 5 s and sends at this spreading factor."""
-    here = Place(runtime, board=board)
+    here = Place(runtime, board=board, kind=kind)
     network, say = here.far.network, here.far.answer
     accept = network.accept
     network.accept = lambda payload: accept(payload, rx_delay_s=RX1_DELAY_S)

@@ -12,7 +12,8 @@ Beside it stand a threshold that never learns, and the detector before this one:
 goes half of the way to each free field, without temperature.
 
 A day's charge is that of a simulated Heltec V3 at SF7 (see `_energy.py`), with 20 changes,
-24 heartbeats and 100 wakes by passing traffic.
+24 heartbeats and 100 wakes by passing traffic; the processor's own time is counted as that of a
+container's hourly wake for each, though most of them send nothing.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class Production:
 
     def look(self, look: Look) -> int:
         if look.field is not None:
-            self.bay.update(look.field, look.at_ms, THRESHOLD_COUNTS)
-        return self.bay.state
+            self.bay.update(look.field, look.at_ms, THRESHOLD_COUNTS, look.temperature)
+        return self.bay.told()
 
 
 class Static:
@@ -246,6 +247,36 @@ def run(units: int, days: int, seed: int, make: Make = ALL) -> dict[str, Score]:
     return totals
 
 
+def day_mah() -> tuple[float, float, int]:
+    """Return a day's charge with and without the processor's own time, and the day's wakes."""
+    import _energy
+    from stoep_hardware.devices import CPythonDevice
+    from stoep_hardware.engine import US_PER_S
+
+    here = _energy.place(CPythonDevice, _energy.BOARD, 7, kind="bay")
+    logs, engine, bay = here.board.logs(), here.engine, here.bay
+    before_uc = sum(log.charge_uc(engine.now_us) for log in logs.values())
+    wakes, told = here.device.wakes, len(here.far.uplinks)
+
+    def at(share: float, callback: Callable[[], None]) -> None:
+        engine.after(round(share * 86_400 * US_PER_S), callback)
+
+    for number in range(CHANGES // 2):
+        at((number + 0.3) * 2 / CHANGES, bay.arrive)
+        at((number + 0.8) * 2 / CHANGES, bay.leave)
+    for number in range(PASSING):
+        at((number + 0.4) / PASSING, lambda: bay.disturb((15.0, -10.0, 8.0), 3.0))
+    here.run(hours=24)
+    charge_uc = sum(log.charge_uc(engine.now_us) for log in logs.values()) - before_uc
+    wakes, told = here.device.wakes - wakes, len(here.far.uplinks) - told
+    here.check()
+    here.device.close()
+    assert told >= CHANGES + HEARTBEATS, told
+    awake_ua = _energy.board_data.load(_energy.BOARD).currents_ua["awake"]
+    cpu_uc = wakes * _energy.cpu().wake / 1e3 * _energy.CPU_FACTOR * awake_ua
+    return (charge_uc + cpu_uc) / 3.6e6, charge_uc / 3.6e6, wakes
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -270,6 +301,10 @@ def main() -> None:
     for mode, row in rows.items():
         figures = "".join(f"{row[name].balanced():12.4f}" for name in DETECTORS)
         print(f"# {mode:24}{figures}", flush=True)
+    if not options.no_energy:
+        day, without_cpu, wakes = day_mah()
+        print(f"bays_mAh_per_day {day:.2f} mAh")
+        print(f"# {wakes} wakes; {without_cpu:.2f} mAh without the processor's own time")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from stoep_protocol.schema import (
     UNCERTAIN,
 )
 
+from stoep_firmware import unload
 from stoep_firmware.board import LIGHT
-from stoep_firmware.drivers.lis3mdl import CONVERSION_MS, Lis3mdl, SensorError
 from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
 
 const = int
@@ -76,6 +76,7 @@ class BayTask:
         if by_pin:
             self._paid_ms = max(self._paid_ms, now_ms - _RUSH_MS) + _PACE_MS
         news = yield from self._look(by_pin)
+        unload("stoep_firmware.drivers.lis3mdl", "stoep_firmware.sensing.detection")
         if spent:
             self._board.sensor_wakes = False
             self._recheck_ms = max(self._recheck_ms, self._paid_ms)
@@ -84,6 +85,12 @@ class BayTask:
         return news
 
     def _look(self, by_pin: bool) -> "Wait[bool]":
+        from stoep_firmware.drivers.lis3mdl import (  # noqa: PLC0415 - let go of after the look
+            CONVERSION_MS,
+            Lis3mdl,
+            SensorError,
+        )
+
         clock = self._board.clock
         changed = False
         before = self._flags
@@ -116,7 +123,8 @@ class BayTask:
                 recheck_ms = clock.now_ms() + _RECHECK_MS
                 still = fields[-1]
             else:
-                changed = self._bay.update(still, clock.now_ms(), threshold)
+                warm = sensor.temperature()
+                changed = self._bay.update(still, clock.now_ms(), threshold, warm)
             if self._regular():
                 sensor.rest()
                 return not by_pin
@@ -149,11 +157,11 @@ class BayTask:
         if self._flags & _BLIND:
             return BayReport(UNCERTAIN, bay.change_count)
         return BayReport(
-            bay.state,
+            bay.told(),
             bay.change_count,
             self._board.clock.elapsed_ms(bay.since_ms, now_ms) // 1000,
             bay.previous_ms // 1000 if bay.previous_ms >= 0 else None,
-            self._flags,
+            self._flags | bay.flags,
         )
 
     def said(self, message: "Message") -> None:

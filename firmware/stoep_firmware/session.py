@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from stoep_firmware.clock import Clock
 
 
-LAYOUT = b"SW4"  # of pack and pack_volatile; store.py marks its records with it
+LAYOUT = b"SW5"  # of pack and pack_volatile; store.py marks its records with it
 
 RESERVE = 32  # uplinks between two writes to storage
 

@@ -116,3 +116,105 @@ def test_moving_field_is_not_settled():
 def test_change_over_the_threshold_shows_on_an_axis():
     for change in ((445, 0, 0), (0, 315, 315), (257, -257, 257)):
         assert max([abs(value) for value in change]) >= axis_threshold(THRESHOLD)
+
+
+def looks(bay, *fields, start_ms=0, step_ms=1_000_000, temperature=0):
+    """Take in fields in turn; returns the states after each."""
+    states = []
+    for number, field in enumerate(fields):
+        bay.update(field, start_ms + number * step_ms, THRESHOLD, temperature)
+        states.append(bay.state)
+    return states
+
+
+def test_weak_level_change_is_the_next_bays_car_until_it_stays():
+    bay = Bay()
+    for field, state, flags in (
+        ((0, 0, 1000), schema.FREE, 0),
+        ((500, 0, 1100), schema.FREE, schema.NEIGHBOUR_SUSPECTED),
+        ((510, 0, 1100), schema.FREE, schema.NEIGHBOUR_SUSPECTED),  # it stays, and is learned
+        ((510, 0, 1600), schema.OCCUPIED, 0),  # as strong, but upright
+    ):
+        bay.update(field, 0, THRESHOLD)
+        assert (bay.state, bay.flags) == (state, flags), field
+    strong = Bay()
+    assert looks(strong, (0, 0, 0), (900, 0, 0)) == [schema.FREE, schema.OCCUPIED]
+
+
+def test_car_that_is_back_at_once_was_not_away():
+    bay = Bay()
+    empty, car, other = (0, 0, 1000), (800, 0, 2500), (-900, 0, 3000)
+    bay.update(empty, 0, THRESHOLD)
+    bay.update(car, 1_000_000, THRESHOLD)
+    bay.update(empty, 2_000_000, THRESHOLD)
+    bay.update(car, 2_060_000, THRESHOLD)
+    assert (bay.state, bay.since_ms, bay.previous_ms) == (schema.OCCUPIED, 1_000_000, -1)
+    assert bay.change_count == 3
+    bay.update(empty, 3_000_000, THRESHOLD)
+    assert bay.previous_ms == 2_000_000
+    bay.update(other, 3_060_000, THRESHOLD)
+    assert (bay.since_ms, bay.previous_ms) == (3_060_000, 60_000)
+
+
+def test_leaving_is_the_arrival_backwards_whatever_has_drifted():
+    bay = Bay()
+    car = (600, 0, 800)
+    looks(bay, (0, 0, 0), car)
+    drift = 0
+    for step in range(20):  # 1400 counts, more than the car itself
+        drift = 70 * step
+        bay.update((600 + drift, 0, 800), 2_000_000 + step * 3_600_000, THRESHOLD)
+        assert bay.state == schema.OCCUPIED
+    bay.update((drift, 0, 0), 80_000_000, THRESHOLD)
+    assert bay.state == schema.FREE
+
+
+def test_baseline_under_a_car_follows_the_temperature_only_if_it_was_learned_over_a_range():
+    for swing, expected in ((60, schema.FREE), (8, schema.OCCUPIED)):
+        bay = Bay()
+        for hour in range(200):
+            warm = (hour * 7 % (2 * swing + 1)) - swing
+            bay.update((4 * warm, -3 * warm, 1000), hour * 3_600_000, THRESHOLD, warm)
+        now_ms = 201 * 3_600_000
+        bay.update((400, 0, 1700), now_ms, THRESHOLD, 0)
+        assert bay.state == schema.OCCUPIED
+        # It grows warmer by 18 degrees in small steps under the car, which then goes in two.
+        for step in range(1, 19):
+            warm = 8 * step
+            now_ms += 3_600_000
+            bay.update((400 + 4 * warm, -3 * warm, 1700), now_ms, THRESHOLD, warm)
+        bay.update((200 + 4 * warm, -3 * warm, 1350), now_ms + 1_000, THRESHOLD, warm)
+        bay.update((4 * warm, -3 * warm, 1000), now_ms + 5_000, THRESHOLD, warm)
+        assert bay.state == expected, swing
+
+
+def test_bay_calibrated_under_a_car_finds_its_empty_field():
+    bay = Bay()
+    under, empty, other = (900, 0, 2500), (0, 0, 1000), (-900, 700, 3000)
+    states = looks(bay, under, empty, other, empty, other, empty)
+    assert states == [0, 1, 1, 0, 1, 0]
+
+
+def test_change_under_a_car_that_no_car_explains_is_uncertain_until_it_is_undone():
+    bay = Bay()
+    empty, car, odd = (0, 0, 1000), (800, 0, 2500), (2200, 900, 2500)
+    looks(bay, empty, car, car)
+    assert bay.told() == schema.OCCUPIED
+    bay.update(odd, 9_000_000, THRESHOLD)
+    assert (bay.told(), bay.state, bay.flags) == (
+        schema.UNCERTAIN,
+        schema.OCCUPIED,
+        schema.BASELINE_DRIFTED,
+    )
+    bay.update(car, 9_010_000, THRESHOLD)
+    assert (bay.told(), bay.flags) == (schema.OCCUPIED, 0)
+    bay.update(empty, 10_000_000, THRESHOLD)
+    assert bay.told() == schema.FREE
+
+
+def test_bay_that_is_free_for_long_takes_its_field_as_it_is():
+    bay = Bay()
+    looks(bay, (0, 0, 0), (100, 0, 0))
+    assert bay.kept[0] == 50
+    bay.update((400, 0, 0), 50_000_000, THRESHOLD)
+    assert bay.kept[0] == 400

@@ -5,10 +5,15 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+from stoep_firmware.sensing.bay import Bay
 from stoep_hardware.engine import US_PER_S, Engine
 from stoep_hardware.labelled_bays import bay_series
 from stoep_hardware.troubles import BayTroubles, Seasons
-from stoep_hardware.world import DAY_US, HOUR_US, Bay, Weather
+from stoep_hardware.world import DAY_US, HOUR_US, Weather
+from stoep_hardware.world import Bay as Ground
+from stoep_protocol.schema import FREE, OCCUPIED, UNCERTAIN
 
 BENCH = Path(__file__).parents[2] / "bench" / "bays.py"
 
@@ -48,7 +53,7 @@ def test_series_have_a_look_in_every_hour_and_alternating_truth():
 
 def test_car_beside_is_felt_sideways_and_against_its_own_field():
     engine = Engine(1)
-    bay, other = (Bay(engine, name, Weather(0), None, BayTroubles()) for name in ("one", "two"))
+    bay, other = (Ground(engine, name, Weather(0), None, BayTroubles()) for name in ("one", "two"))
     bay.neighbours = [other]
     before = bay.field_ut(0)
     other.arrive()
@@ -62,7 +67,7 @@ def test_car_beside_is_felt_sideways_and_against_its_own_field():
 
 def test_what_passes_is_over_after_a_while():
     engine = Engine(1)
-    bay = Bay(engine, "one", Weather(0))
+    bay = Ground(engine, "one", Weather(0))
     seen = []
     bay.on_change(lambda: seen.append(engine.now_us))
     bay.disturb((10.0, 0.0, 0.0), 3.0)
@@ -97,3 +102,48 @@ def test_scores_of_a_detector_that_is_always_right_late_or_wrong():
     uncertain = bays.score(series, Says(2, 2, 2, 2))
     assert uncertain.balanced() == 0
     assert uncertain.latencies_ms == []
+
+
+def test_detector_is_right_with_every_trouble_on_by_the_held_out_seeds():
+    totals = [bays.score(bay_series(seed, 12), bays.Production()) for seed in range(1000, 1006)]
+    whole = bays.Score()
+    for total in totals:
+        whole.add(total)
+    assert whole.balanced() > 0.95
+    assert whole.latency_s(0.5) < 10
+    assert whole.told < 1.3 * whole.changes
+
+
+COUNTS = st.integers(-65536, 65534)
+LOOKS = st.lists(
+    st.tuples(st.tuples(COUNTS, COUNTS, COUNTS), st.integers(0, 10**8), st.integers(-320, 480)),
+    max_size=40,
+)
+
+
+@given(LOOKS, st.integers(0, 4448))
+def test_whatever_the_fields_the_state_goes_round_in_turns_and_survives_sleep(fields, threshold):
+    bay = Bay()
+    now_ms = 0
+    for field, later_ms, temperature in fields:
+        now_ms += later_ms
+        before, count = bay.state, bay.change_count
+        asleep = Bay()
+        asleep.unpack(bay.pack())
+        changed = bay.update(field, now_ms, threshold, temperature)
+        assert asleep.update(field, now_ms, threshold, temperature) == changed
+        assert asleep.state == bay.state
+        assert asleep.kept == bay.kept
+        assert changed == (bay.state != before)
+        assert bay.change_count == count + changed
+        assert bay.state in (FREE, OCCUPIED)
+        assert bay.told() in (bay.state, UNCERTAIN)
+        assert 0 <= bay.since_ms <= now_ms
+
+
+@given(st.tuples(COUNTS, COUNTS, COUNTS), st.lists(st.integers(-100, 100), max_size=60))
+def test_field_that_only_trembles_is_no_car(field, noise):
+    bay = Bay()
+    for hour, part in enumerate(noise):
+        trembling = (field[0] + part, field[1] - part, field[2] + part // 2)
+        assert not bay.update(trembling, hour * 3_600_000, 444, part)

@@ -22,6 +22,7 @@ _CTRL_REG1 = const(0x20)
 _CTRL_REG3 = const(0x22)
 _STATUS = const(0x27)
 _OUT = const(0x28)
+_TEMP_OUT = const(0x2E)
 _INT_CFG = const(0x30)
 _INT_SRC = const(0x31)
 _INT_THS = const(0x32)
@@ -67,6 +68,10 @@ class Lis3mdl:
             _signed(out, 4) + _signed(offset, 4),
         )
 
+    def temperature(self) -> int:
+        """Return the sensor's temperature in eighths of a degree, 0 at about 25 (DS table 4)."""
+        return _signed(self._read(_TEMP_OUT, 2), 0)
+
     def saturated(self) -> bool:
         """Whether the newest measurement lies at the end of an axis."""
         out = self._read(_OUT, 6)
@@ -96,9 +101,11 @@ class Lis3mdl:
         self._write(_CTRL_REG3, b"\x03")
 
     def _setup(self, low_power: bool) -> None:
-        # CTRL_REG1..5 (DS 7.2 to 7.6): medium x and y at 10 Hz; 4 gauss; continuous, perhaps low
-        # power, which overrules rate and averaging; medium z; both octets of one measurement.
-        self._write(_CTRL_REG1, bytes((0x30, 0x00, 0x20 if low_power else 0x00, 0x04, 0x40)))
+        # CTRL_REG1..5 (DS 7.2 to 7.6): medium x and y at 10 Hz, with the thermometer or, in low
+        # power, which overrules rate and averaging, without; 4 gauss; continuous; medium z; both
+        # octets of one measurement.
+        first, third = (0x30, 0x20) if low_power else (0xB0, 0x00)
+        self._write(_CTRL_REG1, bytes((first, 0x00, third, 0x04, 0x40)))
 
     def _read(self, register: int, length: int) -> bytes:
         if length > 1:
