@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 from stoep_firmware.drivers.lis3mdl import SATURATED
 from stoep_firmware.sensing.bay import Bay, settled
 from stoep_firmware.settings import Settings
-from stoep_protocol.schema import FREE, OCCUPIED, UNCERTAIN
+from stoep_protocol.schema import (
+    BASELINE_DRIFTED,
+    FREE,
+    NEIGHBOUR_SUSPECTED,
+    OCCUPIED,
+    UNCERTAIN,
+)
 
 from stoep_tools.evaluate.kinds import Cell, SideRow, Type, Values
 from stoep_tools.evaluate.series import utc
@@ -28,6 +34,7 @@ _STRONGEST_COUNTS = 1 << 17  # the detector's arithmetic goes no farther
 _BURST_MS = 1_000  # measurements that are farther apart are not of one look
 _TEMPERATURES_C = (-60.0, 125.0)
 _STATES = {FREE: "free", OCCUPIED: "occupied", UNCERTAIN: "uncertain"}
+_FLAGS = {NEIGHBOUR_SUSPECTED: "neighbour_suspected", BASELINE_DRIFTED: "baseline_drifted"}
 _COURSE = {FREE: 0.0, OCCUPIED: 1.0, UNCERTAIN: 0.5}
 _SHOWN = 4
 _HELD_MS = 3_600_000  # a row says no more of what came after
@@ -242,6 +249,7 @@ class _Unit:
         self._threshold = threshold
         self._count = fields
         self._bay = Bay()
+        self._eighths = 0  # of a degree: the sensor's temperature
         self._fields: list[Field] = []
         self._last_ms = 0
         self._is_occupied = False  # as last said with certainty
@@ -257,11 +265,13 @@ class _Unit:
             raise ValueError(f"no sensor measures at {temperature_c:.0f} °C")
         if self._truly_occupied is not None:
             for_ms = min(at_ms - self._last_ms, _HELD_MS)
-            self._score.held(self._truly_occupied, self._bay.state, for_ms)
+            self._score.held(self._truly_occupied, self._bay.told(), for_ms)
+        if temperature_c is not None:
+            self._eighths = round(8 * temperature_c)
         reason = self._look(now, at_ms)
         if reason is not None:
             self.reasons[reason] += 1
-        state = self._bay.state
+        state = self._bay.told()
         self.states[_STATES[state]] += 1
         if state != UNCERTAIN and (state == OCCUPIED) != self._is_occupied:
             self._is_occupied = not self._is_occupied
@@ -303,8 +313,10 @@ class _Unit:
             self._fields = self._fields[1:]
             return "moving"
         self._fields = []
-        self._bay.update(still, at_ms, self._threshold)
-        return "saturated" if max(map(abs, now)) >= SATURATED else None
+        self._bay.update(still, at_ms, self._threshold, self._eighths)
+        if max(map(abs, now)) >= SATURATED:
+            return "field_saturated"
+        return next((name for flag, name in _FLAGS.items() if self._bay.flags & flag), None)
 
     def _field(self, values: Values) -> Field:
         """Return a row's field in the detector's unit. Raises ValueError."""
