@@ -42,10 +42,11 @@ _LONGEST_REST_S = 2.0
 # has never heard it asks for a hand, for a board that can be reset by its lines has answered.
 _ASK_AFTER_S = 4.0
 _PULSES = 3
+_RUN_S = 30.0  # of silence while a program runs: importing the firmware is seconds of work
 _START_S = 10.0  # within which a board that was reset answers
 _CATCHES = 8  # of a board that is always caught too early or too late
 _READ_S = 10.0  # a laptop may stand still for seconds, too
-_GREETINGS = 2
+_GREETINGS = 3
 _LINES_S = 0.1
 _ENOSPC = 28
 
@@ -162,7 +163,7 @@ class Repl:
             except OSError:
                 line.serial.close()
 
-    def run(self, source: str, timeout_s: float = 10.0) -> str:
+    def run(self, source: str, timeout_s: float = _RUN_S) -> str:
         """Run a program; returns what it printed. `timeout_s`: the longest silence.
 
         Raises BoardError when it ends in an exception.
@@ -178,7 +179,7 @@ class Repl:
             raise BoardError(error.decode(errors="replace").strip().splitlines()[-1])
         return bytes(out).decode(errors="replace").replace("\r\n", "\n")
 
-    def value(self, expression: str, timeout_s: float = 10.0) -> Any:
+    def value(self, expression: str, timeout_s: float = _RUN_S) -> Any:
         """Return what an expression is on the board: numbers, texts, octets, lists of them."""
         said = self.run(f"print(repr({expression}))", timeout_s)
         try:

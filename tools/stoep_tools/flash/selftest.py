@@ -19,7 +19,7 @@ from .repl import BoardError, Repl, helper
 
 JOIN_TRIES = 3
 _JOIN_S = 180.0
-_CHECK_S = 20.0
+_CHECK_S = 30.0
 
 _CELL_MV = (2_600, 4_500)  # LiSOCl2 that is loaded, to a charger's output
 _DISTANCE_MM = (40, 4_500)  # A02YYUW: what is nearer than 30 it says to be at 30
