@@ -41,6 +41,10 @@ def locked_hashes(lock_file: Path) -> dict[str, list[str]]:
     }
 
 
+# Of those whose metadata names none: what their LICENSE file says.
+_OF_ITS_FILE = {"quickjs-ng": "MIT"}
+
+
 def _licences(found: Distribution) -> list[str]:
     meta = found.metadata
     if expression := meta.get("License-Expression"):
@@ -51,6 +55,8 @@ def _licences(found: Distribution) -> list[str]:
         if line.startswith("License :: OSI Approved :: ")
     ]
     written = (meta.get("License") or "").strip()
+    if not of_classifiers and not written:
+        written = _OF_ITS_FILE.get(name_of(meta["Name"]), "")
     return of_classifiers[:1] or ([written.splitlines()[0][:80]] if written else [])
 
 
