@@ -93,6 +93,13 @@ def test_an_emptying_is_told_by_its_first_reading_and_confirmed_by_the_next() ->
     assert [it.believed for it in verdicts[40:]] == [True, True]
 
 
+def test_an_emptied_container_is_known_by_where_its_floor_was_before() -> None:
+    state, _ = run(*rising(), 1480, 1475, *rising(1470))
+    for fall, at_once in ((1480, True), (1390, False)):
+        _, (verdict,) = run(fall, state=state)
+        assert (verdict.reason, verdict.believed) == ("sudden_fall", at_once)
+
+
 def test_a_container_emptied_half_needs_a_second_reading() -> None:
     _, verdicts = run(*rising(900, 60), 800, 795)
     assert judged(verdicts[60:]) == [(3, "sudden_fall"), (3, "sudden_fall")]
