@@ -74,7 +74,9 @@ class OtherNetworks:
                 )
         plain = uplink.Plain(heard.f_port, heard.frm_payload, b"")
         received_ms = min(heard.heard_utc_ms, heard.received_utc_ms)
-        message, health = self._pipeline.decode(device, plain, heard.f_cnt_up, received_ms)
+        message, health = self._pipeline.interpreter.decode(
+            device, plain, heard.f_cnt_up, received_ms
+        )
         best = heard.receptions[0] if heard.receptions else None
         meta = UplinkMeta(
             f"{who}-{heard.source_id}-{claim.session_number}-{heard.f_cnt_up}",
@@ -85,10 +87,10 @@ class OtherNetworks:
             None if best is None else best.snr_db,
             len(heard.receptions),
         )
-        outputs = self._pipeline.outputs(device, plain, message, meta)
+        outputs = self._pipeline.interpreter.outputs(device, plain, message, meta)
         if self._pipeline.requests is not None:
             self._pipeline.requests.heard(device, message, outputs.state)
-        state = self._pipeline.remember(device, message, outputs)
+        state = self._pipeline.interpreter.remember(device, message, outputs)
         self._pipeline.configurations.heard(device.dev_eui, message)
         rows = self._pipeline.outbox_rows(
             (*outputs.messages, *self._pipeline.device_watching.heard(device))

@@ -29,15 +29,13 @@ from stoep_protocol.messages import Status
 from stoep_gateway import log, recording, uplink_log
 from stoep_gateway.assets import states
 from stoep_gateway.assets.registry import Device, Registry
-from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.configurations import Configurations
-from stoep_gateway.decode import Uplink
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
 from stoep_gateway.gateways import GatewayMonitor
-from stoep_gateway.integrations.codecs.errors import CodecError
 from stoep_gateway.integrations.events import SourceDownlink
+from stoep_gateway.interpreting import Interpreter
 from stoep_gateway.lns import join, mac_commands, mac_state, uplink
 from stoep_gateway.lns.adr import AdrSettings
 from stoep_gateway.lns.deduplicate import Deduplicator
@@ -58,7 +56,7 @@ from stoep_gateway.log import Throttle
 from stoep_gateway.memory import Memory
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish import topics
-from stoep_gateway.publish.topics import OutboxMessage, Outputs, UplinkMeta
+from stoep_gateway.publish.topics import OutboxMessage, UplinkMeta
 from stoep_gateway.requests import Requests
 from stoep_gateway.store.records import (
     AirtimeRow,
@@ -70,10 +68,9 @@ from stoep_gateway.store.records import (
 )
 from stoep_gateway.watching import DeviceWatching, GatewayWatching
 
-__all__ = ["Network", "OtherMakes", "Pipeline"]
+__all__ = ["Network", "Pipeline"]
 
 _log = logging.getLogger(__name__)
-_NOTHING = Outputs((), None)
 # The air's and the backhaul's daily work.
 _HARMLESS = frozenset({"late_copy", "repeated_uplink", "repeated_join"})
 
@@ -97,22 +94,6 @@ class Mirror(Protocol):
 
     def committed(self) -> None:
         """Take note that what the next ``rows`` was asked of is on the disk."""
-
-
-class OtherMakes(Protocol):
-    """Who reads what devices of other makes send."""
-
-    def decode(
-        self,
-        device: Device,
-        f_port: int,
-        data: bytes,
-        f_cnt_up: int,
-        before: AssetState | None,
-        received_utc_ms: int,
-        now_ms: int,
-    ) -> tuple[Uplink | None, Status | None]:
-        """Return a reading and the device's health. Raises `CodecError`."""
 
 
 class Pipeline:
@@ -165,10 +146,9 @@ class Pipeline:
         )
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self.requests = self._new_requests()
+        self.interpreter = Interpreter(memory, clock, self.reject, held)
         self.derive = derive
-        self.held = list(held)
         self.mirror: Mirror | None = None
-        self.makes: OtherMakes | None = None
         self.device_watching = DeviceWatching(registry, memory, clock, self.record_messages)
         self._gateway_watching = GatewayWatching(
             registry, monitor, clock, record=self.record, outbox=self.outbox_rows
@@ -300,7 +280,7 @@ class Pipeline:
             )
             self.record(record, partial(downlinks.dispatch, session, frame, frame_set, reply))
             return None
-        message, health = self.decode(device, plain, match.f_cnt_up, utc_ms)
+        message, health = self.interpreter.decode(device, plain, match.f_cnt_up, utc_ms)
         best = frame_set.receptions[0]
         meta = UplinkMeta(
             session.event_id(match.f_cnt_up),
@@ -311,7 +291,7 @@ class Pipeline:
             best.snr_db,
             len(frame_set.receptions),
         )
-        outputs = self.outputs(device, plain, message, meta)
+        outputs = self.interpreter.outputs(device, plain, message, meta)
         # From here to the record nothing may fail: memory runs ahead of the disk.
         turn = self._turn(session, device, known, heard)
         acknowledged = downlinks.heard(session.dev_eui, ack=frame.ack)
@@ -324,7 +304,7 @@ class Pipeline:
         claim = memory.sessions.claim(match, downlink=reply is not None)
         session.mac = turn.state if reply is None else reply.mac
         session.heard, session.heard_utc_ms = frame_set, utc_ms
-        state = self.remember(device, message, outputs)
+        state = self.interpreter.remember(device, message, outputs)
         rows = self.outbox_rows((*outputs.messages, *self.device_watching.heard(device)))
         record = recording.uplink_record(
             match,
@@ -363,44 +343,12 @@ class Pipeline:
             )
         return None
 
-    def decode(
-        self, device: Device, plain: Plain, f_cnt_up: int, utc_ms: int
-    ) -> tuple[Uplink | str | None, Status | None]:
-        """Return what an uplink says, and the health that another make's says besides.
-
-        A str is what is wrong with it, which is counted.
-        """
-        if device.make is None:
-            message = uplink.decode(plain)
-            if isinstance(message, str):
-                self.reject(Rejected("payload_" + message, device.dev_eui_hex))
-            return message, None
-        if not plain.f_port:
-            return None, None
-        assert self.makes is not None
-        before = None if device.asset is None else self._memory.states.get(device.asset.key)
-        try:
-            reading, health = self.makes.decode(
-                device,
-                plain.f_port,
-                plain.frm_payload,
-                f_cnt_up,
-                before,
-                utc_ms,
-                self._clock.now_ms(),
-            )
-        except CodecError as error:
-            why = f"{device.dev_eui_hex} {device.make}: {error}"
-            self.reject(Rejected(error.code, why))
-            return error.code, None
-        return (health, None) if reading is None else (reading, health)
-
     def record_health(self, device: Device, plain: Plain, health: Status, meta: UplinkMeta) -> None:
         """Record and publish what an uplink says besides its reading."""
-        if self.held or not self._clock.utc_is_known():  # the next one says it again
+        if self.interpreter.held or not self._clock.utc_is_known():  # the next one says it again
             return
-        outputs = self.outputs(device, plain, health, meta)
-        state = self.remember(device, health, outputs)
+        outputs = self.interpreter.outputs(device, plain, health, meta)
+        state = self.interpreter.remember(device, health, outputs)
         latest = () if state is None else (LatestRow(state[0], states.dumps(state[1])),)
         self.record(Record(latest=latest, outbox=self.outbox_rows(outputs.messages)))
 
@@ -424,49 +372,6 @@ class Pipeline:
                     extra=log.fields("mac_refused", ("DEV_EUI", device.dev_eui_hex)),
                 )
         return turn
-
-    def outputs(
-        self, device: Device, plain: Plain, message: Uplink | str | None, meta: UplinkMeta
-    ) -> Outputs:
-        """Return what a message causes; what is wrong is counted. Without the time it is held."""
-        if message is None or isinstance(message, str):
-            return _NOTHING
-        if self.held or not self._clock.utc_is_known():  # after those before it
-            row = recording.held_row(device.dev_eui, plain, meta)
-            self.held.append(row)
-            return Outputs((), None, held=(row,))
-        return self.outputs_now(device, plain, message, meta)
-
-    def outputs_now(
-        self, device: Device, plain: Plain, message: Uplink | str | None, meta: UplinkMeta
-    ) -> Outputs:
-        """Return the same, and hold nothing."""
-        if message is None or isinstance(message, str):
-            return _NOTHING
-        key = topics.state_key(device, message)
-        previous = None if key is None else self._memory.states.get(key)
-        try:
-            outputs = topics.uplink_outputs(device, message, meta, previous)
-        except Exception:  # noqa: BLE001 (one asset's mishap must not stop a network server)
-            self.reject(Rejected("internal_error", device.dev_eui_hex))
-            if self._throttle.passes("traceback", self._clock.now_ms()):
-                _log.exception("%s: its message cannot be made", device.dev_eui_hex)
-            return _NOTHING
-        if outputs.problem is not None:
-            self.reject(Rejected(outputs.problem, device.dev_eui_hex))
-        return outputs
-
-    def remember(
-        self, device: Device, message: Uplink | str | None, outputs: Outputs
-    ) -> tuple[str, AssetState] | None:
-        """Keep the state that an uplink leaves behind; return it with its key."""
-        if outputs.state is None or message is None or isinstance(message, str):
-            return None
-        key = topics.state_key(device, message)
-        if key is None:
-            return None
-        self._memory.states[key] = outputs.state
-        return key, outputs.state
 
     def _join_request(self, request: JoinRequest, frame_set: UplinkFrameSet) -> Rejected | None:
         memory, network = self._memory, self._network

@@ -172,21 +172,21 @@ class Timing:
         self._pipeline.configurations.move_times(from_utc_ms, by_ms)
         self._pipeline.device_watching.move_times(from_utc_ms, by_ms)
         self._pipeline.downlinks.arm_expiry()
-        self._moved = event, len(self._pipeline.held)
+        self._moved = event, len(self._pipeline.interpreter.held)
         # Once the record after the correction is there, the store's page is the corrected one.
         self._store.submit(Record(), self._release)
         self._on_step()
 
     async def _tell_held(self) -> None:
         """Tell what is held back, a few at a time: what comes meanwhile waits its turn there."""
-        held = self._pipeline.held
+        held = self._pipeline.interpreter.held
         while held:
             self._tell(held[:_AT_ONCE])
             del held[:_AT_ONCE]
             await asyncio.sleep(0)
 
     def _tell(self, held: list[HeldRow]) -> None:
-        pipeline = self._pipeline
+        pipeline, interpreter = self._pipeline, self._pipeline.interpreter
         event, moved = self._moved
         self._moved = event, max(0, moved - len(held))
         latest: dict[str, LatestRow] = {}
@@ -197,9 +197,9 @@ class Timing:
                 continue
             by_ms = event.by_ms if number < moved else 0
             plain, meta = recording.held(row, event.from_utc_ms, by_ms)
-            message, _ = pipeline.decode(device, plain, meta.f_cnt_up, meta.received_utc_ms)
-            outputs = pipeline.outputs_now(device, plain, message, meta)
-            state = pipeline.remember(device, message, outputs)
+            message, _ = interpreter.decode(device, plain, meta.f_cnt_up, meta.received_utc_ms)
+            outputs = interpreter.outputs_now(device, plain, message, meta)
+            state = interpreter.remember(device, message, outputs)
             if state is not None:
                 latest[state[0]] = LatestRow(state[0], states.dumps(state[1]))
             messages += outputs.messages

@@ -191,7 +191,9 @@ class Street(NetworkInHand):
 
     def restart(self) -> None:
         super().restart()
-        self.pipeline.makes = self.makes = Makes(config.load(self.path / "stoep.toml").makes)
+        self.pipeline.interpreter.makes = self.makes = Makes(
+            config.load(self.path / "stoep.toml").makes
+        )
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ class _Codecs:
     def __init__(self, parts: Parts) -> None:
         self.makes = Makes(parts.config.makes)
         self._registry = parts.registry
-        parts.pipeline.makes = self.makes
+        parts.pipeline.interpreter.makes = self.makes
 
     async def open(self) -> None:
         """Start the process if there is a device that it is for."""
