@@ -202,7 +202,7 @@ function bay(items) {
 }
 
 function bin(items, position) {
-  var head = integer(items[0], 0, 65535);
+  var head = integer(items[0], 0, 2097151);
   var quality = head >> 10 & 7;
   var distance, temperature = null, flaps = null, age = 0, past = [];
   need(quality < 5, RANGE);

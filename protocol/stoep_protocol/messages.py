@@ -25,6 +25,7 @@ from .schema import (
     F_PORT_READINGS_REQUEST,
     F_PORT_STATUS,
     HISTORY_MAX,
+    LID_OPEN,
     SEQUENCE_MODULUS,
     STATUS,
     TEMPERATURE_OFFSET_C,
@@ -56,7 +57,8 @@ class BinReport(Message):
 
     `sequence` numbers the newest reading, 0 to 65535 and round again; it is sent modulo 1024, and
     that is what a decoded report holds (see `reports.full_sequence`). `distance_mm` None: no echo.
-    `quality` 0 to 4, `flags` a set of schema.ECHO_... bits. `temperature_c` and `flaps` (openings
+    `quality` 0 to 4, `flags` a set of schema bits, ECHO_WEAK and those
+    after it. `temperature_c` and `flaps` (openings
     since the last report, 255: or more) None: not measured.
 
     `history` holds (age_min, distance_mm or None, quality), newest first: sequence - 1, - 2, ... .
@@ -385,20 +387,32 @@ def decode(f_port: int, data: "bytes | bytearray") -> Message:
 
 
 def fit(message: Message, max_bytes: int) -> Message:
-    """Give the message, or a bin report with as much of its history as fits; else EncodeError."""
-    if isinstance(message, BinReport) and message.history:
+    """Give the message, or of a bin report what fits; else EncodeError.
+
+    Its history goes first, the oldest before the rest; then, for an alarm takes two bytes more,
+    `flaps`, or of an earlier reading the alarm.
+    """
+    if isinstance(message, BinReport):
         _, data, taken = _encode_bin(message, max_bytes)
-        if taken < len(message.history):
+        flags = message.flags
+        flaps = message.flaps
+        long = len(data) > max_bytes
+        if long:
+            flaps = None
+            if message.age_min:
+                flags %= LID_OPEN
+        if long or taken < len(message.history):
             message = BinReport(
                 message.sequence,
                 message.distance_mm,
                 message.quality,
-                message.flags,
+                flags,
                 message.temperature_c,
-                message.flaps,
+                flaps,
                 message.history[:taken],
                 message.age_min,
             )
+            data = _encode_bin(message, max_bytes)[1]
     else:
         data = encode(message)[1]
     if len(data) > max_bytes:

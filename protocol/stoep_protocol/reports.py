@@ -167,7 +167,7 @@ def decode_report(f_port: int, items: "list[int | bytes | None]") -> Message:
 
 def _reading(items: "list[int | bytes | None]") -> "tuple[int, int, int | None]":
     """Give head, quality and distance, which every bin report starts with."""
-    head = _integer(items[0], 0, 0xFFFF)
+    head = _integer(items[0], 0, 0x1F_FFFF)
     quality = head >> 10 & 7
     if quality > QUALITY_MAX:
         raise DecodeError(RANGE)

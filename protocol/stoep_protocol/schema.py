@@ -16,6 +16,11 @@ F_PORT_READINGS_REQUEST = 16  # downlink: earlier readings that are asked for
 ECHO_WEAK = 1  # few of the burst's pings came back
 ECHO_UNSTABLE = 2  # the pings disagree
 ECHO_BLOCKED = 4  # something in the dead zone, or a wet transducer
+LID_OPEN = 8  # for longer than an emptying takes
+TILTED = 16  # does not stand as it was mounted
+MOVED = 32  # for longer than a lid or a lorry moves it
+FIRE = 64  # hot, or much warmer than at the reading before
+PRESSED = 128  # the press of a compacting bin has run since the report before
 
 # BayReport.state
 FREE = 0
@@ -87,7 +92,7 @@ BIN = (
     ("sequence", 0, 0xFFFF),
     ("distance_mm", 0, DISTANCE_MAX_MM),
     ("quality", 0, QUALITY_MAX),
-    ("flags", 0, 7),
+    ("flags", 0, 255),
     ("temperature_c", TEMPERATURE_MIN_C, TEMPERATURE_MAX_C),
     ("flaps", 0, FLAPS_MAX),
     ("age_min", 0, AGE_MAX_MIN),

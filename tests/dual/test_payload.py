@@ -119,7 +119,7 @@ def test_values_out_of_range_are_not_encoded():
         BinReport(0, 10001),
         BinReport(0, -1),
         BinReport(0, 100, 5),
-        BinReport(0, 100, 0, 8),
+        BinReport(0, 100, 0, 256),
         BinReport(0, 100, temperature_c=86),
         BinReport(0, 100, temperature_c=-41),
         BinReport(0, 100, flaps=256),
@@ -235,7 +235,16 @@ def test_fit_keeps_as_much_history_as_there_is_room_for():
         sizes.append(taken)
     assert sizes[0] == 0
     assert sizes[-1] == 24
-    assert refused(fit, report, 8)
+    assert fit(report, 8) == BinReport(5000, 1004, 4, 0, 21)
+    assert refused(fit, report, 7)
+    alarm = BinReport(5000, 9999, 4, schema.FIRE, 85, 255, past)
+    assert fit(alarm, 13) == BinReport(5000, 9999, 4, schema.FIRE, 85, 255)
+    assert fit(alarm, 11) == BinReport(5000, 9999, 4, schema.FIRE, 85)
+    assert alarm.flaps == 255
+    assert refused(fit, alarm, 10)
+    late = BinReport(5000, 9999, 4, schema.FIRE | schema.ECHO_WEAK, age_min=65535)
+    assert fit(late, 12) is late
+    assert fit(late, 11) == BinReport(5000, 9999, 4, schema.ECHO_WEAK, age_min=65535)
     assert refused(fit, BayReport(1, 100), 5)
 
 

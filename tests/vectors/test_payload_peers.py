@@ -112,7 +112,7 @@ def test_every_message_conforms_to_the_cddl(message: messages.Message) -> None:
         "distance-far",
         "distance-far-cm",
         "flaps-many",
-        "head-17-bits",
+        "head-22-bits",
         "head-negative",
         "head-null",
         "history-integer",

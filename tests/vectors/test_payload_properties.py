@@ -117,7 +117,7 @@ def test_durations_are_right_to_three_percent_or_two_seconds(report: BayReport) 
 DISTANCES = (None, 0, 9, 10, 230, 240, 255, 256, 2560, 9999, 10_000)
 TEMPERATURES = (None, -40, -15, -14, 0, 33, 34, 85)
 FLAPS = (None, 0, 23, 24, 255)
-HEADS = ((0, 0, 0), (65_535, 4, 7), (1023, 0, 7), (1024, 4, 0))
+HEADS = ((0, 0, 0), (65_535, 4, 7), (1023, 0, 7), (1024, 4, 0), (0, 0, 8), (65_535, 4, 255))
 
 
 def extreme_reports(history: tuple[tuple[int, int | None, int], ...] = ()) -> list[BinReport]:
@@ -129,8 +129,13 @@ def extreme_reports(history: tuple[tuple[int, int | None, int], ...] = ()) -> li
     ]
 
 
-def test_bin_report_without_history_takes_at_most_11_bytes() -> None:
-    sizes = [len(encode(report)[1]) for report in extreme_reports()]
+def longer(report: BinReport) -> int:
+    """How many bytes an alarm takes."""
+    return 2 if report.flags >= schema.LID_OPEN else 0
+
+
+def test_bin_report_without_history_takes_at_most_11_bytes_and_an_alarm_two() -> None:
+    sizes = [len(encode(report)[1]) - longer(report) for report in extreme_reports()]
     assert max(sizes) == 11
 
 
@@ -138,7 +143,7 @@ def test_bin_report_without_history_takes_at_most_11_bytes() -> None:
 def test_bin_report_with_three_past_readings_takes_at_most_18_bytes(interval: int) -> None:
     # Readings of which none is near the one before: the long token each.
     history = ((interval, 0, 4), (2 * interval, None, 0), (3 * interval, 10_000, 4))
-    sizes = [len(encode(report)[1]) for report in extreme_reports(history)]
+    sizes = [len(encode(report)[1]) - longer(report) for report in extreme_reports(history)]
     assert max(sizes) == 18
 
 
@@ -155,12 +160,12 @@ def test_bin_report_with_three_past_readings_takes_at_most_18_bytes(interval: in
 def test_no_report_at_a_regular_interval_exceeds_its_limit(
     report: BinReport, interval: int, past: tuple[tuple[int | None, int], ...]
 ) -> None:
-    assert len(encode(report)[1]) <= 11
+    assert len(encode(report)[1]) <= 11 + longer(report)
     report.history = tuple(
         ((number + 1) * interval, distance, quality)
         for number, (distance, quality) in enumerate(past)
     )
-    assert len(encode(report)[1]) <= 18
+    assert len(encode(report)[1]) <= 18 + longer(report)
 
 
 @untimed
@@ -171,7 +176,7 @@ def test_a_gap_that_is_not_regular_costs_at_most_two_bytes_each(report: BinRepor
     irregular = sum(later != earlier for earlier, later in itertools.pairwise(gaps))
     if gaps and not gap_code(gaps[0]):
         irregular += 1
-    assert len(encode(report)[1]) <= 18 + 2 * irregular
+    assert len(encode(report)[1]) <= 18 + longer(report) + 2 * irregular
 
 
 @untimed
@@ -222,7 +227,14 @@ def test_fit_keeps_the_longest_history_that_fits(report: BinReport, room: int) -
     kept = len(fitted.history)
     assert len(encode(fitted)[1]) <= room
     assert fitted.history == report.history[:kept]
-    if kept < len(report.history):
+    if (fitted.flags, fitted.flaps) != (report.flags, report.flaps):
+        assert longer(report)
+        assert (kept, fitted.flaps) == (0, None)
+        kept_flags = report.flags % schema.LID_OPEN if report.age_min else report.flags
+        assert fitted.flags == kept_flags
+        fitted.flags, fitted.flaps = report.flags, report.flaps
+        assert len(encode(fitted)[1]) > room
+    elif kept < len(report.history):
         fitted.history = report.history[: kept + 1]
         assert len(encode(fitted)[1]) > room
 
