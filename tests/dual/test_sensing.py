@@ -1,6 +1,6 @@
 """Distances and fields to readings and states; frames out of a serial stream."""
 
-from stoep_firmware.drivers.a02yyuw import Burst
+from stoep_firmware.drivers.a02yyuw import Frames
 from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
 from stoep_firmware.sensing.bin import reading
 from stoep_protocol import schema
@@ -17,23 +17,24 @@ def test_burst_becomes_one_reading():
         ([800, 801], (800, 2, weak)),
         ([800, 1000], (900, 1, weak | unstable)),
         ([], (None, 0, 0)),
-        ([0, 0, 0, 0, 0], (None, 0, 0)),  # how some units say that there was no echo
+        ([0, 0, 0, 0, 0], (None, 0, 0)),  # the sensor says that there was no echo
+        ([4501, 0, 0, 0, 0], (None, 0, weak)),  # there is something, beyond the range
         ([29, 12, 25, 29, 1], (None, 0, blocked)),
         ([29, 12, 25, 500, 501], (500, 2, weak | blocked)),
         ([4501, 5000, 4500, 30, 30], (30, 1, unstable)),
     ):
-        assert reading(distances_mm, 5) == expected, distances_mm
+        assert reading(distances_mm, 5, 30, 4500) == expected, distances_mm
 
 
 def test_frames_are_found_in_a_dirty_stream():
     stream = b"\x03\xff\xff\x03\x20\x22\xff\x03\x21\x23\xff\x03\x21\x24\x00\xff\xff\x01\xff"
     #          rest   FF 0320 sum 22  FF 0321 sum 23  wrong sum        noise      FF FF01: sum FF
     expected = [0x0320, 0x0321, 0xFF01]
-    whole = Burst()
+    whole = Frames()
     whole.feed(stream)
     assert whole.distances_mm == expected
     assert whole.octets == len(stream)
-    single = Burst()
+    single = Frames()
     for at in range(len(stream)):
         single.feed(stream[at : at + 1])
     assert single.distances_mm == expected
@@ -149,11 +150,11 @@ def test_car_that_is_back_at_once_was_not_away():
     bay.update(empty, 2_000_000, THRESHOLD)
     bay.update(car, 2_060_000, THRESHOLD)
     assert (bay.state, bay.since_ms, bay.previous_ms) == (schema.OCCUPIED, 1_000_000, -1)
-    assert bay.change_count == 3
+    assert bay.change_count == 1
     bay.update(empty, 3_000_000, THRESHOLD)
     assert bay.previous_ms == 2_000_000
     bay.update(other, 3_060_000, THRESHOLD)
-    assert (bay.since_ms, bay.previous_ms) == (3_060_000, 60_000)
+    assert (bay.since_ms, bay.previous_ms, bay.change_count) == (3_060_000, 60_000, 3)
 
 
 def test_leaving_is_the_arrival_backwards_whatever_has_drifted():

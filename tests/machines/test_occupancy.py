@@ -51,6 +51,36 @@ def test_a_bay_that_changed_and_changed_back() -> None:
     assert change == Change(NOW - 20_000, None, 1)
 
 
+def test_a_car_that_was_but_moved_is_no_turnover_whatever_is_lost() -> None:
+    """Occupied, free for a minute, occupied again: the sensor takes both changes back."""
+    stay = BayReport(OCCUPIED, 41, 600, 300)
+    gap = BayReport(FREE, 42, 8, 610)
+    again = BayReport(OCCUPIED, 41, 680, None)
+    left = BayReport(FREE, 42, 8, 7200)
+    for lost, expected in (
+        ((), [FREE, OCCUPIED, FREE]),
+        ((gap,), [FREE]),
+        ((gap, again), [FREE]),
+        ((again,), [FREE, FREE]),
+    ):
+        state = BayState(OCCUPIED, NOW - 600_000, 41, NOW - 1000)
+        told = []
+        for report, at_ms in ((stay, NOW), (gap, NOW + 20_000), (again, NOW + 80_000)):
+            if report not in lost:
+                state, change = take(report, at_ms, state)
+                told += [report.state] if change else []
+        state, change = take(left, NOW + 6_600_000, state)
+        assert change is not None
+        assert (change.at_ms, change.missed) == (NOW + 6_592_000, int(lost == (again,)))
+        assert [*told, state.state] == expected
+        assert state.change_count == 42
+
+
+def test_a_sensor_that_had_no_power_has_not_changed() -> None:
+    _, change = take(BayReport(FREE, 41, 8), NOW, KNOWN)
+    assert change is None
+
+
 def test_the_counter_comes_round() -> None:
     full = BayState(FREE, 0, 16_383, NOW - 1000)
     _, change = take(BayReport(OCCUPIED, 0, 0), NOW, full)

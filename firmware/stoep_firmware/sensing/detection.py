@@ -90,7 +90,8 @@ def update(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature:
         since_ms = bay.since_ms - bay.previous_ms
         _put(bay, _CAR, change)
         _change(bay, OCCUPIED, now_ms)
-        if merged:
+        if merged:  # neither of the two changes was one
+            bay.change_count = (bay.change_count - 2) % CHANGE_COUNT_MODULUS
             bay.since_ms = since_ms
             bay.previous_ms = -1
         _stand(bay, field, temperature)

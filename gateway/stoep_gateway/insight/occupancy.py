@@ -18,6 +18,10 @@ from stoep_gateway.assets.states import BayState
 
 __all__ = ["Change", "judge", "take"]
 
+# A told duration is right to 2 s, then to a 32nd; an uplink may have been sent twice.
+_LATE_S = 10
+_COARSE = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -51,7 +55,8 @@ def take(
 
     A heartbeat keeps the time of the change as first told, because ages grow coarse. A counter
     that differs although the state has held since before the last report was set anew by a
-    restart: nothing changed.
+    restart: nothing changed. A bay whose car was but moved counts back what it had counted: if it
+    was free before and is free again at the same count, a change was missed.
     """
     since_ms = received_ms - 1000 * report.age_s
     fresh = BayState(report.state, since_ms, report.change_count, received_ms)
@@ -63,7 +68,10 @@ def take(
         )
     steps = (report.change_count - previous.change_count) % CHANGE_COUNT_MODULUS
     same_state = report.state == previous.state
-    if same_state and (steps == 0 or since_ms <= previous.reported_ms):
+    # A restart begins the state anew, too, but knows of none before.
+    surely_ms = since_ms - 1000 * (_LATE_S + report.age_s // _COARSE)
+    is_anew = report.previous_duration_s is not None and surely_ms > previous.reported_ms
+    if same_state and ((steps == 0 and not is_anew) or since_ms <= previous.reported_ms):
         held = BayState(report.state, previous.since_ms, report.change_count, received_ms)
         return held, None
     if since_ms <= previous.since_ms:  # rounding of a coarse age must not turn time back
@@ -71,5 +79,5 @@ def take(
         fresh = BayState(report.state, since_ms, report.change_count, received_ms)
     # After a restart the counter says little: then only the one change that shows is told.
     plausible = 0 < steps < CHANGE_COUNT_MODULUS // 2
-    missed = steps - 1 if plausible else 0
+    missed = steps - 1 if plausible else int(same_state)
     return fresh, Change(since_ms, previous.state if missed == 0 else None, missed)
