@@ -4,12 +4,13 @@ from stoep_protocol.messages import fit
 from stoep_protocol.schema import (
     CALIBRATION_NONE,
     ERROR_OUTBOX_FULL,
+    ERROR_SENSOR_BUS,
     ERROR_SENSOR_SILENT,
     MODE_REGULAR,
 )
 
-from stoep_firmware.board import LIGHT
-from stoep_firmware.drivers.a02yyuw import BAUDRATE, sample
+from stoep_firmware import unload
+from stoep_firmware.drivers import load
 from stoep_firmware.outbox import Outbox
 from stoep_firmware.sensing.bin import reading
 
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from stoep_firmware.settings import Settings
 
 _PINGS = const(5)
-_START_MS = const(300)  # from power to the first frame
-_BURST_MS = const(1500)
-_SILENT_BURSTS = const(6)  # without an octet; one is an absent echo, so many a dead sensor
+_SILENT_BURSTS = const(6)  # without a sign of life; one is an absent echo, so many a dead sensor
 
 _HEAD_OCTETS = const(3)
 _ANSWERED_OCTETS = const(9)  # of answers.answer
@@ -64,19 +63,26 @@ class BinTask:
         self._news = bytes(8) + self._news[8:]
         board = self._board
         clock = board.clock
+        name = board.config.get("sensor", "a02yyuw")
+        driver = load(name)
+        distances_mm: list[int] = []
+        signs = 1
         begun_ms = clock.now_ms()
         board.sensor_power(True)
         try:
-            uart = board.uart(BAUDRATE)
-            yield LIGHT, begun_ms + _START_MS
-            burst = yield from sample(uart, clock, _PINGS, _BURST_MS)
+            distances_mm, signs = yield from driver.sample(board, _PINGS, None)
+        except OSError:
+            self._fault(ERROR_SENSOR_BUS)
         finally:
             board.sensor_power(False)
-        self._meter.add("sensor", clock.now_ms() - begun_ms)
-        self._silent = 0 if burst.octets else min(self._silent + 1, 255)
+        self._meter.draw(driver.SUPPLY_UA, clock.now_ms() - begun_ms)
+        self._silent = 0 if signs else min(self._silent + 1, 255)
         if self._silent == _SILENT_BURSTS:
             self._fault(ERROR_SENSOR_SILENT)
-        distance_mm, quality, flags = reading(burst.distances_mm, _PINGS)
+        distance_mm, quality, flags = reading(
+            distances_mm, _PINGS, driver.NEAREST_MM, driver.FARTHEST_MM
+        )
+        unload("stoep_firmware.drivers." + name)
         if self._settings.level > 1 or self._settings.mode() != MODE_REGULAR:
             from stoep_firmware.sensing.news import weigh  # noqa: PLC0415 - few devices need it
 

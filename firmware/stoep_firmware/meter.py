@@ -24,7 +24,6 @@ CURRENTS_UA = {
         (22, 118000),
     ),
     "rx": 4600,
-    "sensor": 8000,
 }
 BOOT_MS = 418  # what `ticks_ms` shows when main.py begins; the start until then is "boot"
 
@@ -45,7 +44,7 @@ class Meter:
             # Going to sleep and waking up again.
             self.add("awake", 1)
             ms -= 1
-        self._count(self._currents.get(state, CURRENTS_UA[state]), ms)
+        self.draw(self._currents.get(state, CURRENTS_UA[state]), ms)
 
     def sent(self, power_dbm: int, ms: int) -> None:
         """Count a transmission."""
@@ -53,7 +52,7 @@ class Meter:
         at = 0
         while at + 1 < len(steps) and power_dbm > steps[at][0]:
             at += 1
-        self._count(steps[at][1], ms)
+        self.draw(steps[at][1], ms)
 
     def started(self, up_ms: int, now_ms: int) -> None:
         """Count a start, and what has been awake since: imports, above all."""
@@ -75,6 +74,7 @@ class Meter:
         """Return the charge in mAh."""
         return self.used_uc // 3_600_000
 
-    def _count(self, current_ua: int, ms: int) -> None:
+    def draw(self, current_ua: int, ms: int) -> None:
+        """Count a current that was drawn so long."""
         if ms > 0:
             self.used_uc += current_ua * ms // 1000

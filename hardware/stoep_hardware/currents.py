@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoep_firmware import meter
 
-from .chips import a02yyuw, lis3mdl, sx1262_tables, sx1276_tables
+from .chips import lis3mdl, sx1262_tables, sx1276_tables
 
 if TYPE_CHECKING:
     from .board_data import BoardData
@@ -39,7 +39,6 @@ def currents_ua(data: BoardData) -> dict[str, Any]:
         "watch": board["deep"] + round(lis3mdl.WATCHING_UA),
         "tx": tx,
         "rx": rx_ua,
-        "sensor": round(a02yyuw.ACTIVE_UA),
     }
 
 

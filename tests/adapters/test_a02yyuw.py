@@ -3,7 +3,7 @@
 import pytest
 from chip_bench import Bench
 from stoep_firmware.drivers import a02yyuw as driver
-from stoep_hardware.chips.a02yyuw import BYTE_US, A02yyuw
+from stoep_hardware.chips.a02yyuw import BAUDRATE, BYTE_US, A02yyuw
 
 MS = 1_000
 
@@ -84,29 +84,29 @@ def test_charge():
 # ---- the driver -------------------------------------------------------------------------------
 
 
-def sample(distance, count=5, timeout_ms=1_500, setup=None, period_ms=100):
+def sample(distance, setup=None, period_ms=100):
     bench = Bench(distance=distance)
     bench.hardware.sonar._period_us = period_ms * MS
     if setup:
         setup(bench)
     bench.board.sensor_power(True)
-    uart = bench.board.uart(driver.BAUDRATE)
-    burst = bench.drive(driver.sample(uart, bench.board.clock, count, timeout_ms))
+    burst = bench.drive(driver.sample(bench.board, 5, None))
     bench.board.sensor_power(False)
     return burst, bench
 
 
 def test_the_driver_collects_frames():
-    burst, bench = sample(Target(1200, 1201, 1202, 1203, 1204, 1205))
-    assert burst.distances_mm[:5] == [1200, 1201, 1202, 1203, 1204]
+    (distances_mm, _), bench = sample(Target(1200, 1201, 1202, 1203, 1204, 1205))
+    assert distances_mm[:5] == [1200, 1201, 1202, 1203, 1204]
     on_us = bench.hardware.sonar.log.us_in("on", bench.mcu.t_us)
     assert 700 * MS < on_us < 1_000 * MS, "powered no longer than it takes"
 
 
 @pytest.mark.parametrize("period_ms", [60, 100, 150, 300])
-def test_the_driver_sleeps_between_frames_once_it_knows_their_period(period_ms):
-    burst, bench = sample(Target(*range(1200, 1210)), period_ms=period_ms, timeout_ms=3_000)
-    assert burst.distances_mm == [1200, 1201, 1202, 1203, 1204], "none is slept through"
+def test_the_driver_sleeps_between_frames_once_it_knows_their_period(monkeypatch, period_ms):
+    monkeypatch.setattr(driver, "_BURST_MS", 3_000)
+    (distances_mm, _), bench = sample(Target(*range(1200, 1210)), period_ms=period_ms)
+    assert distances_mm == [1200, 1201, 1202, 1203, 1204], "none is slept through"
     awake_ms = bench.mcu.log.us_in("awake", bench.mcu.t_us) / MS
     # Until two frames have come it has to be awake, from then on around each of three.
     assert awake_ms < 300 + period_ms + 3 * 45
@@ -116,20 +116,19 @@ def test_the_driver_sleeps_between_frames_once_it_knows_their_period(period_ms):
 
 def test_the_driver_stays_awake_for_a_frame_that_has_not_come():
     distances = Target(1200, 1201, 1202, None, None, 1205, 1206)
-    burst, _ = sample(distances, timeout_ms=2_000)
-    assert burst.distances_mm == [1200, 1201, 1202, 1205, 1206]
+    (distances_mm, _), _ = sample(distances)
+    assert distances_mm == [1200, 1201, 1202, 1205, 1206]
 
 
 def test_the_driver_without_an_echo():
     burst, bench = sample(Target(None))
-    assert burst.distances_mm == []
-    assert burst.octets == 0
+    assert burst == ([], 0)
     assert bench.hardware.sonar.log.state == "off"
 
 
 def test_some_frames_missing():
-    burst, _ = sample(Target(1200, None, 1200, None, 1200, None, 1200), timeout_ms=1_000)
-    assert burst.distances_mm[:3] == [1200, 1200, 1200]
+    (distances_mm, _), _ = sample(Target(1200, None, 1200, None, 1200, None, 1200))
+    assert distances_mm[:3] == [1200, 1200, 1200]
 
 
 def test_on_other_pins_nobody_talks():
@@ -137,7 +136,7 @@ def test_on_other_pins_nobody_talks():
         line = bench.config["board"]["uart"]
         line["tx"], line["rx"] = line["rx"], line["tx"]
 
-    assert sample(Target(1200), setup=swap)[0].octets == 0
+    assert sample(Target(1200), setup=swap)[0] == ([], 0)
 
 
 def test_at_another_speed_nothing_is_understood():
@@ -152,14 +151,14 @@ def test_unpowered_nobody_talks():
     def invert(bench):
         bench.config["board"]["sensor_power_on"] = 1
 
-    assert sample(Target(1200), setup=invert)[0].octets == 0
+    assert sample(Target(1200), setup=invert)[0] == ([], 0)
 
 
 def test_light_sleep_loses_what_the_sensor_says():
     """Why the firmware stays awake for a frame: the UART has no clock in light sleep."""
     bench = Bench(distance=Target(1200))
     bench.board.sensor_power(True)
-    uart = bench.board.uart(driver.BAUDRATE)
+    uart = bench.board.uart(BAUDRATE)
     bench.pause(1_000)
     assert uart.any() < 4, "seven frames were sent meanwhile"
     bench.mcu.advance(300 * MS)
@@ -169,7 +168,7 @@ def test_light_sleep_loses_what_the_sensor_says():
 def test_a_full_buffer_takes_no_more():
     bench = Bench(distance=Target(1200))
     bench.board.sensor_power(True)
-    uart = bench.board.uart(driver.BAUDRATE)
+    uart = bench.board.uart(BAUDRATE)
     bench.mcu.advance(20_000 * MS)
     assert uart.any() == 256
 

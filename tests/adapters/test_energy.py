@@ -3,6 +3,7 @@
 import pytest
 from firmware_place import Place
 from stoep_firmware import meter
+from stoep_firmware.drivers import a02yyuw
 from stoep_firmware.meter import Meter
 from stoep_hardware import board_data, currents
 from stoep_hardware.devices import CPythonDevice
@@ -28,7 +29,7 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.ms = dict.fromkeys(PARTS, 0)
-        add, sent = Meter.add, Meter.sent
+        add, sent, draw = Meter.add, Meter.sent, Meter.draw
 
         def counting_add(one, state, ms):
             self.ms[state] += max(ms, 0)
@@ -38,6 +39,12 @@ class Counted:
             self.ms["tx"] += ms
             sent(one, power_dbm, ms)
 
+        def counting_draw(one, current_ua, ms):
+            if current_ua == a02yyuw.SUPPLY_UA:  # no other part takes that much
+                self.ms["sensor"] += ms
+            draw(one, current_ua, ms)
+
+        monkeypatch.setattr(Meter, "draw", counting_draw)
         monkeypatch.setattr(Meter, "add", counting_add)
         monkeypatch.setattr(Meter, "sent", counting_sent)
 

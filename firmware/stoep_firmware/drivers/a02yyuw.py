@@ -12,40 +12,48 @@ from stoep_firmware.board import IDLE, LIGHT
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
-    from stoep_firmware._types import Uart, Wait
-    from stoep_firmware.clock import Clock
+    from stoep_firmware._types import Burst, Wait
+    from stoep_firmware.board import Board
 
-BAUDRATE = 9600
+NEAREST_MM = 30
+FARTHEST_MM = 4500
+SUPPLY_UA = 8000
 
+_BAUDRATE = const(9600)
+_START_MS = const(300)  # from power to the first frame
+_BURST_MS = const(1500)
 _POLL_MS = const(10)
 _EARLY_MS = const(20)  # before a frame is expected: waking up, and a poll's grain twice
 _HEADER = const(0xFF)
 
 
-def sample(uart: "Uart", clock: "Clock", count: int, timeout_ms: int) -> "Wait[Burst]":
-    """Collect `count` frames, or what comes within `timeout_ms`."""
-    burst = Burst()
-    until_ms = clock.now_ms() + timeout_ms
+def sample(board: "Board", pings: int, temperature_c: "int | None") -> "Wait[Burst]":
+    """Collect so many frames, or what comes in time; see the package."""
+    clock = board.clock
+    uart = board.uart(_BAUDRATE)
+    yield LIGHT, clock.now_ms() + _START_MS
+    frames = Frames()
+    until_ms = clock.now_ms() + _BURST_MS
     last_ms = period_ms = 0
-    while len(burst.distances_mm) < count and clock.now_ms() < until_ms:
+    while len(frames.distances_mm) < pings and clock.now_ms() < until_ms:
         next_ms = last_ms + period_ms - _EARLY_MS
         if period_ms and clock.now_ms() < next_ms:
             yield LIGHT, min(next_ms, until_ms)
-        frames = len(burst.distances_mm)
+        found = len(frames.distances_mm)
         yield IDLE, clock.now_ms() + _POLL_MS
         waiting = uart.any()
         if not waiting:
             continue
-        burst.feed(uart.read(waiting) or b"")
-        if len(burst.distances_mm) > frames:
+        frames.feed(uart.read(waiting) or b"")
+        if len(frames.distances_mm) > found:
             now_ms = clock.now_ms()
             if last_ms and not 0 < period_ms <= now_ms - last_ms:
                 period_ms = now_ms - last_ms
             last_ms = now_ms
-    return burst
+    return frames.distances_mm, frames.octets
 
 
-class Burst:
+class Frames:
     """Frames taken out of a stream of octets."""
 
     def __init__(self) -> None:

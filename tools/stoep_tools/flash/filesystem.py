@@ -8,7 +8,7 @@ import ast
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -37,6 +37,7 @@ _SERVER = frozenset(
     for name in ("reports", "lorawan.network_frames", "lorawan.network_encoding")
 )
 _TASKS = {"bin": "stoep_firmware.bin_task", "bay": "stoep_firmware.bay_task"}
+_SENSORS = {"bin": "a02yyuw", "bay": "lis3mdl"}  # where config.json names none
 _RADIOS = {"sx126x": "stoep_firmware.radio.sx126x", "sx127x": "stoep_firmware.radio.sx127x"}
 
 
@@ -175,14 +176,20 @@ class _Flash:
 
 
 def firmware_files(
-    board: BoardData, kind: str, region: str, *, certification: bool = False
+    board: BoardData,
+    kind: str,
+    region: str,
+    *,
+    drivers: Collection[str] = (),
+    certification: bool = False,
 ) -> dict[str, bytes]:
     """Return what every board like this gets: boot.py, main.py and the compiled modules it needs.
 
     What is its own comes beside: config.json and, when its identity is not new, the records of
-    its storage. `certification`: with what a LoRaWAN test bench asks for.
+    its storage. `drivers` are those of the sensors that config.json names. `certification`: with
+    what a LoRaWAN test bench asks for.
     """
-    wanted = modules(board, kind, region, certification=certification)
+    wanted = modules(board, kind, region, drivers=drivers, certification=certification)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         compiled = dict(zip(wanted, threads.map(_compiled, wanted), strict=True))
     boot = resources.files("stoep_firmware") / "device" / "boot.py"
@@ -193,7 +200,14 @@ def firmware_files(
     }
 
 
-def modules(board: BoardData, kind: str, region: str, *, certification: bool = False) -> list[str]:
+def modules(
+    board: BoardData,
+    kind: str,
+    region: str,
+    *,
+    drivers: Collection[str] = (),
+    certification: bool = False,
+) -> list[str]:
     """List the modules that such a board may ever load, by their dotted names."""
     radio = "sx127x" if board.radio["chip"] in ("sx1276", "sx1278") else "sx126x"
     never = {name for chip, name in _RADIOS.items() if chip != radio}
@@ -208,7 +222,9 @@ def modules(board: BoardData, kind: str, region: str, *, certification: bool = F
         never.add("stoep_firmware.certify")
     never |= _SERVER
     found: set[str] = set()
-    waiting = [_START]
+    if not drivers and kind == "bin":
+        drivers = ("a02yyuw",)
+    waiting = [_START, *(f"stoep_firmware.drivers.{driver}" for driver in drivers)]
     while waiting:
         name = waiting.pop()
         if name in found or name in never:

@@ -59,46 +59,47 @@ def _t_scan(board, bus):
 
 
 def _t_bin(board):
-    """Return the distances of five frames, and how many octets came."""
-    from stoep_firmware.drivers.a02yyuw import BAUDRATE, sample
+    """Return the distances of five pings, and the sensor's signs of life."""
+    from stoep_firmware.drivers import load
 
+    driver = load(board.config.get("sensor", "a02yyuw"))
     board.sensor_power(True)
     try:
-        uart = board.uart(BAUDRATE)
-        yield LIGHT, board.clock.now_ms() + 300
-        burst = yield from sample(uart, board.clock, 5, 3000)
+        distances, signs = yield from driver.sample(board, 5, None)
     finally:
         board.sensor_power(False)
-    return burst.distances_mm, burst.octets
+    return [distance for distance in distances if distance], signs
 
 
 def _t_bay(board):
-    """Return fields in nT, whether the sensor is saturated, and whether INT rises and falls."""
-    from stoep_firmware.drivers.lis3mdl import CONVERSION_MS, Lis3mdl, SensorError
-
+    """Return fields in nT, whether the sensor is saturated, whether INT rises and falls, and after
+    how many seconds a sensor without a threshold is looked at again, 0 for others.
+    """
     clock = board.clock
+    name = "stoep_firmware.drivers." + board.config.get("sensor", "lis3mdl")
     try:
-        sensor = Lis3mdl(board.i2c())
-    except SensorError:
+        sensor = __import__(name, None, None, ("",)).open_sensor(board.i2c())
+    except OSError:
         return None
     sensor.measure()
     fields = []
     for _ in range(8):
-        yield LIGHT, clock.now_ms() + CONVERSION_MS + 20
+        yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS + 20
         if sensor.fresh():
             fields.append(sensor.field())
     saturated = sensor.saturated()
     line = []
-    if fields and "sensor_int" in board.wiring:
+    if fields and not sensor.POLL_S and "sensor_int" in board.wiring:
         # As if the field had been another: what is measured next is a change.
         sensor.watch([value - 4000 if value > 0 else value + 4000 for value in fields[-1]], 500)
-        yield LIGHT, clock.now_ms() + 2 * CONVERSION_MS
+        yield LIGHT, clock.now_ms() + 2 * sensor.CONVERSION_MS
         line.append(bool(board.sensor_int()))
         sensor.measure()
         yield LIGHT, clock.now_ms() + 20
         line.append(bool(board.sensor_int()))
     sensor.rest()
-    return [[value * 1000000 // 68420 for value in field] for field in fields], saturated, line
+    nanotesla = [[value * 1000000 // 68420 for value in field] for field in fields]
+    return nanotesla, saturated, line, sensor.POLL_S
 
 
 def _t_radio(board):
