@@ -1,6 +1,7 @@
 """What a bay's sensor does in a wake: let the field settle, decide, watch for the next change."""
 
 import struct
+import sys
 
 from stoep_protocol.messages import BayReport
 from stoep_protocol.schema import (
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
     from stoep_protocol.messages import Message
 
-    from stoep_firmware._types import Wait
+    from stoep_firmware._types import Magnetometer, Wait
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
-_FORMAT = "<BBqq"
+_FORMAT = "<BBqq3i"
 _FIELDS = const(6)
 _PATIENCE_MS = const(10_000)  # for a car that manoeuvres
 _RECHECK_MS = const(60_000)
@@ -38,7 +39,7 @@ _RUSH_MS = const(32 * 300_000)
 _BLIND_MS = const(600_000)  # until a sensor that failed is looked for again
 _BLIND = const(0x80)  # in `_flags`, which are else those of the report: the last look has failed
 _MARGIN_MS = const(20)  # the sensor's rate is its own, to some percent
-_COUNTS_PER_MT = const(68420)  # at 4 gauss
+_COUNTS_PER_MT = const(68420)  # of every driver
 
 
 class BayTask:
@@ -58,6 +59,7 @@ class BayTask:
         self._flags = 0
         self._recheck_ms = -1
         self._paid_ms = -_RUSH_MS  # until when looks between slots have been used up
+        self._watched = (0, 0, 0)  # the field that a sensor without an interrupt is compared with
         self.store_due = False
         self.due = False
 
@@ -76,7 +78,7 @@ class BayTask:
         if by_pin:
             self._paid_ms = max(self._paid_ms, now_ms - _RUSH_MS) + _PACE_MS
         news = yield from self._look(by_pin)
-        unload("stoep_firmware.drivers.lis3mdl", "stoep_firmware.sensing.detection")
+        unload("stoep_firmware.sensing.detection", *[n for n in sys.modules if ".drivers." in n])
         if spent:
             self._board.sensor_wakes = False
             self._recheck_ms = max(self._recheck_ms, self._paid_ms)
@@ -85,12 +87,6 @@ class BayTask:
         return news
 
     def _look(self, by_pin: bool) -> "Wait[bool]":
-        from stoep_firmware.drivers.lis3mdl import (  # noqa: PLC0415 - let go of after the look
-            CONVERSION_MS,
-            Lis3mdl,
-            SensorError,
-        )
-
         clock = self._board.clock
         changed = False
         before = self._flags
@@ -100,8 +96,21 @@ class BayTask:
         self._board.sensor_wakes = False
         threshold = self._settings.bay_threshold_nt() * _COUNTS_PER_MT // 1_000_000
         try:
-            sensor = Lis3mdl(self._board.i2c())
+            config = self._board.config
+            name = "stoep_firmware.drivers." + config.get("sensor", "lis3mdl")
+            driver = __import__(name, None, None, ("",))
+            sensor: Magnetometer = driver.open_sensor(self._board.i2c())
+            poll_ms = sensor.POLL_S and config.get("poll_s", sensor.POLL_S) * 1000
             sensor.measure()
+            if by_pin and poll_ms and not before & _BLIND:
+                yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS + _MARGIN_MS
+                if sensor.fresh() and settled([self._watched, sensor.field()], threshold):
+                    # An interrupt would not have come, so nothing is judged, nor counted.
+                    sensor.rest()
+                    self._flags = before
+                    self._paid_ms -= _PACE_MS
+                    self._recheck_ms = clock.now_ms() + poll_ms
+                    return False
             if by_pin:
                 # The first change is a bonnet; what stays is a car, or the lane's traffic is gone.
                 yield LIGHT, clock.now_ms() + self._settings.settle_s() * 1000
@@ -109,7 +118,7 @@ class BayTask:
             until_ms = clock.now_ms() + _PATIENCE_MS
             still = None
             while still is None and clock.now_ms() < until_ms:
-                yield LIGHT, clock.now_ms() + CONVERSION_MS
+                yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS
                 if sensor.fresh():
                     fields = fields[1 - _FIELDS :] + [sensor.field()]
                     if len(fields) == _FIELDS:
@@ -128,17 +137,24 @@ class BayTask:
             if self._regular():
                 sensor.rest()
                 return not by_pin
-            sensor.watch(still, axis_threshold(threshold))
-            yield LIGHT, clock.now_ms() + CONVERSION_MS + _MARGIN_MS
-            sensor.settle()
-            if self._board.sensor_int():
-                # It would wake us at once, again and again: wait with open eyes instead.
-                sensor.measure()
-                recheck_ms = clock.now_ms() + _RECHECK_MS
+            if poll_ms:
+                sensor.rest()
+                self._watched = (0, 0, 0)
+                if recheck_ms < 0:
+                    self._watched = still
+                    recheck_ms = clock.now_ms() + poll_ms
             else:
-                self._board.sensor_wakes = True
+                sensor.watch(still, axis_threshold(threshold))
+                yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS + _MARGIN_MS
+                sensor.settle()
+                if self._board.sensor_int():
+                    # It would wake us at once, again and again: wait with open eyes instead.
+                    sensor.measure()
+                    recheck_ms = clock.now_ms() + _RECHECK_MS
+                else:
+                    self._board.sensor_wakes = True
             self._recheck_ms = recheck_ms
-        except (OSError, SensorError):
+        except OSError:
             self._fault(ERROR_SENSOR_BUS)
         return changed or not by_pin or (self._flags ^ before) & _BLIND != 0
 
@@ -177,12 +193,18 @@ class BayTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        head = struct.pack(_FORMAT, self._flags, self.due, self._recheck_ms, self._paid_ms)
-        return head + self._bay.pack()
+        return (
+            struct.pack(
+                _FORMAT, self._flags, self.due, self._recheck_ms, self._paid_ms, *self._watched
+            )
+            + self._bay.pack()
+        )
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
-        self._flags, due, self._recheck_ms, self._paid_ms = struct.unpack_from(_FORMAT, data, 0)
+        head = struct.unpack_from(_FORMAT, data, 0)
+        self._flags, due, self._recheck_ms, self._paid_ms = head[:4]
+        self._watched = head[4:]
         self.due = due != 0
         self._bay.unpack(data[struct.calcsize(_FORMAT) :])
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     Field = tuple[int, int, int]
 
-CONVERSION_MS = 100  # of the fast mode, 10 Hz
 SATURATED = 32000  # counts on an axis, near the end of 16 bits
 
 _ADDRESSES = (0x1C, 0x1E)  # by the SDO/SA1 pin
@@ -28,14 +27,14 @@ _INT_SRC = const(0x31)
 _INT_THS = const(0x32)
 _SEVERAL = const(0x80)  # of a register number: count up (DS 5.1.1)
 _IDENTITY = const(0x3D)
-
-
-class SensorError(Exception):
-    """The sensor is not on the bus, or is another chip."""
+_ENODEV = const(19)
 
 
 class Lis3mdl:
-    """One sensor. Every method may raise `OSError` when it does not answer."""
+    """One sensor: a `Magnetometer`. Where there is none, `OSError`."""
+
+    CONVERSION_MS = 100  # of the fast mode, 10 Hz
+    POLL_S = 0
 
     def __init__(self, i2c: "I2c") -> None:
         self._i2c = i2c
@@ -47,7 +46,7 @@ class Lis3mdl:
             except OSError:
                 pass
         if not self._address:
-            raise SensorError()
+            raise OSError(_ENODEV)
 
     def measure(self) -> None:
         """Measure continuously, ten times a second, with medium averaging; no interrupt."""
@@ -121,3 +120,6 @@ class Lis3mdl:
 def _signed(data: bytes, at: int) -> int:
     value: int = data[at] | data[at + 1] << 8
     return value - 0x10000 if value & 0x8000 else value
+
+
+open_sensor = Lis3mdl

@@ -8,7 +8,7 @@ import ast
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import resources
@@ -222,9 +222,7 @@ def modules(
         never.add("stoep_firmware.certify")
     never |= _SERVER
     found: set[str] = set()
-    if not drivers and kind == "bin":
-        drivers = ("a02yyuw",)
-    waiting = [_START, *(f"stoep_firmware.drivers.{driver}" for driver in drivers)]
+    waiting = [_START, *(f"stoep_firmware.drivers.{name}" for name in (_SENSORS[kind], *drivers))]
     while waiting:
         name = waiting.pop()
         if name in found or name in never:

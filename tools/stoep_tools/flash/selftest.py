@@ -229,7 +229,7 @@ class _Test:
         if got is None:
             hint = "check SDA, SCL, 3.3 V and ground of the sensor"
             return Check(name, False, "no LIS3MDL answers", expected, hint)
-        fields, saturated, line = got
+        fields, saturated, line, poll_s = got
         if not fields:
             return Check(name, False, "it measures nothing", expected, "replace the sensor")
         if saturated:
@@ -244,6 +244,8 @@ class _Test:
         if line and line != [True, False]:
             hint = "connect INT of the sensor to the board's sensor_int pin"
             return Check(name, False, "INT does not follow", "INT rises and falls", hint)
+        if poll_s:
+            said += ", not for batteries: it has no threshold of its own"
         return Check(name, True, said + (", INT follows" if line else ""), expected)
 
     def _bin(self, name: str) -> Check:
