@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 
+from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.evaluation.judging import BinUnit
 from stoep_gateway.evaluation.scores import BinScore, Emptied
 from stoep_hardware.labelled import BinRanges, BinSeries, bin_series
@@ -22,7 +23,8 @@ EVERYTHING = BinRanges(false_unit_share=1.0)
 
 def score(series: BinSeries) -> BinScore:
     """Run one unit through the filter and return what came of it."""
-    unit = BinUnit(series, [Emptied(*it) for it in series.emptyings])
+    inside = Inside(series.depth_mm, series.full_mm)
+    unit = BinUnit(inside, [Emptied(*it) for it in series.emptyings])
     for it in series.samples:
         unit.take(it.at_ms, it.distance_mm, it.true_pct, good=it.label == "good")
     return unit.score()

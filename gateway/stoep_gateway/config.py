@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from stoep_gateway.assets.geometry import Misfit, inside
 from stoep_gateway.config_checks import check_network_side
 from stoep_gateway.config_documents import Merged, drop_ins, merge
 from stoep_gateway.config_makes import MakeConfig
@@ -190,7 +191,7 @@ def read(path: Path | str) -> Loaded:
     }
     _check_unique(reader, entries)
     _check_references(reader, entries)
-    _check_geometry(reader, entries)
+    _check_geometry(reader, entries, sections["planning"])
     _check_password_file(reader, main, sections["mqtt"])
     check_network_side(reader, main, sections, entries)
     distances = _distances(reader, main, sections["planning"], entries)
@@ -352,15 +353,22 @@ def _check_references(reader: Reader, entries: _Entries) -> None:
             reader.report(entry.document, (*entry.path, key), message)
 
 
-def _check_geometry(reader: Reader, entries: _Entries) -> None:
+def _check_geometry(reader: Reader, entries: _Entries, planning: TableModel | None) -> None:
     for entry in entries["container"]:
-        container = entry.model
-        if container is not None and container.full_mm >= container.depth_mm:
+        if entry.model is None:
+            continue
+        try:
+            found = inside(entry.model)
+        except Misfit as misfit:
+            reader.report(entry.document, (*entry.path, misfit.key), str(misfit))
+            continue
+        highest_pct = found.fill_pct(0)
+        if isinstance(planning, PlanningConfig) and highest_pct < planning.threshold_pct:
             message = (
-                f"full_mm ({container.full_mm}) must be less than depth_mm ({container.depth_mm}):"
-                " the sensor measures downward"
+                f"its sensor sees no level above {highest_pct:g} %, and it is due at"
+                f" {planning.threshold_pct:g} %"
             )
-            reader.report(entry.document, (*entry.path, "full_mm"), message)
+            reader.warn(entry.document, entry.path, message)
 
 
 def _check_password_file(reader: Reader, main: Document, mqtt: TableModel | None) -> None:

@@ -144,6 +144,7 @@ Host = Annotated[Text, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
+HeightAndLitres = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class TableModel(BaseModel):
@@ -346,7 +347,9 @@ class ContainerConfig(TableModel):
     """``[[container]]``: a bin; the sensor looks down on the waste from the lid.
 
     ``depth_mm`` is the distance from the sensor to the floor (0 %), ``full_mm`` to the level that
-    counts as 100 %; ``distance_index`` is its id in the table of road distances.
+    counts as 100 %, both from the lid if the sensor hangs ``sensor_below_mm`` lower. ``shape`` and
+    what belongs to it are explained and checked in `stoep_gateway.assets.geometry`.
+    ``distance_index`` is its id in the table of road distances.
     """
 
     id: Id
@@ -358,6 +361,14 @@ class ContainerConfig(TableModel):
     capacity_l: int = Field(gt=0, le=100_000)
     depth_mm: int = Field(gt=0, le=20_000)
     full_mm: int = Field(default=0, ge=0, le=20_000)
+    shape: Literal["straight", "tapered", "trough", "lying", "table"] = "straight"
+    floor_width_mm: int | None = Field(default=None, ge=0, le=20_000)
+    full_width_mm: int | None = Field(default=None, gt=0, le=20_000)
+    diameter_mm: int | None = Field(default=None, gt=0, le=20_000)
+    litres_at_mm: list[HeightAndLitres] | None = Field(default=None, min_length=2, max_length=1000)
+    sensor_beside_mm: int = Field(default=0, ge=0, le=10_000)
+    sensor_below_mm: int = Field(default=0, ge=-5000, le=20_000)
+    dead_zone_mm: int = Field(default=0, ge=0, le=5000)
     distance_index: int | None = None
 
 

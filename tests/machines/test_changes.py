@@ -60,7 +60,7 @@ def test_a_container_that_changes_is_its_devices_too(tmp_path, town):
     replaced = changes.replace(town, built(tmp_path, text))
     assert replaced.changed == (FIRST,)
     assert replaced.ended == ()
-    assert town.devices[FIRST].asset.depth_mm == 2000
+    assert town.devices[FIRST].asset.inside.depth_mm == 2000
     stored = town.devices[STORED]
     assert stored.asset is town.assets["container/b"]
     assert (stored.managed, stored.created_utc_ms, stored.changed_utc_ms) == ("store", 5, 6)

@@ -190,6 +190,14 @@ SECTIONS = [
         "stoep.toml:21: full_mm (9) must be less than depth_mm (9): the sensor measures downward",
     ),
     (
+        "[[container]]\nid = 'c'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 9\nshape = 'lying'",
+        'stoep.toml:21: shape "lying" needs "diameter_mm"',
+    ),
+    (
+        "[[container]]\nid = 'c'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 9\ndiameter_mm = 0",
+        "stoep.toml:21: diameter_mm must be greater than 0, not 0",
+    ),
+    (
         (
             "[[device]]\ndev_eui = '70b3d57ed0000002'\n"
             "app_key = '00112233445566778899aabbccddeef0'\nasset = 'container/b'"
@@ -744,6 +752,10 @@ HARMLESS = [
     (
         "[[container]]\nid = 'b'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 9\nfraction = 3",
         "stoep.toml:21: fraction must be a string; ignored",
+    ),
+    (
+        "[[container]]\nid = 'b'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 9\ndead_zone_mm = 3",
+        "stoep.toml:16: its sensor sees no level above 66.7 %, and it is due at 80 %",
     ),
     (
         "[[gateway]]\nid = 'g'\neui = '0016c001ff10a235'\nlat = 91",

@@ -1,8 +1,7 @@
 """What counts as found and as false, by tables; and one container's readings with their truth."""
 
-from dataclasses import dataclass
-
 import pytest
+from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.evaluation.judging import BinUnit
 from stoep_gateway.evaluation.scores import BinScore, Emptied
 from stoep_protocol.schema import FREE, OCCUPIED, UNCERTAIN
@@ -37,10 +36,7 @@ def test_emptyings_are_found_within_a_day_and_a_half(told, truth, found, false, 
     assert score.emptyings == found + missed
 
 
-@dataclass
-class Box:
-    depth_mm: int = 1500
-    full_mm: int = 500
+BOX = Inside(1500, 500)
 
 
 def days(unit, emptied_on=10, count=20, **marks):
@@ -60,7 +56,7 @@ def days(unit, emptied_on=10, count=20, **marks):
 
 @pytest.mark.parametrize("marks", [{}, {"emptied": bool}], ids=["by level", "marked"])
 def test_emptyings_are_compared_with_the_true_level_or_the_mark(marks):
-    unit = days(BinUnit(Box()), **marks)
+    unit = days(BinUnit(BOX), **marks)
     assert [it.at_ms for it in unit.emptyings] == [10 * DAY]
     score = unit.score()
     assert (score.emptyings, score.found, score.false) == (1, 1, 0)
@@ -69,12 +65,12 @@ def test_emptyings_are_compared_with_the_true_level_or_the_mark(marks):
 
 
 def test_a_list_of_emptyings_counts_before_the_marks():
-    score = days(BinUnit(Box(), [Emptied(4 * DAY)]), emptied=bool).score()
+    score = days(BinUnit(BOX, [Emptied(4 * DAY)]), emptied=bool).score()
     assert (score.emptyings, score.found, score.false) == (1, 0, 1)
 
 
 def test_without_truth_there_are_no_scores():
-    unit = BinUnit(Box())
+    unit = BinUnit(BOX)
     for hour in range(50):
         unit.take(hour * HOUR, 1400 - hour)
     score = unit.score()
@@ -82,7 +78,7 @@ def test_without_truth_there_are_no_scores():
 
 
 def test_no_echo_and_beyond_the_floor_have_their_reasons_and_no_level_of_their_own():
-    unit = BinUnit(Box())
+    unit = BinUnit(BOX)
     unit.take(0, 1000)
     silent, far = unit.take(HOUR, None), unit.take(2 * HOUR, 1700)
     assert (silent.reading.quality, silent.reading.reason, silent.raw_pct) == (1, "no_echo", None)

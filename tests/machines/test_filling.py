@@ -5,7 +5,6 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stoep_gateway.assets.geometry import fill_pct
 from stoep_gateway.insight import filling
 from stoep_gateway.insight.filling import Emptying, FillTrack
 
@@ -21,14 +20,6 @@ def run(*levels: float) -> tuple[FillTrack, list[tuple[int, Emptying]]]:
         if emptying is not None:
             told.append((hour, emptying))
     return track, told
-
-
-@pytest.mark.parametrize(
-    ("distance_mm", "expected"),
-    [(1800, 0.0), (300, 100.0), (1050, 50.0), (2500, 0.0), (0, 120.0), (299, 100.1), (10_000, 0.0)],
-)
-def test_geometry(distance_mm: int, expected: float) -> None:
-    assert fill_pct(distance_mm, 1800, 300) == expected
 
 
 def test_an_emptying_is_told_with_the_reading_that_confirms_it() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from stoep_gateway.assets.geometry import Inside, inside
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import BayConfig, ContainerConfig, DeviceConfig
 from stoep_gateway.integrations.codecs.shipped import names
@@ -34,8 +35,7 @@ class Container:
     lat: float
     lon: float
     capacity_l: int
-    depth_mm: int
-    full_mm: int
+    inside: Inside
     threshold_pct: float
     state_topic: str
     event_topic: str
@@ -244,8 +244,7 @@ def _container(root: str, container: ContainerConfig, threshold_pct: float) -> C
         lat=container.lat,
         lon=container.lon,
         capacity_l=container.capacity_l,
-        depth_mm=container.depth_mm,
-        full_mm=container.full_mm,
+        inside=inside(container),
         threshold_pct=threshold_pct,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",

@@ -8,13 +8,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from stoep_gateway import config as configuration
+from stoep_gateway.assets.geometry import Inside, inside
 from stoep_gateway.assets.registry import build
-from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.errors import FatalError
 from stoep_gateway.evaluation.judging import BinUnit
 from stoep_gateway.evaluation.scores import BinScore, Emptied
@@ -55,12 +54,6 @@ _SIDES = {
         "a CSV of device and time_utc: when each was emptied; from_pct and to_pct if known",
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Geometry:
-    depth_mm: int
-    full_mm: int
 
 
 class Bins:
@@ -107,7 +100,7 @@ class Bins:
                 raise ValueError(f"has both {name}_mm and {name}_cm; leave one")
         if not {"distance_mm", "distance_cm"} & set(columns):
             raise ValueError("has no column distance_cm or distance_mm")
-        known: dict[str, _Geometry] = {}
+        known: dict[str, Inside] = {}
         if options.config is not None:
             known = _of_config(options.config)
         for line, row in sides.get("geometry", ()):
@@ -130,8 +123,8 @@ class Bins:
 class _Run:
     def __init__(
         self,
-        known: Mapping[str, _Geometry],
-        default: _Geometry | None,
+        known: Mapping[str, Inside],
+        default: Inside | None,
         emptied: Mapping[str, Sequence[Emptied]] | None,
     ) -> None:
         self._known = known
@@ -182,7 +175,7 @@ class _Run:
 
 
 class _Unit:
-    def __init__(self, geometry: _Geometry, emptied: Sequence[Emptied] | None) -> None:
+    def __init__(self, geometry: Inside, emptied: Sequence[Emptied] | None) -> None:
         self.unit = BinUnit(geometry, emptied)
 
     def take(self, at_ms: int, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], float | None]:
@@ -192,9 +185,7 @@ class _Unit:
         if distance_mm is not None and distance_mm > _FARTHEST_MM:
             raise ValueError(f"no sensor reaches as far as {distance_mm:.0f} mm")
         if true_pct is None and true_mm is not None:
-            geometry = self.unit.geometry
-            span_mm = geometry.depth_mm - geometry.full_mm
-            true_pct = 100 * (geometry.depth_mm - true_mm) / span_mm
+            true_pct = self.unit.geometry.level_pct(true_mm)
         if true_pct is not None and not _TRUE_PCT[0] <= true_pct <= _TRUE_PCT[1]:
             raise ValueError(f"no container is {true_pct:.0f} % full")
         temperature_c = values.get("temperature_c")
@@ -243,39 +234,35 @@ def _millimetres(values: Mapping[str, Any], name: str) -> float | None:
     return None
 
 
-def _of_config(path: Path) -> dict[str, _Geometry]:
+def _of_config(path: Path) -> dict[str, Inside]:
     """Return the geometry of every container, by its id, its asset's name and its devices."""
     try:
         config = configuration.load(path)
     except FatalError as error:
         raise ValueError(str(error)) from None
-    known: dict[str, _Geometry] = {}
+    known: dict[str, Inside] = {}
     for it in config.containers:
-        known[it.id] = known[f"container/{it.id}"] = _of_container(it)
+        known[it.id] = known[f"container/{it.id}"] = inside(it)
     for device in build(config).devices.values():
         if device.asset_key in known:
             known[device.dev_eui_hex] = known[device.asset_key]
     return known
 
 
-def _of_container(it: ContainerConfig) -> _Geometry:
-    return _Geometry(it.depth_mm, it.full_mm)
-
-
-def _of_row(row: Mapping[str, Any]) -> _Geometry:
+def _of_row(row: Mapping[str, Any]) -> Inside:
     depth_mm = _millimetres(row, "depth")
     if depth_mm is None:
         raise ValueError("has no depth_cm or depth_mm")
     return _geometry(depth_mm, _millimetres(row, "full") or 0.0)
 
 
-def _geometry(depth_mm: float, full_mm: float) -> _Geometry:
+def _geometry(depth_mm: float, full_mm: float) -> Inside:
     if not (0 <= full_mm < depth_mm <= _DEEPEST_MM and round(full_mm) < round(depth_mm)):
         raise ValueError(
             f"a depth of {depth_mm / 10:g} cm, full at {full_mm / 10:g} cm: the depth is at most"
             f" {_DEEPEST_MM // 10} cm, and full is nearer to the sensor"
         )
-    return _Geometry(round(depth_mm), round(full_mm))
+    return Inside(round(depth_mm), round(full_mm))
 
 
 def _by_quality(counts: Mapping[int, int]) -> dict[str, int]:

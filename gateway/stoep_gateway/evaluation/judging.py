@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stoep_gateway.assets.geometry import fill_pct
+from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.evaluation.scores import COUNTED_PCT, BinScore, Emptied
 from stoep_gateway.insight.echoes import LEARNED, FalseDistance
 from stoep_gateway.insight.filling import Emptying
-from stoep_gateway.insight.levels import Geometry, Level, likely_pct
+from stoep_gateway.insight.levels import Level, likely_pct
 from stoep_gateway.insight.readings import ACCEPTED, DOUBTED, Reading, judge
 
 __all__ = ["GOOD_PCT", "BinUnit", "Judged"]
@@ -30,7 +30,7 @@ class Judged(NamedTuple):
 class BinUnit:
     """A container's readings so far. ``emptyings`` are those that there were, if that is known."""
 
-    def __init__(self, geometry: Geometry, emptyings: Sequence[Emptied] | None = None) -> None:
+    def __init__(self, geometry: Inside, emptyings: Sequence[Emptied] | None = None) -> None:
         self.geometry = geometry
         self.qualities: Counter[int] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -59,8 +59,8 @@ class BinUnit:
         ``true_pct`` is the true level, ``good`` whether the echo came from the waste, ``emptied``
         whether the container was emptied since the reading before; None where it is not known.
         """
-        depth_mm, full_mm = self.geometry.depth_mm, self.geometry.full_mm
-        quality, reason = judge(distance_mm, ACCEPTED, 0, depth_mm)
+        inside = self.geometry
+        quality, reason = judge(distance_mm, ACCEPTED, 0, inside.depth_mm, inside.dead_zone_mm)
         reading, emptying = self._level.take(
             Reading(self._count, at_ms, distance_mm, quality, reason, True)
         )
@@ -73,8 +73,8 @@ class BinUnit:
             self.reasons[reading.reason] += 1
         if emptying is not None:
             self.emptyings.append(emptying)
-        raw_pct = None if distance_mm is None else fill_pct(distance_mm, depth_mm, full_mm)
-        level_pct = likely_pct(self.geometry, self._level.track, self._level.likely_mm)
+        raw_pct = None if distance_mm is None else inside.fill_pct(distance_mm)
+        level_pct = likely_pct(inside, self._level.track, self._level.likely_mm)
         self._compare(reading, raw_pct, level_pct, true_pct, good)
         self._note_truth(at_ms, true_pct, emptied)
         return Judged(reading, raw_pct, level_pct, emptying)

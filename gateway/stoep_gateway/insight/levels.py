@@ -6,28 +6,15 @@ The gateway takes live readings so, an export stored ones, and ``stoep evaluate`
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
 
-from stoep_gateway.assets.geometry import fill_pct
+from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.insight import echoes, filling, readings
 from stoep_gateway.insight.echoes import EchoState
 from stoep_gateway.insight.filling import Emptying, FillTrack
 from stoep_gateway.insight.readings import Reading
 
-__all__ = ["Geometry", "Level", "likely_pct"]
-
-
-class Geometry(Protocol):
-    """A container's inside: mm from the sensor to the floor, and to the level that is full."""
-
-    @property
-    def depth_mm(self) -> int:
-        """Return the distance of the floor."""
-
-    @property
-    def full_mm(self) -> int:
-        """Return that of 100 %."""
+__all__ = ["Level", "likely_pct"]
 
 
 class Level:
@@ -35,11 +22,11 @@ class Level:
 
     def __init__(
         self,
-        container: Geometry,
+        inside: Inside,
         previous: ContainerState | None = None,
         received_ms: int = 0,
     ) -> None:
-        self._container = container
+        self._inside = inside
         self.track: FillTrack | None = None
         self.echo: EchoState | None = None
         self.likely_mm: float | None = None
@@ -50,20 +37,19 @@ class Level:
 
     def take(self, reading: Reading) -> tuple[Reading, Emptying | None]:
         """Return the reading with what the ones before say of it, and the emptying it confirms."""
-        distance_mm, container = reading.distance_mm, self._container
+        distance_mm, inside = reading.distance_mm, self._inside
         if not reading.newer or distance_mm is None or reading.quality == readings.REJECTED:
             return reading, None
         if reading.reason == "beyond_floor" and self.echo is not None:
             return reading, None
-        self.echo, verdict = echoes.advance(
-            self.echo, reading.at_ms, distance_mm, container.depth_mm
-        )
+        distance_mm = max(distance_mm, inside.dead_zone_mm)
+        self.echo, verdict = echoes.advance(self.echo, reading.at_ms, distance_mm, inside.depth_mm)
         self.likely_mm = round(verdict.distance_mm, 1)
         if verdict.quality < (reading.quality or readings.ACCEPTED):
             reading = replace(reading, quality=verdict.quality, reason=verdict.reason)
         if not verdict.believed:
             return reading, None
-        level_pct = fill_pct(distance_mm, container.depth_mm, container.full_mm)
+        level_pct = inside.fill_pct(distance_mm)
         if self.track is None:
             self.track = filling.start(reading.at_ms, level_pct)
         elif verdict.undone:
@@ -74,12 +60,10 @@ class Level:
         return reading, None
 
 
-def likely_pct(
-    container: Geometry, track: FillTrack | None, likely_mm: float | None
-) -> float | None:
+def likely_pct(inside: Inside, track: FillTrack | None, likely_mm: float | None) -> float | None:
     """Return how full the container most likely is, None as long as no reading had an echo."""
     if track is None:
         return None
     if likely_mm is None:
         return track.fill_pct
-    return fill_pct(likely_mm, container.depth_mm, container.full_mm)
+    return inside.fill_pct(likely_mm)

@@ -56,12 +56,13 @@ class News:
 
 
 def judge(
-    distance_mm: int | None, quality: int, flags: int, depth_mm: int
+    distance_mm: int | None, quality: int, flags: int, depth_mm: int, dead_zone_mm: int = 0
 ) -> tuple[int, str | None]:
     """Return the quality of a reading, 0 to 4, and why it is not 4.
 
-    Besides the device's own verdict: no echo is rejected, and a distance well beyond the floor
-    is doubted, because nothing can be there.
+    Besides the device's own verdict: no echo is rejected, a distance well beyond the floor is
+    doubted, because nothing can be there, and one in the dead zone says only that there is
+    something.
     """
     if distance_mm is None:
         return REJECTED, "echo_blocked" if flags & ECHO_BLOCKED else "no_echo"
@@ -69,6 +70,8 @@ def judge(
         return min(quality, DOUBTED) or DOUBTED, "beyond_floor"
     if flags & ECHO_BLOCKED:
         return min(quality, SUSPICIOUS), "echo_blocked"
+    if distance_mm < dead_zone_mm:
+        return min(quality, SUSPICIOUS) or SUSPICIOUS, "dead_zone"
     if flags & ECHO_UNSTABLE:
         return min(quality, SUSPICIOUS), "echo_unstable"
     if flags & ECHO_WEAK:
@@ -79,7 +82,11 @@ def judge(
 
 
 def news(
-    report: BinReport, received_ms: int, depth_mm: int, previous: ContainerState | None
+    report: BinReport,
+    received_ms: int,
+    depth_mm: int,
+    previous: ContainerState | None,
+    dead_zone_mm: int = 0,
 ) -> News | None:
     """Return what a report received at ``received_ms`` adds; None if it adds nothing."""
     newest_ms = received_ms - report.age_min * _MINUTE_MS
@@ -99,7 +106,8 @@ def news(
             # A fresh reading is newer than all before, whatever its number says.
             number = last + (forward or SEQUENCE_MODULUS)
             restarted = _is_restart(forward, newest_ms, previous)
-    readings = _unknown(report, number, newest_ms, received_ms, depth_mm, previous, restarted)
+    zone_mm = depth_mm, dead_zone_mm
+    readings = _unknown(report, number, newest_ms, received_ms, zone_mm, previous, restarted)
     if not readings:
         return None
     return _counted(tuple(readings), number, newest_ms, previous, restarted)
@@ -129,7 +137,7 @@ def _unknown(
     number: int,
     newest_ms: int,
     received_ms: int,
-    depth_mm: int,
+    zone_mm: tuple[int, int],
     previous: ContainerState | None,
     restarted: bool,
 ) -> list[Reading]:
@@ -147,11 +155,11 @@ def _unknown(
             at_ms = received_ms - age_min * _MINUTE_MS
             newer = at_number > last
             if (at_ms > earliest_ms) if newer else (at_number in missing):
-                quality, reason = judge(distance_mm, quality, 0, depth_mm)  # noqa: PLW2901
+                quality, reason = judge(distance_mm, quality, 0, *zone_mm)  # noqa: PLW2901
                 readings.append(Reading(at_number, at_ms, distance_mm, quality, reason, newer))
             at_number += 1
     if number > last or (previous is not None and number in previous.missing):
-        quality, reason = judge(report.distance_mm, report.quality, report.flags, depth_mm)
+        quality, reason = judge(report.distance_mm, report.quality, report.flags, *zone_mm)
         readings.append(
             Reading(number, newest_ms, report.distance_mm, quality, reason, number > last)
         )

@@ -15,7 +15,7 @@ from stoep_protocol.errors import DecodeError
 from stoep_protocol.messages import BayReport, BinReport, Status
 from stoep_protocol.schema import F_PORT_BAY, SEQUENCE_MODULUS
 
-from stoep_gateway.assets.geometry import fill_pct
+from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.assets.registry import Container
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.decode import decode
@@ -31,7 +31,7 @@ Row = tuple[Any, ...]
 
 _COARSE_MS = 300_000
 _COARSE_S = _COARSE_MS // 1000
-_DEPTH_UNKNOWN_MM = 1_000_000  # then no distance is beyond the floor
+_UNKNOWN = Inside(1_000_000, 0)  # no distance is beyond the floor
 _STATES = ("free", "occupied", "uncertain")
 
 
@@ -223,18 +223,18 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
         asset = named.assets.get(uplink.dev_eui)
         container = None if asset is None else named.containers.get(asset)
         received_ms = uplink.received_utc_ms
-        depth_mm = _DEPTH_UNKNOWN_MM if container is None else container.depth_mm
+        inside = _UNKNOWN if container is None else container.inside
         previous = known.get(uplink.dev_eui)
-        news = readings.news(report, received_ms, depth_mm, previous)
+        news = readings.news(report, received_ms, inside.depth_mm, previous, inside.dead_zone_mm)
         if news is None:
             continue
-        level = None if container is None else Level(container, previous, received_ms)
+        level = None if container is None else Level(inside, previous, received_ms)
         newest = report.sequence % SEQUENCE_MODULUS
         for read in news.readings:
             reading, emptied = (read, None) if level is None else level.take(read)
             fill = None
             if container is not None and reading.distance_mm is not None:
-                fill = fill_pct(reading.distance_mm, container.depth_mm, container.full_mm)
+                fill = inside.fill_pct(reading.distance_mm)
             if kind == "readings":
                 if reading.at_ms in span:
                     is_newest = reading.number % SEQUENCE_MODULUS == newest

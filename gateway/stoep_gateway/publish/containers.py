@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from stoep_protocol.messages import BinReport
 
-from stoep_gateway.assets.geometry import fill_pct
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.insight import filling, readings
@@ -31,10 +30,13 @@ def outputs(
 
     The state is None, and nothing published, when every reading of the report is known already.
     """
-    news = readings.news(report, meta.received_utc_ms, container.depth_mm, previous)
+    inside = container.inside
+    news = readings.news(
+        report, meta.received_utc_ms, inside.depth_mm, previous, inside.dead_zone_mm
+    )
     if news is None:
         return Outputs((), None, "repeated_reading")
-    level = Level(container, previous, meta.received_utc_ms)
+    level = Level(inside, previous, meta.received_utc_ms)
     messages: list[OutboxMessage] = []
     last = news.readings[-1]
     newest = last
@@ -97,7 +99,7 @@ def _state(
     }
     track = state.track
     if track is not None:
-        values["fill_pct"] = likely_pct(container, track, state.likely_mm)
+        values["fill_pct"] = likely_pct(container.inside, track, state.likely_mm)
         values["fill_utc"] = now_utc if track.at_ms == now_ms else utc(track.at_ms)
         rate = filling.rate_pct_per_h(track)
         if rate is not None:
@@ -118,7 +120,7 @@ def _late_reading(
 ) -> OutboxMessage:
     event_id = f"{meta.event_id}:reading:{reading.number}"
     distance = reading.distance_mm
-    level = None if distance is None else fill_pct(distance, container.depth_mm, container.full_mm)
+    level = None if distance is None else container.inside.fill_pct(distance)
     payload = encode(
         {
             "event_id": event_id,
