@@ -755,7 +755,7 @@ HARMLESS = [
     ),
     (
         "[[container]]\nid = 'b'\nlat = 1\nlon = 2\ncapacity_l = 1\ndepth_mm = 9\ndead_zone_mm = 3",
-        "stoep.toml:16: its sensor sees no level above 66.7 %, and it is due at 80 %",
+        "stoep.toml:15: its sensor sees no level above 66.7 %, and it is due at 80 %",
     ),
     (
         "[[gateway]]\nid = 'g'\neui = '0016c001ff10a235'\nlat = 91",
