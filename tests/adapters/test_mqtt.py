@@ -1,6 +1,7 @@
 """The publisher against real brokers: Mosquitto, and amqtt, which knows no MQTT 5."""
 
 import asyncio
+import gc
 import json
 import logging
 import threading
@@ -11,7 +12,7 @@ import pytest
 from aiomqtt.exceptions import MqttConnectError
 from amqtt.broker import Broker as Amqtt
 from broker import Mosquitto, Subscriber, free_port
-from mqtt_publisher import Running, rows
+from mqtt_publisher import Running, alive_clients, rows
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from stoep_gateway.app import _cancel
@@ -91,6 +92,26 @@ async def test_an_outage_is_logged_once_and_loses_nothing(broker, publisher, cap
     told = [record.getMessage().split(" ")[2:4] for record in caplog.records]
     assert told.count(["is", "away:"]) == 1
     assert told.count(["is", "back"]) == 1
+
+
+async def test_what_an_ended_connection_held_is_let_go_before_the_next(
+    broker, publisher, monkeypatch
+):
+    monkeypatch.setattr(mqtt, "_LONGEST_PAUSE_S", 0.01)
+    made = alive_clients(monkeypatch)
+    gc.disable()
+    try:
+        for round_ in range(3):
+            await until(lambda: publisher.publisher.connected)
+            publisher.add(rows(round_ * 800 + 1, round_ * 800 + 800))
+            await asyncio.to_thread(broker.stop)
+            attempts = publisher.attempts()
+            await until(lambda attempts=attempts: publisher.attempts() >= attempts + 5)
+            await asyncio.to_thread(broker.start)
+        await until(lambda: publisher.publisher.connected)
+        assert len(made) == 1
+    finally:
+        gc.enable()
 
 
 async def test_a_broker_that_dies_amid_messages(broker, publisher):

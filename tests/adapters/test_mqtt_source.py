@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf.json_format import Parse
+from mqtt_publisher import alive_clients
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from stoep_gateway.config_model import SourceConfig
@@ -204,6 +205,23 @@ async def test_an_outage_is_told_once_and_what_came_in_it_is_not_lost(broker, ca
     told = [record.journal for record in caplog.records if hasattr(record, "journal")]
     away_and_back = [(("EVENT", f"source_{what}"), ("SOURCE", "ns")) for what in ("away", "back")]
     assert told == 2 * away_and_back
+
+
+async def test_what_an_ended_connection_held_is_let_go_before_the_next(broker, monkeypatch):
+    made = alive_clients(monkeypatch)
+    gc.disable()
+    try:
+        running = Running(broker.port)
+        for _ in range(2):
+            await running.connected()
+            await asyncio.to_thread(broker.stop)
+            await until(lambda: not running.source.connected)
+            await asyncio.to_thread(broker.start)
+        await running.connected()
+        assert len(made) == 1
+        await running.stop()
+    finally:
+        gc.enable()
 
 
 async def test_what_is_published_while_we_are_away_waits_at_the_broker(broker):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from weakref import WeakSet
 
+import aiomqtt
+import pytest
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.store.records import OutboxRow
 from waiting import PATIENCE_S
 
-__all__ = ["Running", "rows"]
+__all__ = ["Running", "alive_clients", "rows"]
 
 
 def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
@@ -19,6 +22,19 @@ def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
         OutboxRow(n, "kind", f"street/{n % 7}", json.dumps({"event_id": n}).encode(), retain, 0)
         for n in range(first, last + 1)
     ]
+
+
+def alive_clients(monkeypatch: pytest.MonkeyPatch) -> WeakSet[aiomqtt.Client]:
+    """Return those of the clients that are made from now on that are still there."""
+    alive: WeakSet[aiomqtt.Client] = WeakSet()
+
+    class Client(aiomqtt.Client):
+        def __init__(self, *arguments, **options):
+            alive.add(self)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(aiomqtt, "Client", Client)
+    return alive
 
 
 class Running:

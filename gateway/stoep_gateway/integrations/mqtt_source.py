@@ -34,6 +34,7 @@ from stoep_gateway.integrations.things_stack import TheThingsStack
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.log import fields
 from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish import mqtt_socket
 
 __all__ = ["Deliver", "MqttSource"]
 
@@ -110,7 +111,7 @@ class MqttSource:
                 self._lost(error)
             if self._was_connected:
                 pause_s = _FIRST_PAUSE_S
-            await asyncio.sleep(pause_s)
+            await mqtt_socket.pause(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def send(self, downlink: SourceDownlink) -> bool:

@@ -19,7 +19,7 @@ from stoep_gateway.assets import configuration
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.config import mqtt_password
-from stoep_gateway.publish import home_assistant
+from stoep_gateway.publish import home_assistant, mqtt_socket
 from stoep_gateway.publish.home_assistant import Thing
 from stoep_gateway.publish.mqtt_tls import tls
 from stoep_gateway.services import Parts, Service
@@ -75,7 +75,7 @@ class _Announcer:
                 await self._converse()
             if self._told:
                 pause_s = _FIRST_PAUSE_S
-            await asyncio.sleep(pause_s)
+            await mqtt_socket.pause(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def _converse(self) -> None:

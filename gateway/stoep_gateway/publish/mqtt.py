@@ -167,7 +167,7 @@ class Publisher:
                     self._lost(error)
                 if self._was_connected:
                     pause_s = _FIRST_PAUSE_S
-                await asyncio.sleep(pause_s)
+                await mqtt_socket.pause(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             self.collect()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import socket
 import ssl
 import time
@@ -23,7 +24,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-__all__ = ["BufferedSocket", "attach"]
+__all__ = ["BufferedSocket", "attach", "pause"]
 
 _READ = 65_536
 _MOST_UNSENT = 262_144
@@ -146,6 +147,16 @@ def attach(client: paho.Client, broken: Callable[[], None]) -> None:
     client.on_socket_unregister_write = unregister
     client.disable_logger()
     _read_pubacks(client, buffered)
+
+
+async def pause(seconds: float) -> None:
+    """Wait before the next connection, and let go of the one before.
+
+    The objects of aiomqtt and paho hold one another, and all that was on its way with them. Python
+    would look for such circles when some hundred connections have left them: megabytes.
+    """
+    await asyncio.sleep(seconds)
+    gc.collect(1)
 
 
 def _read_pubacks(client: paho.Client, buffered: BufferedSocket) -> None:
