@@ -1,0 +1,77 @@
+"""How much is expected to come between two local times, and until when that much. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
+
+__all__ = ["LONGEST_DAYS", "Course"]
+
+LONGEST_DAYS = 60  # what is farther away is not asked for
+
+
+class Course:
+    """Points per day by weekday, ``before[h]`` the share of a day's that comes before hour h.
+
+    ``factors`` are those of days with events, by the days' numbers. All of them may change.
+    """
+
+    __slots__ = ("before", "factors", "rates")
+
+    def __init__(
+        self, rates: array[float], before: array[float], factors: Mapping[int, float]
+    ) -> None:
+        self.rates = rates
+        self.before = before
+        self.factors = factors
+
+    def day(self, day: int) -> float:
+        """Return the points of a whole day."""
+        rate = self.rates[weekday(day)]
+        return rate * self.factors.get(day, 1.0) if self.factors else rate
+
+    def share(self, within_ms: int) -> float:
+        """Return the share of a day's waste that comes before a time of day."""
+        if within_ms >= DAY_MS:
+            return 1.0
+        hour, rest_ms = divmod(within_ms, HOUR_MS)
+        before = self.before
+        return before[hour] + (before[hour + 1] - before[hour]) * rest_ms / HOUR_MS
+
+    def parts(self, from_ms: int, to_ms: int) -> list[float]:
+        """Return the points by day between two local times, the second not before the first."""
+        first, from_in_ms = divmod(from_ms, DAY_MS)
+        last, to_in_ms = divmod(to_ms, DAY_MS)
+        if first == last:
+            return [self.day(first) * (self.share(to_in_ms) - self.share(from_in_ms))]
+        return [
+            self.day(first) * (1 - self.share(from_in_ms)),
+            *(self.day(day) for day in range(first + 1, last)),
+            self.day(last) * self.share(to_in_ms),
+        ]
+
+    def between(self, from_ms: int, to_ms: int) -> float:
+        """Return the points between two local times, 0 or more."""
+        return sum(self.parts(from_ms, to_ms)) if to_ms > from_ms else 0.0
+
+    def until(self, from_ms: int, points: float) -> int | None:
+        """Return the local time by which as much has come; None if not in `LONGEST_DAYS`."""
+        if points <= 0:
+            return from_ms
+        day, within_ms = divmod(from_ms, DAY_MS)
+        left = points + self.day(day) * self.share(within_ms)  # from the beginning of the day
+        for at in range(day, day + LONGEST_DAYS):
+            of_day = self.day(at)
+            if left <= of_day:
+                return at * DAY_MS + self._within_ms(left / of_day)
+            left -= of_day
+        return None
+
+    def _within_ms(self, share: float) -> int:
+        before = self.before
+        hour = next(hour for hour in range(24) if share <= before[hour + 1] or hour == 23)
+        of_hour = before[hour + 1] - before[hour]
+        part = (share - before[hour]) / of_hour if of_hour else 1.0
+        return round((hour + min(max(part, 0.0), 1.0)) * HOUR_MS)

@@ -1,0 +1,277 @@
+"""What is remembered of one container's filling, and the rates and errors learned from it. Pure.
+
+A level that rose between two readings is waste of the hours between them. When a local day is
+over, its sum is compared with what was expected, which is how errors are known, and the rates are
+made anew: older days fade, and what a container cannot yet know of its weekdays and hours is taken
+from its kind.
+
+Rates, weekdays and hours are means of a Poisson process with a gamma prior: deposits are counted,
+points divided by ``unit``, the variance of a day's waste by its mean.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
+from stoep_gateway.forecast.course import Course
+from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.spread import Spread
+
+__all__ = ["FULL_PCT", "NOISE", "History"]
+
+FULL_PCT = 95.0  # beyond, a level does not show what comes
+NOISE = 2.0  # what a good level is wrong by, in points
+_FADE = 0.5 ** (1 / 28)  # a day counts half after four weeks
+_WEEKDAYS_VARY = 0.05  # variance of a container's weekdays around those of its kind
+_HOURS_VARY = 0.01  # as a Dirichlet's: a hundred deposits count as much as what the kind knows
+_SEEN = 0.5  # of a day's waste, to know the day
+_GAP_MS = 14 * DAY_MS  # what came in a longer one says nothing of its days
+_LONGEST_DAYS = 60
+_ERROR_DAYS = 10.0  # how many days the kind's errors count as the container's
+_STEP = 0.1  # of the quantiles
+_LEAST_UNIT = 0.05
+_LEAST_RATE = 0.01
+_FARTHEST = 6.0  # an error that is larger counts as this
+_KNOWN_OF_WEEK = 5
+_LEAST_SHARE = 1e-4
+_LEAST_Z = 0.3
+_MOST_VARY = 2.0
+_UNKNOWN = -1e6
+
+
+class History:
+    """One container's. ``at_ms`` (UTC) and ``level_pct`` are the last level's, None before any.
+
+    ``course`` is what it expects; ``noise`` is what the last level may be wrong by, in points;
+    ``low`` and ``high`` are the quantiles of its standardised errors.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_came",
+        "_days",
+        "_error",
+        "_expected",
+        "_hours",
+        "_rise",
+        "_seen",
+        "_week",
+        "at_ms",
+        "bad",
+        "course",
+        "day",
+        "high",
+        "kind",
+        "level_pct",
+        "low",
+        "noise",
+    )
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.at_ms: int | None = None
+        self.level_pct = 0.0
+        self.noise = NOISE
+        self.bad = 0.0  # of the readings of late, which share could not be used
+        self.day = 0  # the local day of at_ms
+        self._rise = self._seen = 0.0  # points of the day so far, and the share of it they are of
+        # Fading sums: points and days by weekday, points by hour, squared errors and their days'.
+        self._came = array("f", bytes(4 * 7))
+        self._days = array("f", bytes(4 * 7))
+        self._hours = array("f", bytes(4 * 24))
+        self._error = self._expected = 0.0
+        # The points of the last seven days; what was expected of the seven after each of them.
+        self._week = array("f", [_UNKNOWN]) * 7
+        self._ahead = array("f", bytes(4 * 7))
+        self.low, self.high = kind.low, kind.high
+        self.course = Course(array("f", bytes(4 * 7)), array("f", bytes(4 * 25)), kind.factors)
+        self._fit()
+
+    @property
+    def days(self) -> float:
+        """Return how many days are known, older ones counting less."""
+        return sum(self._days)
+
+    @property
+    def unit(self) -> float:
+        """Return the variance of a day's waste by its mean, in points."""
+        prior = _ERROR_DAYS * self.kind.rate
+        unit = (self._error + prior * self.kind.unit) / (self._expected + prior)
+        return max(unit, _LEAST_UNIT)
+
+    def spread(self) -> Spread:
+        """Return how far what comes may be from what is expected."""
+        unit = self.unit
+        vary = self.kind.vary + self._unknown(unit)
+        return Spread(self.noise * (1 + 3 * self.bad), unit, vary, self.low, self.high)
+
+    def take(self, at_ms: int, level_pct: float, noise: float = NOISE) -> None:
+        """Take in a cleaned level, unless it is older than the last."""
+        if self.at_ms is not None and at_ms <= self.at_ms:
+            return
+        known = self.at_ms is not None and self.level_pct < FULL_PCT
+        self._pass(at_ms, level_pct - self.level_pct if known else None)
+        self.level_pct, self.noise = level_pct, noise
+        self.bad -= self.bad / 8
+
+    def emptied(self, at_ms: int, from_pct: float | None = None, to_pct: float = 0.0) -> None:
+        """Take in an emptying; without ``from_pct`` nothing is known of what came before it.
+
+        With the level before it, a log of collections is enough to learn from.
+        """
+        if from_pct is not None:
+            self.take(at_ms, from_pct)
+        self.correct(at_ms, to_pct)
+
+    def correct(self, at_ms: int, level_pct: float) -> None:
+        """Go on from a level that says nothing of what came before it."""
+        if self.at_ms is None or at_ms > self.at_ms:
+            self._pass(at_ms, None)
+        self.level_pct = level_pct
+
+    def refused(self) -> None:
+        """Take note of a reading that could not be used."""
+        self.bad += (1 - self.bad) / 8
+
+    def _pass(self, at_ms: int, rise: float | None) -> None:
+        """Let the time pass until ``at_ms``, in which the level rose by so much, None: unknown."""
+        calendar, course = self.kind.calendar, self.course
+        to_ms = calendar.local_ms(at_ms)
+        last, to_in_ms = divmod(to_ms, DAY_MS)
+        before_ms, self.at_ms = self.at_ms, at_ms
+        if before_ms is None:
+            self.day = last
+            return
+        from_ms = calendar.local_ms(before_ms)
+        from_in_ms = from_ms % DAY_MS
+        if to_ms - from_ms > _GAP_MS:
+            rise = None
+        if self.day < last:
+            if last - self.day > _LONGEST_DAYS:  # a clock that was wrong holds nothing up
+                self._forget(last)
+            rises = []
+            if rise is not None:
+                parts = course.parts(from_ms, to_ms)
+                rises = [rise * it / sum(parts) for it in parts]
+                rise = rises.pop()
+            while self.day < last:
+                if rises:
+                    self._add(from_in_ms, DAY_MS, rises.pop(0))
+                self._close()
+                from_in_ms = 0
+        if rise is not None:
+            self._add(from_in_ms, to_in_ms, rise)
+
+    def _add(self, from_in_ms: int, to_in_ms: int, rise: float) -> None:
+        """Add what came between two times of a day."""
+        share = self.course.share
+        seen = share(to_in_ms) - share(from_in_ms)
+        self._rise += rise
+        self._seen += seen
+        first, last = from_in_ms // HOUR_MS, max(to_in_ms - 1, 0) // HOUR_MS
+        if first >= last or not seen:
+            self._hours[min(last, 23)] += rise
+            return
+        for hour in range(first, last + 1):
+            begin_ms, end_ms = max(from_in_ms, hour * HOUR_MS), min(to_in_ms, (hour + 1) * HOUR_MS)
+            self._hours[hour] += rise * (share(end_ms) - share(begin_ms)) / seen
+
+    def _close(self) -> None:
+        """End the day: compare it with what was expected, and learn from it."""
+        day, course = self.day, self.course
+        self._fade(_FADE)
+        came = self._learn() if self._seen >= _SEEN else _UNKNOWN
+        self._week[day % 7] = came
+        self._judge_week()
+        self._fit()
+        self._ahead[day % 7] = sum(course.day(at) for at in range(day + 1, day + 8))
+        self.day += 1
+        self._rise = self._seen = 0.0
+
+    def _learn(self) -> float:
+        """Learn from the day, and return its points."""
+        day, course = self.day, self.course
+        unit, spread = self.unit, self.spread()
+        expected = course.day(day)
+        scaled = spread.scaled(expected)
+        farthest = spread.points(scaled + _FARTHEST)
+        came = min(self._rise / self._seen, farthest)
+        self._judge(spread.scaled(came) - scaled, 1.0)
+        error = (came - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
+        self._error += error
+        self._expected += expected
+        factor = course.factors.get(day, 1.0)
+        self._came[weekday(day)] += came * self._seen
+        self._days[weekday(day)] += factor * self._seen
+        rate = sum(course.rates) / 7
+        before = course.before
+        hours = [before[hour + 1] - before[hour] for hour in range(24)]
+        self.kind.learn_day(day, came, rate, rate, error, unit, hours, (self.low, self.high))
+        return came
+
+    def _judge(self, z: float, weight: float) -> None:
+        """Move the quantiles after an error."""
+        self.low = min(self.low + weight * _STEP * (0.05 - (z < self.low)), -_LEAST_Z)
+        self.high = max(self.high + weight * _STEP * (0.95 - (z < self.high)), _LEAST_Z)
+
+    def _judge_week(self) -> None:
+        """Compare the last seven days with what was expected of them before."""
+        expected = self._ahead[self.day % 7]
+        known = [it for it in self._week if it != _UNKNOWN]
+        if not expected or len(known) < _KNOWN_OF_WEEK:
+            return
+        came = sum(known) * 7 / len(known)
+        spread = self.spread()
+        self._judge(spread.scaled(came) - spread.scaled(expected), 1 / 7)
+        error = (came - expected) ** 2 - 2 * NOISE**2 - spread.unit * expected
+        vary = error / expected**2 - self._unknown(spread.unit)
+        self.kind.learn_week(min(max(vary, -_MOST_VARY), _MOST_VARY))
+
+    def _fit(self) -> None:
+        """Make the rates and hours anew."""
+        kind, course, unit = self.kind, self.course, self.unit
+        factors = kind.weekdays()
+        prior = 1 / kind.rates_vary
+        came = sum(self._came) / unit
+        days = sum(days * of for days, of in zip(self._days, factors, strict=True)) / unit
+        rate = max((came + prior) / (days + prior / kind.rate), _LEAST_RATE)
+        prior = 1 / _WEEKDAYS_VARY
+        for number, factor in enumerate(factors):
+            deposits = rate * self._days[number] / unit
+            own = (self._came[number] / unit + prior * factor) / (deposits + prior)
+            course.rates[number] = max(rate * own, _LEAST_RATE)
+        self._fit_hours(unit)
+
+    def _fit_hours(self, unit: float) -> None:
+        prior = 1 / _HOURS_VARY
+        deposits = max(sum(self._hours), 0.0) / unit
+        shares = []
+        for points, share in zip(self._hours, self.kind.hours(), strict=True):
+            own = (max(points, 0.0) / unit + prior * share) / (deposits + prior)
+            shares.append(max(own, _LEAST_SHARE))
+        total, so_far = sum(shares), 0.0
+        for hour, share in enumerate(shares):
+            self.course.before[hour] = so_far / total
+            so_far += share
+        self.course.before[24] = 1.0
+
+    def _unknown(self, unit: float) -> float:
+        """Return the variance of the rate for what is not known yet, relative."""
+        rate = sum(self.course.rates) / 7
+        return 1 / (sum(self._days) * rate / unit + 1 / self.kind.rates_vary)
+
+    def _fade(self, by: float) -> None:
+        for sums in (self._came, self._days, self._hours):
+            for index, it in enumerate(sums):
+                sums[index] = it * by
+        self._error *= by
+        self._expected *= by
+
+    def _forget(self, last: int) -> None:
+        """Pass many days at once."""
+        self._fade(_FADE ** (last - self.day))
+        self._week = array("f", [_UNKNOWN]) * 7
+        self._ahead = array("f", bytes(4 * 7))
+        self.day = last
+        self._rise = self._seen = 0.0

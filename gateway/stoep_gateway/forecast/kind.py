@@ -1,0 +1,134 @@
+"""What containers of one kind have in common: the pattern of those that know too little. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.spread import NORMAL_95
+
+__all__ = ["Kind"]
+
+# Until containers have said otherwise; all guesses.
+_RATE = 6.0  # points a day
+_UNIT = 2.0
+_VARY = 0.03
+_HOURS = (0.2,) * 7 + (1.4,) * 15 + (0.2,) * 2
+_PRIOR_DAYS = 20.0  # how many days of containers a guess counts
+_MOST_DAYS = 4000.0  # then what is older fades
+_EVENTS_VARY = 0.5  # variance of the factors of events
+
+
+class Kind:
+    """Sums over days of containers: each of them tells what it learned of a day, once.
+
+    ``factors`` are those of the calendar's events, by the days' numbers.
+    """
+
+    rates_vary = 1.0  # variance of containers' rates, by the square of their mean: a guess
+
+    def __init__(self, calendar: Calendar) -> None:
+        self.calendar = calendar
+        self._days = _PRIOR_DAYS
+        self._rate = _PRIOR_DAYS * _RATE
+        self._error = _PRIOR_DAYS * _UNIT * _RATE
+        self._weeks = _PRIOR_DAYS
+        self._week_error = _PRIOR_DAYS * _VARY
+        self._low = -_PRIOR_DAYS * NORMAL_95
+        self._high = _PRIOR_DAYS * NORMAL_95
+        self._came = [_PRIOR_DAYS / 7 * _RATE / _UNIT] * 7
+        self._expected = list(self._came)
+        self._hours = [_PRIOR_DAYS * it / sum(_HOURS) for it in _HOURS]
+        self._events: dict[str, list[float]] = {}  # deposits that came, and without the event
+        self.factors: dict[int, float] = {}
+        self._set_factors()
+
+    @property
+    def rate(self) -> float:
+        """Return the mean of containers' rates, in points a day."""
+        return self._rate / self._days
+
+    @property
+    def unit(self) -> float:
+        """Return the variance of a day's waste by its mean, in points."""
+        return max(self._error / self._rate, 0.05)
+
+    @property
+    def vary(self) -> float:
+        """Return the variance of a week's rate around what was expected, relative."""
+        return max(self._week_error / self._weeks, 0.002)
+
+    @property
+    def low(self) -> float:
+        """Return the 5 % quantile of standardised errors."""
+        return self._low / self._days
+
+    @property
+    def high(self) -> float:
+        """Return the 95 % quantile."""
+        return self._high / self._days
+
+    def weekdays(self) -> list[float]:
+        """Return the factors of the weekdays, 1 in the mean."""
+        factors = [came / of for came, of in zip(self._came, self._expected, strict=True)]
+        mean = sum(factors) / 7
+        return [it / mean for it in factors]
+
+    def hours(self) -> list[float]:
+        """Return which share of a day's waste comes in each hour."""
+        return [it / self._days for it in self._hours]
+
+    def learn_day(
+        self,
+        day: int,
+        came: float,
+        expected: float,
+        rate: float,
+        error: float,
+        unit: float,
+        hours: Sequence[float],
+        quantiles: tuple[float, float],
+    ) -> None:
+        """Take in a container's day.
+
+        ``came`` and ``expected`` in points, ``expected`` without weekday and event; ``rate`` per
+        day; ``error`` squared, without what is not from deposits; ``hours`` are shares.
+        """
+        if self._days > _MOST_DAYS:
+            self._halve()
+        self._days += 1
+        self._rate += rate
+        self._error += error
+        number = (day + 3) % 7
+        event = self.calendar.events.get(day)
+        if event is None:
+            self._came[number] += came / unit
+            self._expected[number] += expected / unit
+        elif event.factor is None:
+            sums = self._events.setdefault(event.name, [0.0, 0.0])
+            sums[0] += came / unit
+            sums[1] += expected * self.weekdays()[number] / unit
+            self._set_factors()
+        self._low += quantiles[0]
+        self._high += quantiles[1]
+        for hour, share in enumerate(hours):
+            self._hours[hour] += share
+
+    def learn_week(self, vary: float) -> None:
+        """Take in by how much a week's rate was another than expected, squared and relative."""
+        self._weeks += 1
+        self._week_error += vary
+
+    def _set_factors(self) -> None:
+        for day, event in self.calendar.events.items():
+            factor = event.factor
+            if factor is None:
+                came, of = self._events.get(event.name, (0.0, 0.0))
+                factor = (came + 1 / _EVENTS_VARY) / (of + 1 / _EVENTS_VARY)
+            self.factors[day] = factor
+
+    def _halve(self) -> None:
+        for name in ("_days", "_rate", "_error", "_weeks", "_week_error", "_low", "_high"):
+            setattr(self, name, getattr(self, name) / 2)
+        for sums in (self._came, self._expected, self._hours):
+            sums[:] = [it / 2 for it in sums]

@@ -1,0 +1,106 @@
+"""What is to come of one container: its level, whether it overflows, when it is full. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from stoep_gateway.forecast.calendar import HOUR_MS
+from stoep_gateway.forecast.history import History
+
+__all__ = ["LEVEL_MAX_PCT", "OVERFLOW_PCT", "Hours", "Level", "Outlook"]
+
+LEVEL_MAX_PCT = 200.0  # a forecast beyond twice full says no more than this
+OVERFLOW_PCT = 100.0
+_FEW_DAYS = 7.0
+_OLD_MS = 24 * HOUR_MS
+_BAD = 0.5
+
+
+class Level(NamedTuple):
+    """A level in percent, with the limits below and above which it is in 5 of 100 cases each."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Hours(NamedTuple):
+    """Hours until a level, with 5 % limits; None: not within `course.LONGEST_DAYS`."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+class Outlook:
+    """From one container's last level on; good until its history takes the next.
+
+    Raises ValueError if no level is known. ``doubt`` says why not to rely on it: ``few_days`` are
+    known, the level is old (``no_data``), or most readings of late could not be used
+    (``bad_data``); None: nothing against it. In each case the intervals are wider.
+    """
+
+    def __init__(self, history: History, now_ms: int) -> None:
+        if history.at_ms is None:
+            raise ValueError("no level is known yet")
+        self._now_ms = now_ms
+        self._level_pct = max(history.level_pct, 0.0)
+        self._course = history.course
+        self._local_ms = history.kind.calendar.local_ms
+        self._calendar = history.kind.calendar
+        self._from_ms = self._local_ms(history.at_ms)
+        self._spread = history.spread()
+        self.doubt: str | None = None
+        if history.bad > _BAD:
+            self.doubt = "bad_data"
+        elif now_ms - history.at_ms > _OLD_MS:
+            self.doubt = "no_data"
+        elif history.days < _FEW_DAYS:
+            self.doubt = "few_days"
+
+    def level(self, at_ms: int, emptyings: Sequence[int] = ()) -> Level:
+        """Return the level at a time, if it is emptied at those times (UTC ms, in order) only."""
+        level_pct, from_ms = self._level_pct, self._from_ms
+        at = self._local_ms(at_ms)
+        for emptied_ms in emptyings:
+            if emptied_ms <= at_ms:
+                level_pct, from_ms = 0.0, max(self._local_ms(emptied_ms), self._from_ms)
+        mean = self._course.between(from_ms, at)
+        low, high = self._spread.quantiles(mean)
+        return Level(*(min(max(level_pct + it, 0.0), LEVEL_MAX_PCT) for it in (mean, low, high)))
+
+    def p_over(self, threshold_pct: float, until_ms: int, emptyings: Sequence[int] = ()) -> float:
+        """Return the probability that the level reaches a threshold before a time.
+
+        It is emptied at those times (UTC ms, in order) only.
+        """
+        level_pct, from_ms, p_not = self._level_pct, self._from_ms, 1.0
+        until = self._local_ms(until_ms)
+        for emptied_ms in (*emptyings, until_ms):
+            to_ms = min(max(self._local_ms(emptied_ms), self._from_ms), until)
+            mean = self._course.between(from_ms, to_ms)
+            p_not *= 1 - self._spread.p_at_least(threshold_pct - level_pct, mean)
+            if to_ms >= until:
+                break
+            level_pct, from_ms = 0.0, to_ms
+        return 1 - p_not
+
+    def p_overflow_before(self, until_ms: int, emptyings: Sequence[int] = ()) -> float:
+        """Return the probability that it is full before a time."""
+        return self.p_over(OVERFLOW_PCT, until_ms, emptyings)
+
+    def hours_to(self, threshold_pct: float) -> Hours:
+        """Return the hours from now until the threshold is reached, without an emptying."""
+        missing = threshold_pct - self._level_pct
+        spread = self._spread
+        scaled = spread.scaled(missing)
+        early = spread.points(scaled - spread.high)
+        late = spread.points(scaled - spread.low)
+        return Hours(self._hours(missing), self._hours(early), self._hours(late))
+
+    def _hours(self, points: float) -> float | None:
+        local_ms = self._course.until(self._from_ms, points)
+        if local_ms is None:
+            return None
+        return max(0.0, (self._calendar.utc_ms(local_ms) - self._now_ms) / HOUR_MS)
