@@ -15,7 +15,12 @@ var STATUS = 'charge_used_mah 0 65535,battery_mv 0 65535,reset_reason 0 15,calib
 var CONFIGURATION = 'interval_min 1 1920,mode 0 2,confirmed_every 0 255,history 0 24,' +
   'change_cm 0 1000,alarm_distance_cm 0 1000,alarm_temperature_c -40 125,' +
   'bay_threshold_nt 0 65535,settle_s 0 255';
-var REQUEST = 'sequence 0 1023,count 1 24';
+// Downlinks by fPort: their type, their fields, and how many of them have to be said.
+var DOWN = {
+  13: ['configuration', CONFIGURATION, 0],
+  16: ['readings_request', 'sequence 0 1023,count 1 24', 2],
+  17: ['calibrate', 'step 0 2,distance_cm 1 1000', 1]
+};
 
 function need(condition, code) {
   if (!condition) throw code;
@@ -38,11 +43,13 @@ function eachField(table, visit) {
   });
 }
 
-function setFields(data, table, items) {
-  need(items.length <= table.split(',').length, LENGTH);
+// The first `said` fields may not be left out.
+function setFields(data, table, items, said) {
+  need(items.length <= table.split(',').length && !(items.length < said), LENGTH);
   eachField(table, function (name, index, lowest, highest) {
-    data[name] = integerOrNull(items[index], lowest, highest);
+    data[name] = (index < said ? integer : integerOrNull)(items[index], lowest, highest);
   });
+  need(!data.interval_min || gapCode(data.interval_min), RANGE);
   return data;
 }
 
@@ -175,7 +182,7 @@ function status(items) {
   if (items.length > 7) {
     errors = items.pop();
     need(items.length < 8, LENGTH);
-    need(errors && errors.slice, TYPE);
+    need(errors.slice, TYPE);
     need(errors.length, NOT_CANONICAL);
     need(errors.length < 17, RANGE);
   }
@@ -233,6 +240,20 @@ function bin(items, position) {
   };
 }
 
+function calibrated(items) {
+  var head = integer(items.shift(), 0, 31);
+  need(head % 4 < 3, RANGE);
+  need(items.length < 5, LENGTH);
+  return {
+    type: 'calibrated',
+    step: head % 4,
+    result: head >> 2,
+    values: items.map(function (value) {
+      return integerOrNull(value, 0, 65535);
+    })
+  };
+}
+
 function answer(make) {
   try {
     return make();
@@ -241,42 +262,32 @@ function answer(make) {
   }
 }
 
-function decodeUplink(input) {
-  return answer(function () {
-    var fPort = input.fPort;
-    var items;
-    need(fPort > 9 && fPort < 16 && fPort != 13, 'f-port');
-    items = parse(input.bytes);
-    if (fPort == 12) return {data: status(items)};
-    need(items.length, LENGTH);
-    if (fPort == 11) return {data: bay(items)};
-    if (fPort != 14) return {data: bin(items, fPort == 10 ? 4 : 3)};
-    return {
-      data: {
-        type: 'configuration_ack',
-        config_hash: integer(items[0], 0, 65535),
-        refused: flagsOf(items, 255)
-      }
-    };
-  });
+function acknowledgement(items) {
+  return {
+    type: 'configuration_ack',
+    config_hash: integer(items[0], 0, 65535),
+    refused: flagsOf(items, 255)
+  };
 }
 
-function needInterval(minutes) {
-  need(minutes == null || gapCode(minutes), RANGE);
+var UP = {10: bin, 11: bay, 12: status, 14: acknowledgement, 15: bin, 18: calibrated};
+
+function decodeUplink(input) {
+  return answer(function () {
+    var read = UP[input.fPort];
+    var items;
+    need(read, 'f-port');
+    items = parse(input.bytes);
+    need(items.length || read == status, LENGTH);
+    return {data: read(items, input.fPort > 10 ? 3 : 4)};
+  });
 }
 
 function decodeDownlink(input) {
   return answer(function () {
-    var asked = input.fPort == 16;
-    var data = {type: asked ? 'readings_request' : 'configuration'};
-    var items;
-    need(asked || input.fPort == 13, 'f-port');
-    items = parse(input.bytes);
-    need(!asked || items.length == 2, LENGTH);
-    need(!asked || items[0] !== null, TYPE);
-    setFields(data, asked ? REQUEST : CONFIGURATION, items);
-    needInterval(data.interval_min);
-    return {data: data};
+    var kind = DOWN[input.fPort];
+    need(kind, 'f-port');
+    return {data: setFields({type: kind[0]}, kind[1], parse(input.bytes), kind[2])};
   });
 }
 
@@ -284,24 +295,25 @@ function encodeDownlink(input) {
   return answer(function () {
     var known = ['type'];
     var items = [];
-    var asked = 'count' in input.data;
+    var fPort = 'count' in input.data ? 16 : 'step' in input.data ? 17 : 13;
+    var kind = DOWN[fPort];
     var bytes;
-    eachField(asked ? REQUEST : CONFIGURATION, function (name, index, lowest, highest) {
+    eachField(kind[1], function (name) {
       known.push(name);
-      items.push((asked ? integer : integerOrNull)(input.data[name], lowest, highest));
+      items.push(input.data[name]);
     });
     for (var name in input.data) need(known.indexOf(name) > -1, 'unknown field ' + name);
-    if (!asked) needInterval(items[0]);
-    while (items.length && items[items.length - 1] === null) items.pop();
+    setFields({}, kind[1], items, kind[2]);
+    while (items.length && items[items.length - 1] == null) items.pop();
     bytes = [128 | items.length];
     items.forEach(function (value) {
       var major = value < 0 ? 32 : 0;
       var argument = major ? -1 - value : value;
-      if (value === null) bytes.push(246);
+      if (value == null) bytes.push(246);
       else if (argument < 24) bytes.push(major | argument);
       else if (argument < 256) bytes.push(major | 24, argument);
       else bytes.push(25, argument >> 8, argument & 255);
     });
-    return {fPort: asked ? 16 : 13, bytes: bytes};
+    return {fPort: fPort, bytes: bytes};
   });
 }

@@ -20,6 +20,7 @@ from .schema import (
     F_PORT_BAY,
     F_PORT_BIN,
     F_PORT_BIN_PAST,
+    F_PORT_CALIBRATED,
     F_PORT_CONFIGURATION,
     F_PORT_CONFIGURATION_ACK,
     F_PORT_READINGS_REQUEST,
@@ -338,7 +339,7 @@ def encode(message: Message) -> "tuple[int, bytes]":
     if isinstance(message, ConfigurationAck):
         _check(message, CONFIGURATION_ACK)
         return F_PORT_CONFIGURATION_ACK, _array([message.config_hash, message.refused or None])
-    from .requests import encode_request  # noqa: PLC0415 - a device never encodes one
+    from .requests import encode_request  # noqa: PLC0415 - a device hardly ever encodes what is left
 
     return encode_request(message)
 
@@ -364,7 +365,7 @@ def decode_fields(
 
 def decode(f_port: int, data: "bytes | bytearray") -> Message:
     """Decode the payload of an fPort; DecodeError for anything but a message's one encoding."""
-    if not F_PORT_BIN <= f_port <= F_PORT_READINGS_REQUEST:
+    if not F_PORT_BIN <= f_port <= F_PORT_CALIBRATED:
         raise DecodeError(F_PORT)
     items = decode_array(data)
     if items and items[-1] is None:

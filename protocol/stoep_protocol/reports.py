@@ -4,6 +4,7 @@
 makes the number of each reading unique.
 """
 
+from .calibration import decode_calibration
 from .errors import LENGTH, NOT_CANONICAL, RANGE, TRUNCATED, TYPE, DecodeError
 from .history import GAP, LONG_END, STEP_MAX_CM, STEP_MIN_CM, gap_code, gap_min
 from .messages import BayReport, BinReport, ConfigurationAck, Message, Status, decode_fields
@@ -14,6 +15,7 @@ from .schema import (
     F_PORT_BAY,
     F_PORT_BIN,
     F_PORT_BIN_PAST,
+    F_PORT_CALIBRATE,
     F_PORT_STATUS,
     FLAPS_MAX,
     HISTORY_MAX,
@@ -162,6 +164,8 @@ def decode_report(f_port: int, items: "list[int | bytes | None]") -> Message:
         return _bay(items)
     if f_port == F_PORT_BIN_PAST:
         return _bin_past(items)
+    if f_port >= F_PORT_CALIBRATE:
+        return decode_calibration(f_port, items)
     return ConfigurationAck(_integer(items[0], 0, 0xFFFF), _last(items, 255))
 
 

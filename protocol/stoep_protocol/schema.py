@@ -11,6 +11,8 @@ F_PORT_CONFIGURATION = 13  # downlink: how the device shall behave
 F_PORT_CONFIGURATION_ACK = 14  # what is in force
 F_PORT_BIN_PAST = 15  # earlier readings of a container alone
 F_PORT_READINGS_REQUEST = 16  # downlink: earlier readings that are asked for
+F_PORT_CALIBRATE = 17  # downlink: a step of calibration.py
+F_PORT_CALIBRATED = 18  # what came of it
 
 # BinReport.flags
 ECHO_WEAK = 1  # few of the burst's pings came back

@@ -4,6 +4,7 @@ import json
 from binascii import unhexlify
 
 from stoep_protocol import history, messages, reports, schema
+from stoep_protocol.calibration import Calibrate, Calibrated
 from stoep_protocol.errors import DecodeError, EncodeError
 from stoep_protocol.messages import (
     BayReport,
@@ -28,6 +29,8 @@ TYPES = {
     "configuration": Configuration,
     "configuration_ack": ConfigurationAck,
     "readings_request": ReadingsRequest,
+    "calibrate": Calibrate,
+    "calibrated": Calibrated,
 }
 
 
@@ -43,6 +46,8 @@ def made(plain):
         fields["history"] = tuple(
             [(r["age_min"], r["distance_mm"], r["quality"]) for r in fields["history"]]
         )
+    if kind is Calibrated:
+        fields["values"] = tuple(fields["values"])
     if kind is Status:
         fields["errors"] = tuple(fields["errors"])
         if fields["firmware"]:
@@ -138,6 +143,17 @@ def test_values_out_of_range_are_not_encoded():
         ReadingsRequest(-1, 1),
         ReadingsRequest(0, 0),
         ReadingsRequest(0, 25),
+        Calibrate(3),
+        Calibrate(-1),
+        Calibrate(2, 0),
+        Calibrate(2, 1001),
+        Calibrated(3, 0),
+        Calibrated(0, 8),
+        Calibrated(0, -1),
+        Calibrated(2, 0, (0x10000,)),
+        Calibrated(2, 0, (-1,)),
+        Calibrated(2, 0, (1, None)),
+        Calibrated(2, 0, (1, 2, 3, 4, 5)),
         BayReport(3, 0),
         BayReport(0, 16384),
         BayReport(0, 0, -1),

@@ -14,7 +14,8 @@ import cbor2
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from stoep_protocol import messages, schema
+from stoep_protocol import calibration, messages, schema
+from stoep_protocol.calibration import Calibrate, Calibrated
 from stoep_protocol.history import gap_min
 from stoep_protocol.messages import BayReport, BinReport, Configuration, ConfigurationAck, Status
 from stoep_protocol.requests import ReadingsRequest
@@ -28,8 +29,12 @@ VECTORS = json.loads((TESTS / "vectors" / "payload.json").read_text())
 # The machine may be busy: how long an example takes says nothing about the code.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-DOWNLINKS = (schema.F_PORT_CONFIGURATION, schema.F_PORT_READINGS_REQUEST)
-F_PORTS = range(schema.F_PORT_BIN, schema.F_PORT_READINGS_REQUEST + 1)
+DOWNLINKS = (
+    schema.F_PORT_CONFIGURATION,
+    schema.F_PORT_READINGS_REQUEST,
+    schema.F_PORT_CALIBRATE,
+)
+F_PORTS = range(schema.F_PORT_BIN, schema.F_PORT_CALIBRATED + 1)
 CDDL_RULES = {
     schema.F_PORT_BIN: "bin-report",
     schema.F_PORT_BIN_PAST: "bin-past-report",
@@ -38,6 +43,8 @@ CDDL_RULES = {
     schema.F_PORT_CONFIGURATION: "configuration",
     schema.F_PORT_CONFIGURATION_ACK: "configuration-ack",
     schema.F_PORT_READINGS_REQUEST: "readings-request",
+    schema.F_PORT_CALIBRATE: "calibrate",
+    schema.F_PORT_CALIBRATED: "calibrated",
 }
 _TYPES = {
     BinReport: "bin",
@@ -46,6 +53,8 @@ _TYPES = {
     Configuration: "configuration",
     ConfigurationAck: "configuration_ack",
     ReadingsRequest: "readings_request",
+    Calibrate: "calibrate",
+    Calibrated: "calibrated",
 }
 
 
@@ -188,13 +197,25 @@ configurations = st.builds(
     },
 )
 acks = st.builds(ConfigurationAck, st.integers(0, 0xFFFF), st.integers(0, 255))
+steps = _within(calibration.CALIBRATE, "step")
+values = st.integers(0, calibration.VALUE_MAX)
+calibrated = st.builds(
+    Calibrated,
+    steps,
+    st.integers(0, calibration.RESULT_MAX),
+    st.just(())
+    | st.tuples(values)
+    | st.tuples(st.none() | values, values)
+    | st.tuples(st.none() | values, st.none() | values, values, values),
+)
 reports = bin_reports() | bay_reports | statuses | acks
 readings_requests = st.builds(
     ReadingsRequest,
     _within(schema.READINGS_REQUEST, "sequence"),
     _within(schema.READINGS_REQUEST, "count"),
 )
-any_message = reports | configurations | readings_requests
+calibrates = st.builds(Calibrate, steps, st.none() | _within(calibration.CALIBRATE, "distance_cm"))
+any_message = reports | configurations | readings_requests | calibrates | calibrated
 
 
 @st.composite

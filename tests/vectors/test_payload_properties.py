@@ -18,6 +18,7 @@ from payloads import (
     untimed,
 )
 from stoep_protocol import messages, schema
+from stoep_protocol.calibration import STEP_CAR, STEP_ECHOES, Calibrated, echo
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.history import gap_code
 from stoep_protocol.messages import BayReport, BinReport, Status, decode, encode, fit, split
@@ -183,6 +184,16 @@ def test_a_gap_that_is_not_regular_costs_at_most_two_bytes_each(report: BinRepor
 @given(bay_reports)
 def test_bay_report_takes_at_most_7_bytes(report: BayReport) -> None:
     assert len(encode(report)[1]) <= (7 if report.flags else 6)
+
+
+def test_answers_to_a_calibration_fit_everywhere_but_the_third_place_of_echoes() -> None:
+    widest = schema.DISTANCE_MAX_MM // 10
+    for said in (None, widest):
+        places = (said, *[echo(widest, 30)] * 3)
+        sizes = [len(encode(Calibrated(STEP_ECHOES, 5, places[:n]))[1]) for n in (3, 4)]
+        assert sizes[0] <= US915_DR0 < sizes[1] <= US915_DR0 + 3
+    for result in range(8):
+        assert len(encode(Calibrated(STEP_CAR, result, (65_535, 65_535)))[1]) <= US915_DR0
 
 
 def test_largest_bay_report_takes_7_bytes() -> None:
