@@ -349,7 +349,8 @@ class ContainerConfig(TableModel):
     ``depth_mm`` is the distance from the sensor to the floor (0 %), ``full_mm`` to the level that
     counts as 100 %, both from the lid if the sensor hangs ``sensor_below_mm`` lower. ``shape`` and
     what belongs to it are explained and checked in `stoep_gateway.assets.geometry`.
-    ``distance_index`` is its id in the table of road distances.
+    ``compaction`` is how many litres of loose waste its own press makes one of. ``distance_index``
+    is its id in the table of road distances.
     """
 
     id: Id
@@ -369,6 +370,7 @@ class ContainerConfig(TableModel):
     sensor_beside_mm: int = Field(default=0, ge=0, le=10_000)
     sensor_below_mm: int = Field(default=0, ge=-5000, le=20_000)
     dead_zone_mm: int = Field(default=0, ge=0, le=5000)
+    compaction: float = Field(default=1, ge=1, le=20)
     distance_index: int | None = None
 
 

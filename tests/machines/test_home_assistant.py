@@ -173,7 +173,13 @@ def test_only_our_own_messages_of_this_site_are_known_again(registry):
 # Home Assistant itself, of which `make test-system` installs what its schemas need.
 
 STATES = {
-    "container/market-organic-1/state": {"fill_pct": 81.5, "threshold_pct": 80.0, "quality": 4},
+    "container/market-organic-1/state": {
+        "fill_pct": 81.5,
+        "volume_l": 5705,
+        "threshold_pct": 80.0,
+        "quality": 4,
+        "alarms": ["fire", "lid_open"],
+    },
     "container/market-paper-1/state": {"fill_pct": None, "quality": 3, "reason": "echo_weak"},
     "bay/high-street-1/state": {"state": "occupied", "since_utc": "2026-05-01T08:00:00.000Z"},
     "device/70b3d57ed0000001/status": {"battery_mv": 3612, "errors": ["radio", "clock"]},
@@ -185,6 +191,11 @@ SHOWN = {
     "sensor.stoep_example_container_market_organic_1_fill": "81.5",
     "binary_sensor.stoep_example_container_market_organic_1_due": "ON",
     "binary_sensor.stoep_example_container_market_organic_1_problem": "OFF",
+    "sensor.stoep_example_container_market_organic_1_volume": "5705",
+    "binary_sensor.stoep_example_container_market_organic_1_fire": "ON",
+    "binary_sensor.stoep_example_container_market_organic_1_lid_open": "ON",
+    "binary_sensor.stoep_example_container_market_organic_1_tilted": "OFF",
+    "binary_sensor.stoep_example_container_market_paper_1_moved": "OFF",
     "sensor.stoep_example_container_market_paper_1_fill": "None",
     "binary_sensor.stoep_example_container_market_paper_1_due": "None",
     "binary_sensor.stoep_example_container_market_paper_1_problem": "ON",

@@ -16,7 +16,7 @@ from stoep_gateway.decode import decode
 from stoep_gateway.publish import ngsi_ld, topics
 from stoep_gateway.publish.messages import OutboxMessage
 from stoep_gateway.publish.ngsi_ld import Streets
-from stoep_protocol import messages
+from stoep_protocol import messages, schema
 from stoep_protocol.errors import EncodeError
 from stoep_protocol.messages import BayReport, BinReport, Status
 from street import HOUR_MS, START_MS, device, meta, street
@@ -157,6 +157,22 @@ def test_a_heaped_container_is_full_and_one_without_an_echo_is_not_known():
     values = checked(entity)
     assert "fillingLevel" not in values
     assert (values["status"], values["measurementQualityReason"]) == ("unknown", "no_echo")
+
+
+@pytest.mark.parametrize(
+    ("flags", "status"),
+    [
+        (schema.LID_OPEN, "lidOpen"),
+        (schema.MOVED | schema.LID_OPEN, "moved"),
+        (schema.TILTED | schema.MOVED, "dropped"),
+        (schema.FIRE | schema.TILTED, "burning"),
+        (schema.PRESSED, "ok"),
+        (schema.ECHO_WEAK, "ok"),
+    ],
+)
+def test_an_alarm_is_a_status(flags, status):
+    (entity,), _ = entities_of(2, BinReport(0, 900, 4, flags))
+    assert checked(entity)["status"] == status
 
 
 def test_a_bay_and_its_street():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stoep_gateway.assets import states
+from stoep_gateway.assets.registry import Container
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
 from stoep_gateway.decode import decode
 from stoep_gateway.insight.filling import FillTrack
@@ -76,6 +77,10 @@ def test_a_container_from_its_first_reading_to_its_emptying() -> None:
         "hours_to_threshold": None,
         "emptied_utc": None,
         "hours_since_emptied": None,
+        "volume_l": 4200,
+        "compaction": 1.0,
+        "pressed_utc": None,
+        "alarms": [],
         "sequence": 0,
         "missing_readings": 0,
         "dev_eui": "70b3d57ed0000001",
@@ -185,6 +190,89 @@ def test_a_report_sent_again_with_more_history_tells_only_that() -> None:
     again = BinReport(2, 880, 4, history=((60, 890, 4),))
     (values,), outputs = send(1, again, at_ms + 5000, outputs.state)
     assert (values["event"], values["sequence"]) == ("reading", 1)
+
+
+def test_an_alarm_begins_once_and_ends_once() -> None:
+    state: AssetState | None = None
+    told: list[tuple[str, str, bool]] = []
+    shown = []
+    open_, fire = schema.LID_OPEN, schema.FIRE
+    for hour, flags in enumerate((0, open_, open_ | fire, open_ | fire, fire, schema.MOVED, 0)):
+        values, outputs = send(1, BinReport(hour, 900, 4, flags), START_MS + hour * HOUR_MS, state)
+        state = outputs.state
+        told += [(it["time_utc"][11:13], it["alarm"], it["active"]) for it in values[:-1]]
+        assert {it.kind for it in outputs.messages[:-1]} <= {"container_alarm"}
+        shown.append(values[-1]["alarms"])
+    assert told == [
+        ("03", "lid_open", True),
+        ("04", "fire", True),
+        ("06", "lid_open", False),
+        ("07", "moved", True),
+        ("07", "fire", False),
+        ("08", "moved", False),
+    ]
+    assert shown == [[], ["lid_open"], *[["lid_open", "fire"]] * 2, ["fire"], ["moved"], []]
+
+
+def test_what_is_measured_past_an_open_lid_is_doubted_and_changes_no_level() -> None:
+    _, outputs = send(1, BinReport(0, 900, 4))
+    for hour, (flag, reason) in enumerate(
+        ((schema.LID_OPEN, "lid_open"), (schema.TILTED, "tilted")), 1
+    ):
+        report = BinReport(hour, 1800, 4, flag)
+        values, outputs = send(1, report, START_MS + hour * HOUR_MS, outputs.state)
+        assert (values[-1]["quality"], values[-1]["reason"]) == (2, reason)
+        assert (values[-1]["fill_pct"], values[-1]["fill_utc"]) == (
+            60.0,
+            "2026-10-20T02:00:00.000Z",
+        )
+
+
+def test_an_earlier_reading_ends_no_alarm() -> None:
+    _, outputs = send(1, BinReport(0, 900, 4, schema.TILTED))
+    past = BinReport(2, 900, 4, age_min=30)
+    values, outputs = send(1, past, START_MS + 3 * HOUR_MS, outputs.state)
+    assert [it.kind for it in outputs.messages] == ["container_reading", "container_state"]
+    assert values[-1]["alarms"] == ["tilted"]
+
+
+def pressed(*steps: tuple[int, bool], compaction: float = 4.0) -> list[dict[str, Any]]:
+    """Return what is published of a container of 7000 l with a press, but no state in between."""
+    board = device(1)
+    assert isinstance(board.asset, Container)
+    board = dataclasses.replace(
+        board, asset=dataclasses.replace(board.asset, compaction=compaction)
+    )
+    state: AssetState | None = None
+    told: list[dict[str, Any]] = []
+    for hour, (distance, ran) in enumerate(steps):
+        report = BinReport(hour, distance, 4, schema.PRESSED if ran else 0)
+        outputs = topics.uplink_outputs(board, report, meta(START_MS + hour * HOUR_MS), state)
+        state = outputs.state
+        said = [checked(message) for message in outputs.messages]
+        told += said if hour == len(steps) - 1 else said[:-1]
+    return told
+
+
+def test_a_fall_under_the_press_is_no_emptying() -> None:
+    # 80 % pressed to 30 %, then 10 points on top: 7000 l x (0.3 x 4 + 0.1).
+    (state,) = pressed((600, False), (1350, True), (1200, False))
+    assert (state["fill_pct"], state["quality"], state["emptied_utc"]) == (40.0, 4, None)
+    assert (state["volume_l"], state["compaction"]) == (9100, 4.0)
+    assert state["pressed_utc"] == "2026-10-20T03:00:00.000Z"
+
+
+def test_a_fall_deeper_than_the_press_can_is_an_emptying() -> None:
+    emptied, state = pressed(
+        (720, False), (600, False), (1350, True), (1200, False), (1785, True), (1770, False)
+    )
+    assert (emptied["event"], emptied["from_pct"], emptied["to_pct"]) == ("emptied", 40.0, 1.0)
+    assert state["volume_l"] == 140  # nothing of it is pressed yet
+
+
+def test_where_the_press_tells_nothing_all_counts_as_pressed() -> None:
+    (state,) = pressed((1650, False), compaction=5.0)
+    assert (state["fill_pct"], state["volume_l"], state["pressed_utc"]) == (10.0, 3500, None)
 
 
 def test_a_bay_from_free_to_occupied() -> None:
@@ -330,7 +418,7 @@ UPLINKS = st.one_of(
         st.integers(0, 65_535),
         distances(),
         st.integers(0, 4),
-        st.integers(0, 7),
+        st.integers(0, 255),
         st.none() | st.integers(schema.TEMPERATURE_MIN_C, schema.TEMPERATURE_MAX_C),
         st.none() | st.integers(0, schema.FLAPS_MAX),
         HISTORY,
@@ -340,7 +428,7 @@ UPLINKS = st.one_of(
         st.integers(0, 65_535),
         distances(),
         st.integers(0, 4),
-        st.integers(0, 7),
+        st.integers(0, 255),
         age_min=st.integers(1, 60_000),
     ),
     st.builds(
@@ -387,7 +475,9 @@ def test_any_uplinks(uplinks: list[tuple[messages.Message, UplinkMeta]]) -> None
             key = topics.state_key(board, decoded)
             outputs = topics.uplink_outputs(board, decoded, how, kept.get(key or ""))
             for it in outputs.messages:
-                checked(it)
+                values = checked(it)
+                if "quality" in values:
+                    assert (values["reason"] is None) == (values["quality"] == 4)
             ids = [it.event_id for it in outputs.messages]
             assert len(ids) == len(set(ids))
             assert bool(outputs.messages) is (outputs.problem is None)

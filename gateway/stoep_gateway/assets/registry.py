@@ -36,6 +36,7 @@ class Container:
     lon: float
     capacity_l: int
     inside: Inside
+    compaction: float
     threshold_pct: float
     state_topic: str
     event_topic: str
@@ -245,6 +246,7 @@ def _container(root: str, container: ContainerConfig, threshold_pct: float) -> C
         lon=container.lon,
         capacity_l=container.capacity_l,
         inside=inside(container),
+        compaction=container.compaction,
         threshold_pct=threshold_pct,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",

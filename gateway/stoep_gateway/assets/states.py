@@ -27,7 +27,8 @@ class ContainerState:
     ``sequence`` is the reading's full number (stoep_protocol.reports.full_sequence), ``missing``
     the numbers below it that never arrived. ``distance_mm``, ``quality`` and ``reason`` are the
     newest reading's, ``track`` and ``echo`` are None until a reading had an echo; the waste is most
-    likely ``likely_mm`` away.
+    likely ``likely_mm`` away. ``alarms`` is a set of the protocol's flags, ``press`` when the press
+    last ran, as far as it was told, and the level that it left.
     """
 
     sequence: int
@@ -40,6 +41,8 @@ class ContainerState:
     track: FillTrack | None = None
     echo: EchoState | None = None
     likely_mm: float | None = None
+    alarms: int = 0
+    press: tuple[int, float] | None = None
 
 
 @value
@@ -76,8 +79,13 @@ def dumps(state: AssetState) -> str:
     container's holds is arrays, without names.
     """
     if isinstance(state, ContainerState):
-        values = {name: getattr(state, name) for name in _order(ContainerState)}
-        values["track"] = None if state.track is None else _array(state.track)
+        values = {
+            name: it
+            for name, default in _defaults(ContainerState).items()
+            if (it := getattr(state, name)) != default
+        }
+        if state.track is not None:
+            values["track"] = _array(state.track)
         if state.echo is not None:
             values["echo"] = echo = _array(state.echo)
             echo[_JUMP] = None if state.echo.jump is None else _array(state.echo.jump)
@@ -102,6 +110,8 @@ def loads(key: str, text: str) -> AssetState:
             echo = values.get("echo")
             values["echo"] = None if echo is None else _echo(echo)
             values["missing"] = tuple(values.get("missing", ()))
+            press = values.get("press")
+            values["press"] = None if press is None else tuple(press)
             return ContainerState(**_known(ContainerState, values))
         if kind == "bay":
             return BayState(**_known(BayState, values))
@@ -145,6 +155,11 @@ def _names(cls: type[Any]) -> frozenset[str]:
 @functools.cache
 def _order(cls: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(cls))
+
+
+@functools.cache
+def _defaults(cls: type[Any]) -> dict[str, Any]:
+    return {field.name: field.default for field in fields(cls)}
 
 
 _JUMP = _order(EchoState).index("jump")

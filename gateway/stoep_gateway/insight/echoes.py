@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from stoep_gateway.values import value
 
-__all__ = ["EchoState", "FalseDistance", "Jump", "Verdict", "advance"]
+__all__ = ["EchoState", "FalseDistance", "Jump", "Verdict", "advance", "settle"]
 
 _HOUR_MS = 3_600_000
 
@@ -140,6 +140,13 @@ def advance(
     if farther_mm < 0:
         return _rose(state, at_ms, distance_mm, expected_mm)
     return _fell(state, at_ms, distance_mm, expected_mm, depth_mm)
+
+
+def settle(state: EchoState, at_ms: int, distance_mm: int) -> EchoState:
+    """Return the state after the waste has moved for a reason that is known."""
+    first_mm = state.first_mm + distance_mm - state.distance_mm
+    state = _changed(state, at_ms, distance_mm)
+    return replace(state, seen=state.seen + 1, first_mm=first_mm, rise_ms=0)
 
 
 def _risen(distance_mm: float, rate_mm_h: float, hours: float) -> float:

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from stoep_protocol.messages import BinReport
 from stoep_protocol.reports import full_sequence
-from stoep_protocol.schema import ECHO_BLOCKED, ECHO_UNSTABLE, ECHO_WEAK, SEQUENCE_MODULUS
+from stoep_protocol.schema import (
+    ECHO_BLOCKED,
+    ECHO_UNSTABLE,
+    ECHO_WEAK,
+    LID_OPEN,
+    SEQUENCE_MODULUS,
+    TILTED,
+)
 
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.values import value
@@ -21,6 +28,7 @@ _REPEATED_MS = 600_000  # the same number again within this is the same report a
 _CLOCK_SLACK_MS = 90_000  # ages are whole minutes, and an uplink may have been sent twice
 _BURST = 8  # readings that alarms may add to those expected by the interval
 _MINUTE_MS = 60_000
+_ELSEWHERE = LID_OPEN | TILTED  # then the sensor does not look down on the waste
 
 # LwM2M "measurement quality indicator"; 0 is "unchecked"
 REJECTED = 1
@@ -60,12 +68,14 @@ def judge(
 ) -> tuple[int, str | None]:
     """Return the quality of a reading, 0 to 4, and why it is not 4.
 
-    Besides the device's own verdict: no echo is rejected, a distance well beyond the floor is
-    doubted, because nothing can be there, and one in the dead zone says only that there is
-    something.
+    Besides the device's own verdict: no echo is rejected; doubted is what was measured past an open
+    lid or aslant, and what is well beyond the floor, because nothing can be there; one in the dead
+    zone says only that there is something.
     """
     if distance_mm is None:
         return REJECTED, "echo_blocked" if flags & ECHO_BLOCKED else "no_echo"
+    if flags & _ELSEWHERE:
+        return min(quality, DOUBTED) or DOUBTED, "tilted" if flags & TILTED else "lid_open"
     if distance_mm > depth_mm + depth_mm // 10:
         return min(quality, DOUBTED) or DOUBTED, "beyond_floor"
     if flags & ECHO_BLOCKED:

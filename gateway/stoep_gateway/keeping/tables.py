@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.messages import BayReport, BinReport, Status
-from stoep_protocol.schema import F_PORT_BAY, SEQUENCE_MODULUS
+from stoep_protocol.schema import F_PORT_BAY, PRESSED, SEQUENCE_MODULUS
 
 from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.assets.registry import Container
@@ -228,10 +228,13 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
         news = readings.news(report, received_ms, inside.depth_mm, previous, inside.dead_zone_mm)
         if news is None:
             continue
-        level = None if container is None else Level(inside, previous, received_ms)
+        level = None
+        if container is not None:
+            level = Level(inside, container.compaction, previous, received_ms)
+        pressed = bool(report.flags & PRESSED)
         newest = report.sequence % SEQUENCE_MODULUS
         for read in news.readings:
-            reading, emptied = (read, None) if level is None else level.take(read)
+            reading, emptied = (read, None) if level is None else level.take(read, pressed=pressed)
             fill = None
             if container is not None and reading.distance_mm is not None:
                 fill = inside.fill_pct(reading.distance_mm)
@@ -265,5 +268,11 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
                 )
         state = ContainerState(news.sequence, news.measured_ms, news.interval_ms, news.missing)
         if level is not None:
-            state = replace(state, track=level.track, echo=level.echo, likely_mm=level.likely_mm)
+            state = replace(
+                state,
+                track=level.track,
+                echo=level.echo,
+                likely_mm=level.likely_mm,
+                press=level.press,
+            )
         known[uplink.dev_eui] = state

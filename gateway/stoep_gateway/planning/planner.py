@@ -16,6 +16,7 @@ from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import ContainerConfig, PlaceConfig, TruckConfig
 from stoep_gateway.insight import filling
+from stoep_gateway.insight.levels import loose_l
 from stoep_gateway.planning import routing
 from stoep_gateway.planning.distances import Point, matrix_m
 from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop, outputs
@@ -135,7 +136,8 @@ def _select(
             reason = "overflow_risk"
         else:
             reason = "threshold" if fill_pct >= threshold_pct else "expected"
-        volume_l = max(1, round(fill_pct / 100 * container.capacity_l))
+        press = state.press if isinstance(state, ContainerState) else None
+        volume_l = max(1, loose_l(container.capacity_l, container.compaction, fill_pct, press))
         due.append(_Due(container, reason, fill_pct, expected_pct, data_age_h, volume_l))
     return due, skipped
 

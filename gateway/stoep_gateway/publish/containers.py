@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stoep_protocol.messages import BinReport
+from stoep_protocol.schema import PRESSED
 
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.insight import filling, readings
+from stoep_gateway.insight import alarms, filling, readings
+from stoep_gateway.insight.alarms import ALARMS
 from stoep_gateway.insight.filling import Emptying
-from stoep_gateway.insight.levels import Level, likely_pct
+from stoep_gateway.insight.levels import Level, likely_pct, loose_l
 from stoep_gateway.insight.readings import Reading
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
@@ -36,12 +38,13 @@ def outputs(
     )
     if news is None:
         return Outputs((), None, "repeated_reading")
-    level = Level(inside, previous, meta.received_utc_ms)
+    level = Level(inside, container.compaction, previous, meta.received_utc_ms)
+    pressed = bool(report.flags & PRESSED)
     messages: list[OutboxMessage] = []
     last = news.readings[-1]
     newest = last
     for read in news.readings:
-        reading, emptying = level.take(read)
+        reading, emptying = level.take(read, pressed=pressed)
         if report.age_min or not (reading.newer and read is last):
             messages.append(_late_reading(device, container, reading, meta))
         if emptying is not None:
@@ -50,6 +53,10 @@ def outputs(
     if previous is not None and not newest.newer:
         # Only earlier readings, now no longer missing: the state is still that of the newest.
         return Outputs(tuple(messages), replace(previous, missing=news.missing))
+    before = 0 if previous is None else previous.alarms
+    flags = before if report.age_min else report.flags & ALARMS
+    for name, active in alarms.changes(before, flags):
+        messages.append(_alarm(device, container, newest, name, active, meta))
     state = ContainerState(
         news.sequence,
         news.measured_ms,
@@ -61,6 +68,8 @@ def outputs(
         level.track,
         level.echo,
         level.likely_mm,
+        flags,
+        level.press,
     )
     messages.append(_state(device, container, report, meta, state))
     return Outputs(tuple(messages), state)
@@ -92,6 +101,10 @@ def _state(
         "hours_to_threshold": None,
         "emptied_utc": None,
         "hours_since_emptied": None,
+        "volume_l": None,
+        "compaction": container.compaction,
+        "pressed_utc": None if state.press is None else utc(state.press[0]),
+        "alarms": alarms.names(state.alarms),
         "sequence": state.sequence,
         "missing_readings": len(state.missing),
         "dev_eui": device.dev_eui_hex,
@@ -99,7 +112,11 @@ def _state(
     }
     track = state.track
     if track is not None:
-        values["fill_pct"] = likely_pct(container.inside, track, state.likely_mm)
+        fill = likely_pct(container.inside, track, state.likely_mm)
+        values["fill_pct"] = fill
+        if fill is not None:
+            capacity_l, compaction = container.capacity_l, container.compaction
+            values["volume_l"] = loose_l(capacity_l, compaction, fill, state.press)
         values["fill_utc"] = now_utc if track.at_ms == now_ms else utc(track.at_ms)
         rate = filling.rate_pct_per_h(track)
         if rate is not None:
@@ -162,3 +179,27 @@ def _emptied(
         }
     )
     return OutboxMessage(container.event_topic, payload, False, "container_emptied", event_id)
+
+
+def _alarm(
+    device: Device,
+    container: Container,
+    reading: Reading,
+    name: str,
+    active: bool,
+    meta: UplinkMeta,
+) -> OutboxMessage:
+    event_id = f"{meta.event_id}:alarm:{name}"
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(reading.at_ms),
+            "received_utc": utc(meta.received_utc_ms),
+            "event": "alarm",
+            "container": container.id,
+            "alarm": name,
+            "active": active,
+            "dev_eui": device.dev_eui_hex,
+        }
+    )
+    return OutboxMessage(container.event_topic, payload, False, "container_alarm", event_id)

@@ -214,6 +214,7 @@ _CONTAINER = {
         None,
         icon="mdi:truck-alert",
     ),
+    "volume": _number("Waste", "value_json.volume_l", "L", device_class="volume_storage"),
     "rate": _number("Filling rate", "value_json.rate_pct_per_day", "%/d"),
     "time_to_threshold": _number(
         "Time until due", "value_json.hours_to_threshold", "h", device_class="duration"
@@ -222,6 +223,15 @@ _CONTAINER = {
     "temperature": _number(
         "Temperature", "value_json.temperature_c", "°C", device_class="temperature"
     ),
+    **{
+        alarm: _binary(name, f"'{alarm}' in (value_json.alarms or [])", device_class)
+        for alarm, name, device_class in (
+            ("fire", "Fire", "safety"),
+            ("tilted", "Tilted", "tamper"),
+            ("moved", "Moved", "moving"),
+            ("lid_open", "Lid left open", "opening"),
+        )
+    },
     **_QUALITY,
     **_SIGNAL,
 }

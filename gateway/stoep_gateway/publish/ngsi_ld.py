@@ -43,6 +43,7 @@ _CONTEXTS = {
 _WASTE = {"organic", "glass", "oil", "plastic", "metal", "paper"}
 _WASTE |= {"inorganic", "batteries", "electronics", "hazardous"}
 _STATUS = {"free": "free", "occupied": "occupied", "uncertain": "unknown"}
+_ALARMED = {"fire": "burning", "tilted": "dropped", "moved": "moved", "lid_open": "lidOpen"}
 _CONTROLLED = {"container": ["fillingLevel", "temperature"], "bay": ["occupancy"]}
 _ASSET_TYPES = {"container": "WasteContainer", "bay": "ParkingSpot"}
 _NOT_ID = re.compile(r"[^A-Za-z0-9._-]+")
@@ -215,7 +216,7 @@ def _container(site: str, message: dict[str, Any]) -> Entity:
                 None if fill is None else round(min(fill, 100) / 100, 4), message["fill_utc"]
             ),
             "temperature": Attribute(message["temperature_c"], measured, _CELSIUS),
-            "status": Attribute("ok" if quality >= 3 else "unknown", measured),
+            "status": Attribute(_container_status(quality, message["alarms"]), measured),
             "binLoggedTime": Attribute(measured),
             "dateLastEmptying": Attribute(message["emptied_utc"]),
             "averageFillingSpeed": Attribute(message["rate_pct_per_day"], measured, _PERCENT),
@@ -227,6 +228,14 @@ def _container(site: str, message: dict[str, Any]) -> Entity:
             "refDevice": _to(_urn(site, "Device", message["dev_eui"])),
         },
     )
+
+
+def _container_status(quality: int, alarms: list[str]) -> str:
+    """Return the worst of what the model has a word for."""
+    for alarm, status in _ALARMED.items():
+        if alarm in alarms:
+            return status
+    return "ok" if quality >= 3 else "unknown"
 
 
 def _bay(site: str, message: dict[str, Any]) -> Entity:
