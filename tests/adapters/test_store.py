@@ -128,6 +128,34 @@ async def test_many_records_in_one_group(path):
     assert [row.outbox_id for row in state.outbox] == list(range(1, 1001))
 
 
+class Listening(sqlite3.Connection):
+    """A connection that keeps what it is asked to execute."""
+
+    asked: set[str]
+
+    def execute(self, question, values=()):
+        self.asked.add(question)
+        return super().execute(question, values)
+
+
+async def test_groups_of_any_size_share_a_few_prepared_statements(path):
+    """Each that SQLite has prepared costs memory for as long as the process lives."""
+    await state_of(path)
+    with closing(sqlite3.connect(path, isolation_level=None, factory=Listening)) as connection:
+        connection.asked = set()
+        write_group(connection, [JOIN], SEALER)
+        f_cnt_up = 0
+        for size in range(1, 101):
+            records = [accepted(f_cnt_up + n) for n in range(size)]
+            write_group(connection, records, SEALER)
+            f_cnt_up += size
+        inserts = [it for it in connection.asked if it.startswith("INSERT INTO outbox")]
+        assert len(inserts) == 6
+        assert len(connection.asked) < 40
+        written = connection.execute("SELECT * FROM outbox ORDER BY outbox_id").fetchall()
+    assert written == [outbox(n) for n in range(1, f_cnt_up + 1)]
+
+
 async def test_published_rows_are_deleted_by_range(path):
     store = new_store(path)
     await store.open()

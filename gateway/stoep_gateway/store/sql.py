@@ -80,11 +80,15 @@ _CONFIGURATION_COLUMNS = ", ".join(ConfigurationRow._fields)
 
 
 def _statements(insert: str, columns: int, conflict: str = "") -> list[str]:
-    """Return SQL for 0 to ``ROWS_PER_STATEMENT`` rows, at the index of their number."""
+    """Return SQL for 1, 2, 4 and so on up to ``ROWS_PER_STATEMENT`` rows.
+
+    One for each number of rows would save a call now and then, and cost megabytes: what SQLite has
+    prepared takes up to 40 kB.
+    """
     row = "(" + ", ".join("?" * columns) + ")"
     return [
-        f"INSERT INTO {insert} VALUES " + ", ".join([row] * rows) + conflict  # noqa: S608 (constants)
-        for rows in range(ROWS_PER_STATEMENT + 1)
+        f"INSERT INTO {insert} VALUES " + ", ".join([row] * (1 << doublings)) + conflict  # noqa: S608 (constants)
+        for doublings in range(ROWS_PER_STATEMENT.bit_length())
     ]
 
 
@@ -359,9 +363,11 @@ def _rows(tables: Iterable[tuple[_T, ...]]) -> list[_T]:
 def _insert(
     connection: sqlite3.Connection, statements: list[str], rows: Sequence[tuple[Any, ...]]
 ) -> int:
-    changed = 0
-    for at in range(0, len(rows), ROWS_PER_STATEMENT):
-        some = rows[at : at + ROWS_PER_STATEMENT]
+    changed = at = 0
+    while left := len(rows) - at:
+        doublings = min(left.bit_length(), len(statements)) - 1
+        some = rows[at : at + (1 << doublings)]
         values = tuple(chain.from_iterable(some))
-        changed += connection.execute(statements[len(some)], values).rowcount
+        changed += connection.execute(statements[doublings], values).rowcount
+        at += len(some)
     return changed
