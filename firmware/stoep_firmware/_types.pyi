@@ -31,13 +31,16 @@ class Uart(Protocol):
 class Magnetometer(Protocol):
     """What `open_sensor(i2c)` of a bay's driver returns. Any method may raise OSError.
 
+    `fresh` is asked CONVERSION_MS after `measure`, or after the time before. `saturated` is of
+    what `field` returned last; `temperature` in eighths of a degree, 0 where it is not known.
+
     Fields are in counts of a LIS3MDL at 4 gauss, 68420 to the millitesla, whatever the chip, so
     that the detector and what it has learned do not depend on it.
     """
 
-    CONVERSION_MS: int  # after `measure`, until `fresh`
-    # 0: `watch` ends a deep sleep. Else the chip has no interrupt for that and is not for
-    # batteries: the board looks again after so many seconds.
+    CONVERSION_MS: int
+    # 0: it is a Watch. Else it has no interrupt at a threshold and is not for batteries: the board
+    # looks again after so many seconds.
     POLL_S: int
 
     def measure(self) -> None: ...
@@ -45,9 +48,11 @@ class Magnetometer(Protocol):
     def field(self) -> tuple[int, int, int]: ...
     def temperature(self) -> int: ...
     def saturated(self) -> bool: ...
+    def rest(self) -> None: ...
+
+class Watch(Magnetometer, Protocol):
     def watch(self, field: tuple[int, int, int], threshold: int) -> None: ...
     def settle(self) -> None: ...
-    def rest(self) -> None: ...
 
 class Aes(Protocol):
     def encrypt(self, data: Any, /) -> bytes: ...

@@ -5,10 +5,12 @@ import sys
 
 from stoep_protocol.messages import BayReport
 from stoep_protocol.schema import (
+    CALIBRATION_DONE,
     ERROR_SENSOR_BUS,
     ERROR_SENSOR_SILENT,
     FIELD_SATURATED,
     MODE_REGULAR,
+    NOT_CALIBRATED,
     UNCERTAIN,
 )
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from stoep_protocol.messages import Message
 
-    from stoep_firmware._types import Magnetometer, Wait
+    from stoep_firmware._types import Wait, Watch
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
@@ -99,7 +101,7 @@ class BayTask:
             config = self._board.config
             name = "stoep_firmware.drivers." + config.get("sensor", "lis3mdl")
             driver = __import__(name, None, None, ("",))
-            sensor: Magnetometer = driver.open_sensor(self._board.i2c())
+            sensor: Watch = driver.open_sensor(self._board.i2c())
             poll_ms = sensor.POLL_S and config.get("poll_s", sensor.POLL_S) * 1000
             sensor.measure()
             if by_pin and poll_ms and not before & _BLIND:
@@ -172,12 +174,15 @@ class BayTask:
         bay = self._bay
         if self._flags & _BLIND:
             return BayReport(UNCERTAIN, bay.change_count)
+        flags = self._flags | bay.flags
+        if bay.calibration() < CALIBRATION_DONE:
+            flags |= NOT_CALIBRATED
         return BayReport(
             bay.told(),
             bay.change_count,
             self._board.clock.elapsed_ms(bay.since_ms, now_ms) // 1000,
             bay.previous_ms // 1000 if bay.previous_ms >= 0 else None,
-            self._flags | bay.flags,
+            flags,
         )
 
     def said(self, message: "Message") -> None:

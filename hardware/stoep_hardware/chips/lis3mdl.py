@@ -72,6 +72,8 @@ _SOFT_RESET = 0x0C
 class Lis3mdl:
     """One sensor at `address` in the field of `source`. `on_int(level, t_us)` follows its pin."""
 
+    NAME = "lis3mdl"
+
     def __init__(
         self,
         engine: Engine,
