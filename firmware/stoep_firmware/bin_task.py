@@ -68,13 +68,10 @@ class BinTask:
         distances_mm: list[int] = []
         signs = 1
         begun_ms = clock.now_ms()
-        board.sensor_power(True)
         try:
             distances_mm, signs = yield from driver.sample(board, _PINGS, None)
         except OSError:
             self._fault(ERROR_SENSOR_BUS)
-        finally:
-            board.sensor_power(False)
         self._meter.draw(driver.SUPPLY_UA, clock.now_ms() - begun_ms)
         self._silent = 0 if signs else min(self._silent + 1, 255)
         if self._silent == _SILENT_BURSTS:
@@ -82,7 +79,7 @@ class BinTask:
         distance_mm, quality, flags = reading(
             distances_mm, _PINGS, driver.NEAREST_MM, driver.FARTHEST_MM
         )
-        unload("stoep_firmware.drivers." + name)
+        unload("stoep_firmware.drivers." + name, "stoep_firmware.drivers.frames")
         if self._settings.level > 1 or self._settings.mode() != MODE_REGULAR:
             from stoep_firmware.sensing.news import weigh  # noqa: PLC0415 - few devices need it
 

@@ -6,7 +6,8 @@ be simulated:
 
 - `machine.Pin(id, mode[, pull], value=, hold=)`, `pin()`, `pin(value)`, `IN`, `OUT`;
 - `machine.SPI(id, baudrate=, polarity=, phase=, sck=, mosi=, miso=)`, `machine.I2C(id, scl=, sda=,
-  freq=)`, `machine.UART(id, baudrate=, tx=, rx=, timeout=)`, `machine.ADC(pin).read_uv()`;
+  freq=)`, `machine.UART(id, baudrate=, tx=, rx=, timeout=, invert=)` with `UART.INV_RX`,
+  `machine.ADC(pin).read_uv()`;
 - `machine.RTC().memory([data])`, `machine.reset_cause()` with `PWRON_RESET`,
   `WDT_RESET`, `DEEPSLEEP_RESET`; `machine.wake_reason()` with `TIMER_WAKE`;
 - `machine.WDT(timeout=ms)`, `feed()`;
@@ -130,14 +131,25 @@ class Board:
         )
         return i2c
 
-    def uart(self, baudrate: int) -> "Uart":
-        """The sensor's serial line, 8N1; reading never blocks."""
+    def uart(self, baudrate: int, inverted: bool = False) -> "Uart":
+        """The sensor's serial line, 8N1, or heard `inverted`; reading never blocks."""
         pin = self._machine.Pin
         line = self.wiring["uart"]
         uart: Uart = self._machine.UART(
-            line["id"], baudrate=baudrate, tx=pin(line["tx"]), rx=pin(line["rx"]), timeout=0
+            line["id"],
+            baudrate=baudrate,
+            tx=pin(line["tx"]),
+            rx=pin(line["rx"]),
+            timeout=0,
+            invert=self._machine.UART.INV_RX if inverted else 0,
         )
         return uart
+
+    def data_pin(self, name: str, *mode: "Any") -> "Pin":
+        """One of the serial line's pins, "tx" or "rx", by itself: an input, or as `mode` says."""
+        pin = self._machine.Pin
+        made: Pin = pin(self.wiring["uart"][name], *(mode or (pin.IN,)))
+        return made
 
     def sensor_power(self, on: bool) -> None:
         """Switch the sensor's supply, where the board can (level for on: `sensor_power_on`)."""

@@ -78,6 +78,7 @@ class Buses:
         self.display_slaves: dict[int, I2cSlave] = {}  # on the display's, which may be the same
         self.uart_source: UartSource | None = None
         self.uart_baudrate = 9_600
+        self.uart_idles_low = False  # as RS232's levels do
         self.hanging: set[str] = set()  # of "spi", "i2c", "uart"
         self._mcu = mcu
         self._data = data
@@ -89,6 +90,7 @@ class Buses:
         self._i2c: tuple[int, ChainMap[int, I2cSlave]] | None = None
         self._uart_timeout_us: int | None = None
         self._is_uart_heard = False
+        self._is_uart_inverted = False
         self._uart_since_us = 0
         self._uart_buffer = bytearray()
 
@@ -157,11 +159,14 @@ class Buses:
         self._mcu.advance(I2C_CALL_US + octets * 9_000_000 // freq)
         return slaves.get(address)
 
-    def uart_init(self, baudrate: int, tx: int, rx: int, timeout_ms: int) -> None:
-        """machine.UART()."""
+    def uart_init(
+        self, baudrate: int, tx: int, rx: int, timeout_ms: int, inverted: bool = False
+    ) -> None:
+        """machine.UART(); `inverted` is INV_RX."""
         self._mcu.advance(CALL_US)
         is_wired = rx == self._data.uart["rx"] and tx == self._data.uart["tx"]
         self._is_uart_heard = is_wired and baudrate == self.uart_baudrate
+        self._is_uart_inverted = inverted
         self._uart_timeout_us = timeout_ms * US_PER_MS
         self._uart_since_us = self._mcu.t_us
         self._uart_buffer.clear()
@@ -191,6 +196,9 @@ class Buses:
         if self._uart_timeout_us is None:
             raise SimulationError("UART is used before it is made")
         if self.uart_source is not None and self._is_uart_heard:
-            self._uart_buffer += self.uart_source.sent(self._uart_since_us, self._mcu.t_us)
+            octets = self.uart_source.sent(self._uart_since_us, self._mcu.t_us)
+            if self._is_uart_inverted != self.uart_idles_low:
+                octets = bytes(octet ^ 0xFF for octet in octets)  # as many, and wrong
+            self._uart_buffer += octets
             del self._uart_buffer[UART_BUFFER_BYTES:]  # a full buffer takes no more
         self._uart_since_us = self._mcu.t_us

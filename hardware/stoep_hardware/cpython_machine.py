@@ -97,20 +97,31 @@ class _I2c:
 
 
 class _Uart:
-    """machine.UART."""
+    """machine.UART; a subclass names the microcontroller."""
+
+    INV_RX = soc.UART_INV_RX
+    _soc: Esp32
 
     def __init__(
-        self, mcu: Esp32, *, baudrate: int, tx: _PinBase, rx: _PinBase, timeout: int = 0
+        self,
+        _id: int,
+        *,
+        baudrate: int,
+        tx: _PinBase,
+        rx: _PinBase,
+        timeout: int = 0,
+        invert: int = 0,
     ) -> None:
-        self._mcu = mcu
-        self.any = mcu.buses.uart_any
-        mcu.buses.uart_init(baudrate, tx.number, rx.number, timeout)
+        buses = self._soc.buses
+        self._read = buses.uart_read
+        self.any = buses.uart_any
+        buses.uart_init(baudrate, tx.number, rx.number, timeout, invert == self.INV_RX)
 
     def read(self, count: int | None = None) -> bytes | None:
-        return self._mcu.buses.uart_read(UART_BUFFER_BYTES if count is None else count) or None
+        return self._read(UART_BUFFER_BYTES if count is None else count) or None
 
     def readinto(self, buffer: Any, count: int | None = None) -> int | None:
-        data = self._mcu.buses.uart_read(len(buffer) if count is None else count)
+        data = self._read(len(buffer) if count is None else count)
         buffer[: len(data)] = data
         return len(data) or None
 
@@ -132,6 +143,9 @@ def make_machine(mcu: Esp32) -> SimpleNamespace:
     class Pin(_PinBase):
         _soc = mcu
 
+    class UART(_Uart):
+        _soc = mcu
+
     def memory(data: Any = None) -> bytes | None:
         if data is None:
             return mcu.get_rtc_memory()
@@ -148,7 +162,7 @@ def make_machine(mcu: Esp32) -> SimpleNamespace:
         Pin=Pin,
         SPI=lambda _id, **options: _Spi(mcu, **options),
         I2C=lambda _id, **options: _I2c(mcu, **options),
-        UART=lambda _id, **options: _Uart(mcu, **options),
+        UART=UART,
         ADC=lambda pin: SimpleNamespace(read_uv=lambda: mcu.adc_read_uv(pin.number)),
         WDT=partial(_Wdt, mcu),
         RTC=lambda: SimpleNamespace(memory=memory),

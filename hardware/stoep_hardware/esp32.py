@@ -32,6 +32,7 @@ PWRON_RESET, HARD_RESET, WDT_RESET, DEEPSLEEP_RESET, SOFT_RESET = 1, 2, 3, 4, 5
 UNDEFINED_WAKE, EXT0_WAKE, EXT1_WAKE, TIMER_WAKE = 0, 2, 3, 4
 PIN_IN, PIN_OUT, PIN_OPEN_DRAIN = 1, 3, 7
 PULL_DOWN, PULL_UP = 1, 2
+UART_INV_RX = 4
 
 RTC_MEMORY_BYTES = 2048
 # The pins that can end a deep sleep, and a light one by ext0 and ext1 (Espressif's ESP-IDF,

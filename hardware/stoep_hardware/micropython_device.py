@@ -280,7 +280,8 @@ class Wire:
         return (bytes((len(found),)) + bytes(found)).ljust(16, b"\0")
 
     def _uart_init(self, payload: bytes) -> None:
-        self._mcu.buses.uart_init(*struct.unpack("<IBBI", payload))
+        baudrate, tx, rx, timeout_ms, inverted = struct.unpack("<IBBIB", payload)
+        self._mcu.buses.uart_init(baudrate, tx, rx, timeout_ms, bool(inverted))
 
     def _uart_any(self, _payload: bytes) -> bytes:
         return struct.pack("<H", self._mcu.buses.uart_any())

@@ -6,8 +6,7 @@ from typing import Any
 
 from .air import Air
 from .board_data import BoardData
-from .chips import radios
-from .chips.a02yyuw import BAUDRATE, A02yyuw
+from .chips import radios, rangers
 from .chips.lis3mdl import Lis3mdl
 from .chips.ssd1306 import ADDRESS, Ssd1306
 from .chips.state_log import StateLog
@@ -24,7 +23,8 @@ RTC_PPM = 150.0
 class SimBoard:
     """One device's hardware.
 
-    Bins get an A02YYUW that points at `distance`, bays a LIS3MDL in `field`. `rtc_ppm` is drawn
+    The distance sensor that config.json names (`sensor`, of a bay `second`), made with
+    `sensor_options`, points at `distance`; bays have a LIS3MDL in `field`. `rtc_ppm` is drawn
     from the engine's randomness unless given. `battery_mv` is the cell's voltage at rest and
     `battery_ohms` its inner resistance. Wrong pins in config.json reach no chip: the wiring
     is the board's.
@@ -40,6 +40,7 @@ class SimBoard:
         position_m: tuple[float, float] = (0.0, 0.0),
         distance: DistanceSource | None = None,
         field: FieldSource | None = None,
+        sensor_options: dict[str, Any] | None = None,
         rtc_ppm: float | None = None,
         battery_mv: Callable[[int], int] = lambda _t_us: 3_600,
         battery_ohms: float = 0.0,
@@ -63,8 +64,8 @@ class SimBoard:
         )
         self.radio = radio = radios.make(engine, air, data, position_m, keep_states=keep_states)
         self._radio_name: str = data.radio["chip"]
-        self.sonar: A02yyuw | None = None
-        self._is_sonar_switched = "sensor_power" in data.pins
+        self.sonar: rangers.Ranger | None = None
+        self._is_sonar_switched = False
         self.magnetometer: Lis3mdl | None = None
         esp32.buses.spi_slave = radio
         pins = data.radio
@@ -77,7 +78,11 @@ class SimBoard:
             esp32.inputs[pins[line]] = Input(partial(self._radio_line, line), from_air=True)
         radio.on_line = lambda line, level, t_us: esp32.line_changed(pins[line], level, t_us)
         if distance is not None:
-            self._attach_sonar(data, A02yyuw(distance, keep_states=keep_states))
+            name = config.get("second" if config["kind"] == "bay" else "sensor", "a02yyuw")
+            options = {"keep_states": keep_states, **(sensor_options or {})}
+            self.sonar = rangers.make(name, distance, **options)
+            self._sonar_name: str = name
+            self._is_sonar_switched = rangers.wire(esp32, data, self.sonar)
         if field is not None:
             self._attach_magnetometer(data, Lis3mdl(engine, field, keep_states=keep_states))
         self.display: Ssd1306 | None = None
@@ -108,18 +113,6 @@ class SimBoard:
         self.radio.settle(t_us)
         return self.radio.line(line)
 
-    def _attach_sonar(self, data: BoardData, sonar: A02yyuw) -> None:
-        self.sonar = sonar
-        self.esp32.buses.uart_source = sonar
-        self.esp32.buses.uart_baudrate = BAUDRATE
-        if not self._is_sonar_switched:
-            sonar.power(True, self.esp32.t_us)
-            return
-        on_level = bool(data.pins.get("sensor_power_on", 0))
-        self.esp32.outputs[data.pins["sensor_power"]] = Output(
-            lambda level, t_us: sonar.power(level == on_level, t_us), idle=not on_level
-        )
-
     def _attach_magnetometer(self, data: BoardData, sensor: Lis3mdl) -> None:
         self.magnetometer = sensor
         self.esp32.buses.i2c_slaves[sensor.address] = sensor
@@ -139,7 +132,7 @@ class SimBoard:
         """Return what each part was doing, by part."""
         logs = {"esp32": self.esp32.log, self._radio_name: self.radio.log}
         if self.sonar is not None:
-            logs["a02yyuw"] = self.sonar.log
+            logs[self._sonar_name] = self.sonar.log
         if self.magnetometer is not None:
             logs["lis3mdl"] = self.magnetometer.log
         if self.display is not None:

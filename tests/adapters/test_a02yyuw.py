@@ -3,7 +3,10 @@
 import pytest
 from chip_bench import Bench
 from stoep_firmware.drivers import a02yyuw as driver
-from stoep_hardware.chips.a02yyuw import BAUDRATE, BYTE_US, A02yyuw
+from stoep_firmware.sensing.bin import reading
+from stoep_hardware.chips.a02yyuw import A02yyuw
+from stoep_hardware.chips.talker import BAUDRATE, BYTE_US
+from stoep_protocol.schema import ECHO_BLOCKED
 
 MS = 1_000
 
@@ -89,9 +92,7 @@ def sample(distance, setup=None, period_ms=100):
     bench.hardware.sonar._period_us = period_ms * MS
     if setup:
         setup(bench)
-    bench.board.sensor_power(True)
     burst = bench.drive(driver.sample(bench.board, 5, None))
-    bench.board.sensor_power(False)
     return burst, bench
 
 
@@ -124,6 +125,23 @@ def test_the_driver_without_an_echo():
     burst, bench = sample(Target(None))
     assert burst == ([], 0)
     assert bench.hardware.sonar.log.state == "off"
+
+
+@pytest.mark.parametrize(
+    ("distance_mm", "options", "expected"),
+    [
+        (7, {}, (None, 0, ECHO_BLOCKED)),  # it says 30
+        (None, {"sends_zero": True}, (None, 0, 0)),
+        (4_501, {"sends_zero": True}, (None, 0, 0)),
+        (31, {}, (31, 4, 0)),
+        (4_500, {}, (4_500, 4, 0)),
+    ],
+)
+def test_what_is_no_distance_becomes_a_code(distance_mm, options, expected):
+    bench = Bench(distance=Target(distance_mm), sensor_options=options)
+    distances_mm, octets = bench.drive(driver.sample(bench.board, 5, None))
+    assert octets == 20
+    assert reading(distances_mm, 5, driver.NEAREST_MM, driver.FARTHEST_MM) == expected
 
 
 def test_some_frames_missing():

@@ -141,6 +141,7 @@ def test_a_board_gets_only_what_it_needs():
         "stoep_firmware/answers.mpy",
         "stoep_firmware/bin_task.mpy",
         "stoep_firmware/drivers/a02yyuw.mpy",
+        "stoep_firmware/drivers/frames.mpy",
         "stoep_firmware/outbox.mpy",
         "stoep_firmware/radio/sx126x.mpy",
         "stoep_firmware/sensing/bin.mpy",

@@ -19,11 +19,11 @@ def test_burst_becomes_one_reading():
         ([], (None, 0, 0)),
         ([0, 0, 0, 0, 0], (None, 0, 0)),  # the sensor says that there was no echo
         ([4501, 0, 0, 0, 0], (None, 0, weak)),  # there is something, beyond the range
-        ([29, 12, 25, 29, 1], (None, 0, blocked)),
-        ([29, 12, 25, 500, 501], (500, 2, weak | blocked)),
-        ([4501, 5000, 4500, 30, 30], (30, 1, unstable)),
+        ([30, 30, 25, 30, 1], (None, 0, blocked)),
+        ([30, 12, 25, 500, 501], (500, 2, weak | blocked)),
+        ([4501, 5000, 4500, 31, 31], (31, 1, unstable)),
     ):
-        assert reading(distances_mm, 5, 30, 4500) == expected, distances_mm
+        assert reading(distances_mm, 5, 31, 4500) == expected, distances_mm
 
 
 def test_frames_are_found_in_a_dirty_stream():

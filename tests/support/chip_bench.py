@@ -168,6 +168,7 @@ class Bench:
         seed=0,
         without=(),
         radio=None,
+        sensor=None,
         **options,
     ):
         self.engine = Engine(seed)
@@ -177,6 +178,8 @@ class Bench:
         for pin in without:
             del data.pins[pin]
         self.config = device_config(kind=kind, board=data.wiring())
+        if sensor is not None:
+            self.config["sensor"] = sensor
         self.hardware = SimBoard(
             self.engine,
             self.air,

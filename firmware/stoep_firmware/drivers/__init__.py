@@ -3,13 +3,13 @@
 The module of a distance sensor is named as in config.json's `sensor`. It has
 
 - `NEAREST_MM`, `FARTHEST_MM`: its range; nearer is its dead zone;
-- `SUPPLY_UA`: what it takes while it has power;
-- `sample(board, pings, temperature_c)`, a generator to be run as soon as the sensor has power. It
-  yields waits and returns `(distances_mm, signs)`. A distance is 0 where the sensor says that
-  nothing came back, from 1 on below NEAREST_MM in the dead zone, above FARTHEST_MM beyond the
-  range; a ping that nothing is known of has none. No `signs` of life are those of a sensor that is
-  dead, or that says nothing where others say 0. `temperature_c` is the air's, or None; it counts
-  where the sensor does not take its own. Raises `OSError` for a bus on which the sensor is not.
+- `SUPPLY_UA`: what it takes during a sample;
+- `sample(board, pings, temperature_c)`, a generator that gives the sensor power, yields waits and
+  returns `(distances_mm, signs)`. A distance is 0 where the sensor says that nothing came back,
+  from 1 on below NEAREST_MM in the dead zone, above FARTHEST_MM beyond the range; a ping that
+  nothing is known of has none. No `signs` of life are those of a sensor that is dead, or that says
+  nothing where others say 0. `temperature_c` is the air's, or None; it counts where the sensor does
+  not take its own. Raises `OSError` for a bus on which the sensor is not.
 """
 
 const = int

@@ -1,13 +1,14 @@
 """A02YYUW ultrasonic distance sensor on a serial line.
 
 It sends a frame every 100 to 300 ms, unasked, for as long as it has power: 0xFF, the distance in
-mm (high octet, low octet), and the low octet of the sum of the three, at 9600 baud.
-
-A UART hears nothing in light sleep, and waiting awake costs thirty times as much. So the processor
-stays awake until two frames have come, and from then on sleeps until shortly before the next.
+mm (high octet, low octet), and the low octet of the sum of the three, at 9600 baud. Of what is
+nearer than 30 mm it says 30 (the maker's sample program calls that "below the lower limit");
+without an echo most say nothing, some 0, which is also said with a finger on the transducer.
+Whether it knows the air's temperature its maker does not say, so its figure is taken as it is.
 """
 
-from stoep_firmware.board import IDLE, LIGHT
+from stoep_firmware.board import LIGHT
+from stoep_firmware.drivers.frames import collect
 
 const = int
 TYPE_CHECKING = const(0)
@@ -15,42 +16,25 @@ if TYPE_CHECKING:
     from stoep_firmware._types import Burst, Wait
     from stoep_firmware.board import Board
 
-NEAREST_MM = 30
+NEAREST_MM = 31
 FARTHEST_MM = 4500
 SUPPLY_UA = 8000
 
 _BAUDRATE = const(9600)
 _START_MS = const(300)  # from power to the first frame
 _BURST_MS = const(1500)
-_POLL_MS = const(10)
-_EARLY_MS = const(20)  # before a frame is expected: waking up, and a poll's grain twice
 _HEADER = const(0xFF)
 
 
 def sample(board: "Board", pings: int, temperature_c: "int | None") -> "Wait[Burst]":
     """Collect so many frames, or what comes in time; see the package."""
-    clock = board.clock
-    uart = board.uart(_BAUDRATE)
-    yield LIGHT, clock.now_ms() + _START_MS
-    frames = Frames()
-    until_ms = clock.now_ms() + _BURST_MS
-    last_ms = period_ms = 0
-    while len(frames.distances_mm) < pings and clock.now_ms() < until_ms:
-        next_ms = last_ms + period_ms - _EARLY_MS
-        if period_ms and clock.now_ms() < next_ms:
-            yield LIGHT, min(next_ms, until_ms)
-        found = len(frames.distances_mm)
-        yield IDLE, clock.now_ms() + _POLL_MS
-        waiting = uart.any()
-        if not waiting:
-            continue
-        frames.feed(uart.read(waiting) or b"")
-        if len(frames.distances_mm) > found:
-            now_ms = clock.now_ms()
-            if last_ms and not 0 < period_ms <= now_ms - last_ms:
-                period_ms = now_ms - last_ms
-            last_ms = now_ms
-    return frames.distances_mm, frames.octets
+    board.sensor_power(True)
+    try:
+        uart = board.uart(_BAUDRATE)
+        yield LIGHT, board.clock.now_ms() + _START_MS
+        return (yield from collect(board.clock, uart, Frames(), pings, _BURST_MS))
+    finally:
+        board.sensor_power(False)
 
 
 class Frames:

@@ -106,8 +106,11 @@ class I2C:
 class UART:
     """machine.UART."""
 
-    def __init__(self, _id, *, baudrate, tx, rx, timeout=0):
-        link.tell(link.UART_INIT, pack("<IBBI", baudrate, tx.number, rx.number, timeout))
+    INV_RX = 4
+
+    def __init__(self, _id, *, baudrate, tx, rx, timeout=0, invert=0):
+        settings = (baudrate, tx.number, rx.number, timeout, int(invert == self.INV_RX))
+        link.tell(link.UART_INIT, pack("<IBBIB", *settings))
 
     def any(self):
         return unpack("<H", link.ask(link.UART_ANY, b"", 2))[0]

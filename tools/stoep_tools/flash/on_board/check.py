@@ -63,11 +63,7 @@ def _t_bin(board):
     from stoep_firmware.drivers import load
 
     driver = load(board.config.get("sensor", "a02yyuw"))
-    board.sensor_power(True)
-    try:
-        distances, signs = yield from driver.sample(board, 5, None)
-    finally:
-        board.sensor_power(False)
+    distances, signs = yield from driver.sample(board, 5, None)
     return [distance for distance in distances if distance], signs
 
 
