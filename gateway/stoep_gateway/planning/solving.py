@@ -1,0 +1,292 @@
+"""Selection and routing in one solve: the tours that cost the least money. Pure.
+
+PyVRP searches. It neither gives up a truck that it does not need nor drives to unload for the sake
+of one more optional visit: the first is tried here truck by truck, the second by insertion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyvrp
+from pyvrp.stop import MaxIterations, MaxRuntime
+
+from stoep_gateway.planning.problem import Problem, Tour
+from stoep_gateway.planning.pyvrp_model import Model
+
+__all__ = ["SOLVER", "Answer", "solve"]
+
+SOLVER = "pyvrp 0.14"
+
+# Up to two euros per litre, second or metre too much; PyVRP begins at half of it.
+_PENALTIES = pyvrp.PenaltyParams(max_penalty=200_000)
+_SHARE = 8  # of the search that each number of trucks gets; the best one gets what is left
+_WORSE = 1.05  # costs that make giving up one more truck pointless
+_TRIED = 12  # places in the tours at which one more visit is tried
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A tour per truck; visits that no truck could do even alone, and why: ``impossible``.
+
+    ``relaxed``: the trucks could not do all together that is required.
+    """
+
+    tours: tuple[Tour, ...]
+    impossible: dict[int, str]
+    relaxed: bool
+
+
+def solve(
+    problem: Problem,
+    iterations: int,
+    seed: int = 0,
+    *,
+    seconds: float | None = None,
+    start: Sequence[Tour] = (),
+    cancelled: Callable[[], bool] = bool,
+) -> Answer:
+    """Return the tours that cost the least, of what the search finds and of ``start``.
+
+    The same problem, iterations, seed and start give the same tours, unless ``seconds`` end the
+    search. Trucks are given up one by one as long as that is cheaper. When not all that is
+    required can be done, what has the smallest prizes is left out. Once ``cancelled()`` is true,
+    what has been found so far is returned soon.
+    """
+    return _Search(problem, iterations, seed, seconds, cancelled).answer(start)
+
+
+class _Search:
+    def __init__(
+        self,
+        problem: Problem,
+        iterations: int,
+        seed: int,
+        seconds: float | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._problem = problem
+        self._iterations = max(1, iterations // _SHARE)
+        self._seconds = None if seconds is None else seconds / _SHARE
+        self._seed = seed
+        self._cancelled = cancelled
+        self._impossible = _impossible(problem)
+        self._possible = [n for n in range(len(problem.visits)) if n not in self._impossible]
+        self._relaxed = False
+        self._urgent = _urgent(problem)
+        self._idle = tuple(_idle(problem, number) for number in range(len(problem.trucks)))
+
+    def answer(self, start: Sequence[Tour]) -> Answer:
+        best = self._with_more(self._idle)
+        if self._possible:
+            if start:
+                best = min(best, self._with_more(self._cleaned(start)), key=self._worth)
+            best = self._fewer_trucks(best)
+        missed = {n for n in self._possible if self._problem.visits[n].required}
+        missed.difference_update(*best)
+        return Answer(best, self._impossible, bool(missed))
+
+    def _fewer_trucks(self, best: tuple[Tour, ...]) -> tuple[Tour, ...]:
+        trucks = list(range(len(self._problem.trucks)))
+        shares = _SHARE
+        start = best
+        while trucks and not self._cancelled():
+            found = self._with_more(self._search(trucks, start, self._seed))
+            shares -= 1
+            worth = self._worth(found)
+            worse = worth > self._worth(best)
+            best = min(best, found, key=self._worth)
+            used = [number for number in trucks if _is_used(found[number])]
+            if shares <= 1 or not used or (worse and worth > _WORSE * self._worth(best)):
+                break
+            least = min(used, key=lambda number: self._earned(number, found[number]))
+            trucks = [number for number in used if number != least]
+            start = _instead(found, least, self._idle[least])
+        trucks = [number for number, tour in enumerate(best) if _is_used(tour)]
+        for again in range(1, 1 + shares):
+            if trucks and not self._cancelled():
+                begun = self._idle if again % 2 else best
+                found = self._with_more(self._search(trucks, begun, self._seed + again))
+                best = min(best, found, key=self._worth)
+        return best
+
+    def _search(
+        self, trucks: Sequence[int], start: tuple[Tour, ...], seed: int
+    ) -> tuple[Tour, ...]:
+        """Return the best tours of some trucks, from what they do already; ``start`` if none."""
+        visits = self._problem.visits
+        for relaxed in (self._relaxed, True):
+            model = Model(
+                self._problem,
+                self._possible,
+                trucks,
+                set() if relaxed else {n for n in self._possible if visits[n].required},
+                {n: visits[n].prize + self._urgent * visits[n].required for n in self._possible},
+            )
+            stops: list[Any] = [MaxIterations(self._iterations)]
+            if self._seconds is not None:
+                stops.append(MaxRuntime(self._seconds))
+
+            def stop(best_cost: int, stops: Sequence[Any] = stops) -> bool:
+                return self._cancelled() or any(it(best_cost) for it in stops)
+
+            initial = model.solution(start) if any(map(_is_used, start)) else None
+            result = pyvrp.solve(
+                model.data,
+                stop,
+                seed=seed,
+                collect_stats=False,
+                display=False,
+                params=pyvrp.SolveParams(penalty=_PENALTIES),
+                initial_solution=initial,
+            )
+            if result.best.is_feasible():
+                found = enumerate(model.tours(result.best))
+                tours = tuple(tour or self._idle[number] for number, tour in found)
+                if not any(self._problem.course(*it).faults for it in enumerate(tours)):
+                    return tours
+            if relaxed or len(trucks) < len(self._problem.trucks):
+                break  # with all trucks it went, or it does not go at all
+            self._relaxed = True
+        return start
+
+    def _worth(self, tours: tuple[Tour, ...]) -> int:
+        """Return the cost of tours, what is required and left out above all else."""
+        visited = {stop for tour in tours for stop in tour}
+        missed = sum(self._problem.visits[n].required for n in self._possible if n not in visited)
+        return self._problem.cost(tours) + missed * self._urgent
+
+    def _earned(self, number: int, tour: Tour) -> int:
+        prizes = sum(self._problem.visits[it].prize for it in tour if it >= 0)
+        required = sum(self._problem.visits[it].required for it in tour if it >= 0)
+        return prizes + required * self._urgent - self._problem.course(number, tour).cost
+
+    def _cleaned(self, start: Sequence[Tour]) -> tuple[Tour, ...]:
+        """Return tours that break no rule: others begin anew."""
+        tours: list[Tour] = []
+        possible = set(self._possible)
+        for number in range(len(self._problem.trucks)):
+            told = start[number] if number < len(start) else ()
+            tour = tuple(it for it in told if it < 0 or it in possible)
+            possible.difference_update(tour)
+            whole = any(it >= 0 for it in tour)
+            sound = whole and not self._problem.course(number, tour).faults
+            tours.append(tour if sound else self._idle[number])
+        return tuple(tours)
+
+    def _with_more(self, tours: tuple[Tour, ...]) -> tuple[Tour, ...]:
+        """Return the tours with every visit that they lack and that pays, where that is cheapest.
+
+        The search seldom adds an unloading for the sake of one more visit.
+        """
+        visits = self._problem.visits
+        visited = {stop for tour in tours for stop in tour}
+        lacking = [n for n in self._possible if n not in visited]
+        lacking.sort(key=lambda n: (not visits[n].required, -visits[n].prize))
+        for number in lacking:
+            if self._cancelled():
+                break
+            prize = visits[number].prize + self._urgent * visits[number].required
+            best = min(
+                (
+                    (self._problem.course(truck, longer).cost - cost, truck, longer)
+                    for truck, tour in enumerate(tours)
+                    for cost in (self._problem.course(truck, tour).cost,)
+                    for longer in self._longer(truck, tour, number)
+                ),
+                default=None,
+            )
+            if best is not None and best[0] < prize:
+                tours = _instead(tours, best[1], best[2])
+        return tours
+
+    def _longer(self, truck: int, tour: Tour, visit: int) -> Iterator[Tour]:
+        """Give the tours, without faults, that have one more visit, those with short ways first."""
+        problem = self._problem
+        who = problem.trucks[truck]
+        ways: list[tuple[int, Tour]] = []
+        at = [who.start, *(problem.place(stop) for stop in tour), who.home]
+        here = problem.visits[visit].place
+        for position in range(len(tour) + 1):
+            before, after = at[position], at[position + 1]
+            to = int(problem.metres[before][here])
+            saved = int(problem.metres[before][after])
+            if position < len(tour):
+                middle = (*tour[:position], visit, *tour[position:])
+                ways.append((to + int(problem.metres[here][after]) - saved, middle))
+            if position == 0 or tour[position - 1] < 0:
+                for site in who.disposals:
+                    by = problem.disposals[site].place
+                    further = int(problem.metres[here][by]) + int(problem.metres[by][after])
+                    trip = (*tour[:position], visit, ~site, *tour[position:])
+                    ways.append((to + further - saved, trip))
+        ways.sort()
+        for _, longer in ways[:_TRIED]:
+            if not problem.course(truck, longer).faults:
+                yield longer
+
+
+def _instead(tours: tuple[Tour, ...], number: int, tour: Tour) -> tuple[Tour, ...]:
+    return (*tours[:number], tour, *tours[number + 1 :])
+
+
+def _is_used(tour: Tour) -> bool:
+    return any(stop >= 0 for stop in tour)
+
+
+def _idle(problem: Problem, number: int) -> Tour:
+    """Return the tour of a truck that does nothing; one with a load has to unload it."""
+    truck = problem.trucks[number]
+    if not (truck.load_l or truck.load_kg):
+        return ()
+    ways = ((problem.course(number, (~site,)), ~site) for site in truck.disposals)
+    return (min((len(course.faults), course.cost, stop) for course, stop in ways)[2],)
+
+
+def _urgent(problem: Problem) -> int:
+    """Return a prize that no detour and no choice among other visits outweighs."""
+    dearest = max((it.prize for it in problem.visits), default=0)
+    metres, seconds = problem.metres, problem.seconds
+    longest = max(
+        (
+            truck.fixed
+            + truck.per_m * (metres[truck.start][it.place] + metres[it.place][truck.home])
+            + truck.per_s * (seconds[truck.start][it.place] + seconds[it.place][truck.home])
+            for truck in problem.trucks
+            for it in problem.visits
+        ),
+        default=0,
+    )
+    return 3 * longest + 10 * dearest
+
+
+def _impossible(problem: Problem) -> dict[int, str]:
+    """Return the visits that no truck could do if it did nothing else, and why not."""
+    why: dict[int, str] = {}
+    for number, visit in enumerate(problem.visits):
+        least: frozenset[str] | None = None
+        for truck in visit.trucks if visit.trucks is not None else range(len(problem.trucks)):
+            for site in problem.trucks[truck].disposals:
+                loaded = problem.trucks[truck].load_l or problem.trucks[truck].load_kg
+                tour = (~site, number, ~site) if loaded else (number, ~site)
+                faults = problem.course(truck, tour).faults
+                if least is None or len(faults) < len(least):
+                    least = faults
+        if least is None:
+            why[number] = "no_truck"
+        elif least:
+            why[number] = next(reason for fault, reason in _REASONS if fault in least)
+    return why
+
+
+_REASONS = (
+    ("capacity", "larger_than_truck"),
+    ("weight", "heavier_than_truck"),
+    ("truck", "no_truck"),
+    ("window", "window_missed"),
+    ("range", "too_far"),
+    ("shift", "shift_too_short"),
+    ("late", "shift_too_short"),
+)
