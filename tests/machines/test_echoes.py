@@ -13,6 +13,7 @@ from stoep_gateway.assets.states import ContainerState, dumps, loads
 from stoep_gateway.insight import echoes
 from stoep_gateway.insight.echoes import EchoState, Verdict
 from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.insight.soundness import Soundness
 from stoep_hardware.labelled import BinRanges, bin_series
 
 HOUR = 3_600_000
@@ -158,9 +159,15 @@ def test_units_of_the_field_are_judged_well() -> None:
 
 def test_what_is_stored_of_a_container_is_short_and_old_states_are_read() -> None:
     track = FillTrack(1_769_814_000_000, 55.5, 1_767_225_600_000, 2.0, 1_767_225_600_000, 0.321)
-    state = ContainerState(700, 1_769_814_000_000, 3_600_000, (), 1200, 4, None, track, learned())
+    floors = (2926, 1482, *(1, -12) * 7)
+    sensor = Soundness(1200, 29_496_900, 120, 100, 20, 123.4, floors, -26.1, True)
+    echo, press = learned(), (1_769_814_000_000, 33.3)
+    state = ContainerState(
+        *(700, 1_769_814_000_000, 3_600_000, (), 1200, 3, "sensor_drifting"),
+        *(track, echo, 1200.1, 120, press, sensor),
+    )
     text = dumps(state)
-    assert len(text) < 400  # an SQLite cell of a 2 kB page holds 488 octets, the key included
+    assert len(text) < 440  # an SQLite cell of a 2 kB page holds 488 octets, the key included
     assert loads("container/x", text) == state
     track_as_object = '{"at_ms":5,"fill_pct":3.5,"since_ms":1,"since_pct":0}'
     old = f'{{"sequence":7,"measured_ms":5,"track":{track_as_object}}}'

@@ -81,6 +81,8 @@ def test_a_container_from_its_first_reading_to_its_emptying() -> None:
         "compaction": 1.0,
         "pressed_utc": None,
         "alarms": [],
+        "faults": [],
+        "drift_mm_per_month": None,
         "sequence": 0,
         "missing_readings": 0,
         "dev_eui": "70b3d57ed0000001",

@@ -1,7 +1,8 @@
 """What is remembered of each asset and device between uplinks, and its form in the store.
 
-Times are UTC milliseconds. A stored text is a JSON object; a key that this version does not know
-is ignored and one that is missing takes its default, so that versions may come and go.
+Times are UTC milliseconds. A stored text is a JSON object, a container's was one and is an array
+now. A key or what follows in an array that this version does not know is ignored, and what is
+missing takes its default, so that versions may come and go.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import orjson
 
 from stoep_gateway.insight.echoes import EchoState, FalseDistance, Jump
 from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.insight.soundness import Soundness
 from stoep_gateway.values import value
 
 __all__ = ["AssetState", "BayState", "ContainerState", "DeviceState", "dumps", "loads"]
@@ -22,7 +24,7 @@ __all__ = ["AssetState", "BayState", "ContainerState", "DeviceState", "dumps", "
 
 @value
 class ContainerState:
-    """A container after its newest reading.
+    """A container after its newest reading. Stored as an array: new fields go to the end.
 
     ``sequence`` is the reading's full number (stoep_protocol.reports.full_sequence), ``missing``
     the numbers below it that never arrived. ``distance_mm``, ``quality`` and ``reason`` are the
@@ -43,6 +45,7 @@ class ContainerState:
     likely_mm: float | None = None
     alarms: int = 0
     press: tuple[int, float] | None = None
+    sensor: Soundness | None = None
 
 
 @value
@@ -75,21 +78,19 @@ AssetState = ContainerState | BayState | DeviceState
 def dumps(state: AssetState) -> str:
     """Return the text that is stored of a state.
 
-    It is written with every uplink and has to fit into a quarter of a page of SQLite, so what a
-    container's holds is arrays, without names.
+    It is written with every uplink and has to fit into a quarter of a page of SQLite, so a
+    container's is arrays, without names.
     """
     if isinstance(state, ContainerState):
-        values = {
-            name: it
-            for name, default in _defaults(ContainerState).items()
-            if (it := getattr(state, name)) != default
-        }
+        values = _array(state)
         if state.track is not None:
-            values["track"] = _array(state.track)
+            values[_TRACK] = _array(state.track)
         if state.echo is not None:
-            values["echo"] = echo = _array(state.echo)
+            values[_ECHO] = echo = _array(state.echo)
             echo[_JUMP] = None if state.echo.jump is None else _array(state.echo.jump)
             echo[_FALSE] = [_array(it) for it in state.echo.false_distances]
+        if state.sensor is not None:
+            values[_SENSOR] = _array(state.sensor)
         return orjson.dumps(values).decode()
     return orjson.dumps(state).decode()
 
@@ -100,10 +101,12 @@ def loads(key: str, text: str) -> AssetState:
     Raises ValueError for what is none.
     """
     values = orjson.loads(text)
+    kind = key.partition("/")[0]
+    if isinstance(values, list) and kind == "container":
+        values = dict(zip(_order(ContainerState), values, strict=False))
     if not isinstance(values, dict):
         raise ValueError(f"the state of {key} is no JSON object")
     try:
-        kind = key.partition("/")[0]
         if kind == "container":
             track = values.get("track")
             values["track"] = None if track is None else _track(track)
@@ -112,6 +115,8 @@ def loads(key: str, text: str) -> AssetState:
             values["missing"] = tuple(values.get("missing", ()))
             press = values.get("press")
             values["press"] = None if press is None else tuple(press)
+            sensor = values.get("sensor")
+            values["sensor"] = None if sensor is None else _sensor(sensor)
             return ContainerState(**_known(ContainerState, values))
         if kind == "bay":
             return BayState(**_known(BayState, values))
@@ -122,7 +127,10 @@ def loads(key: str, text: str) -> AssetState:
     raise ValueError(f'"{key}" names no container, bay or device')
 
 
-def _array(part: FillTrack | EchoState | Jump | FalseDistance) -> list[Any]:
+_Part = ContainerState | FillTrack | EchoState | Jump | FalseDistance | Soundness
+
+
+def _array(part: _Part) -> list[Any]:
     return [getattr(part, name) for name in _order(type(part))]  # type: ignore[arg-type]
 
 
@@ -142,6 +150,12 @@ def _echo(values: Sequence[Any]) -> EchoState:
     return EchoState(**known)
 
 
+def _sensor(values: Sequence[Any]) -> Soundness:
+    known = dict(zip(_order(Soundness), values, strict=False))
+    known["floors"] = tuple(known.get("floors", ()))
+    return Soundness(**known)
+
+
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     names = _names(cls)  # type: ignore[arg-type]
     return {name: values[name] for name in values if name in names}
@@ -157,10 +171,6 @@ def _order(cls: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(cls))
 
 
-@functools.cache
-def _defaults(cls: type[Any]) -> dict[str, Any]:
-    return {field.name: field.default for field in fields(cls)}
-
-
+_TRACK, _ECHO, _SENSOR = map(_order(ContainerState).index, ("track", "echo", "sensor"))
 _JUMP = _order(EchoState).index("jump")
 _FALSE = _order(EchoState).index("false_distances")

@@ -100,6 +100,8 @@ def advance(track: FillTrack, at_ms: int, fill_pct: float) -> tuple[FillTrack, E
         )
         return same, None
     rate = rate_pct_per_h(track)
+    if rate is not None:
+        rate = round(rate, 5)  # it is stored for a whole cycle
     emptying = Emptying(
         track.drop_ms,
         track.drop_from_pct,

@@ -9,13 +9,15 @@ from dataclasses import replace
 
 from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.insight import echoes, filling, readings
+from stoep_gateway.insight import echoes, filling, readings, soundness
 from stoep_gateway.insight.echoes import EchoState
 from stoep_gateway.insight.filling import Emptying, FillTrack
 from stoep_gateway.insight.readings import Reading
+from stoep_gateway.insight.soundness import Soundness
 
 __all__ = ["Level", "likely_pct", "loose_l"]
 
+FLOOR_PCT = 20.0  # an emptying that leaves more does not show the floor
 PRESS_SLACK_PCT = 5.0  # below what the factor says, which is a mean
 _ELSEWHERE = ("lid_open", "tilted")
 
@@ -36,17 +38,43 @@ class Level:
         self.echo: EchoState | None = None
         self.likely_mm: float | None = None
         self.press: tuple[int, float] | None = None
+        self.sensor: Soundness | None = None
         # After the clock was set back, a level from the future would stand until then.
         if previous is not None and (previous.track is None or previous.track.at_ms <= received_ms):
             self.track = previous.track
             self.echo, self.likely_mm = previous.echo, previous.likely_mm
-            self.press = previous.press
+            self.press, self.sensor = previous.press, previous.sensor
 
-    def take(self, reading: Reading, *, pressed: bool = False) -> tuple[Reading, Emptying | None]:
+    def take(
+        self, reading: Reading, *, pressed: bool = False, flaps: int = 0
+    ) -> tuple[Reading, Emptying | None]:
         """Return the reading with what the ones before say of it, and the emptying it confirms.
 
-        ``pressed``: the container's own press has run since the reading before, or may have.
+        ``pressed``: the container's own press has run since the reading before, or may have;
+        ``flaps`` is how often its lid was opened.
         """
+        judged, emptying = self._judge(reading, pressed)
+        distance_mm = reading.distance_mm
+        if (
+            not reading.newer
+            or distance_mm is None
+            or distance_mm <= self._inside.dead_zone_mm  # which an overfull one gives for long
+            or reading.reason in _ELSEWHERE
+        ):
+            return judged, emptying
+        sensor = soundness.seen(self.sensor, reading.at_ms, distance_mm, flaps)
+        if emptying is not None and emptying.to_pct <= FLOOR_PCT:
+            depth_mm = self._inside.depth_mm
+            sensor = soundness.emptied(sensor, reading.at_ms, distance_mm, depth_mm)
+        self.sensor = sensor
+        quality = judged.quality or readings.ACCEPTED
+        if quality > readings.DOUBTED and soundness.is_stuck(sensor, reading.at_ms):
+            judged = replace(judged, quality=readings.DOUBTED, reason="sensor_stuck")
+        elif quality > readings.SUSPICIOUS and sensor.drifting:
+            judged = replace(judged, quality=readings.SUSPICIOUS, reason="sensor_drifting")
+        return judged, emptying
+
+    def _judge(self, reading: Reading, pressed: bool) -> tuple[Reading, Emptying | None]:
         distance_mm, inside = reading.distance_mm, self._inside
         if not reading.newer or distance_mm is None or reading.quality == readings.REJECTED:
             return reading, None

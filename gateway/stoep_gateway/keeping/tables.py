@@ -274,5 +274,6 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
                 echo=level.echo,
                 likely_mm=level.likely_mm,
                 press=level.press,
+                sensor=level.sensor,
             )
         known[uplink.dev_eui] = state

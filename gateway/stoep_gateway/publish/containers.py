@@ -9,7 +9,7 @@ from stoep_protocol.schema import PRESSED
 
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.insight import alarms, filling, readings
+from stoep_gateway.insight import alarms, filling, readings, soundness
 from stoep_gateway.insight.alarms import ALARMS
 from stoep_gateway.insight.filling import Emptying
 from stoep_gateway.insight.levels import Level, likely_pct, loose_l
@@ -40,11 +40,12 @@ def outputs(
         return Outputs((), None, "repeated_reading")
     level = Level(inside, container.compaction, previous, meta.received_utc_ms)
     pressed = bool(report.flags & PRESSED)
+    flaps = report.flaps or 0
     messages: list[OutboxMessage] = []
     last = news.readings[-1]
     newest = last
     for read in news.readings:
-        reading, emptying = level.take(read, pressed=pressed)
+        reading, emptying = level.take(read, pressed=pressed, flaps=flaps if read is last else 0)
         if report.age_min or not (reading.newer and read is last):
             messages.append(_late_reading(device, container, reading, meta))
         if emptying is not None:
@@ -70,6 +71,7 @@ def outputs(
         level.likely_mm,
         flags,
         level.press,
+        level.sensor,
     )
     messages.append(_state(device, container, report, meta, state))
     return Outputs(tuple(messages), state)
@@ -105,6 +107,8 @@ def _state(
         "compaction": container.compaction,
         "pressed_utc": None if state.press is None else utc(state.press[0]),
         "alarms": alarms.names(state.alarms),
+        "faults": soundness.faults(state.sensor, state.measured_ms),
+        "drift_mm_per_month": None if state.sensor is None else state.sensor.drift_mm,
         "sequence": state.sequence,
         "missing_readings": len(state.missing),
         "dev_eui": device.dev_eui_hex,
