@@ -13,7 +13,7 @@ from pathlib import Path
 
 from waiting import wait_until
 
-__all__ = ["Machine", "root_of", "why_not"]
+__all__ = ["Machine", "cache", "root_of", "why_not"]
 
 INCLUDED = "systemd,systemd-sysv,dbus,python3,mosquitto,ca-certificates"
 MIRROR = "http://deb.debian.org/debian"
@@ -35,14 +35,19 @@ def why_not() -> str | None:
     return None
 
 
+def cache(name: str) -> Path:
+    """Return a folder for what is kept from one run to the next."""
+    folder = Path(os.environ.get("STOEP_CACHE") or Path.home() / ".cache" / "stoep") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def root_of(release: str) -> Path:
     """Return an untouched root of a Debian release, made now or before.
 
     Raises ``RuntimeError`` with debootstrap's last words.
     """
-    cache = Path(os.environ.get("STOEP_CACHE") or Path.home() / ".cache" / "stoep") / "roots"
-    cache.mkdir(parents=True, exist_ok=True)
-    root = cache / release
+    root = cache("roots") / release
     if not root.exists():
         new = root.with_name(f"{release}.new")
         shutil.rmtree(new, ignore_errors=True)

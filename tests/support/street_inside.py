@@ -1,4 +1,4 @@
-"""A forwarder, a device and a subscriber in a machine's network, told what to do line by line.
+"""A forwarder, two devices and a subscriber in a machine's network, told what to do line by line.
 
 Run by ``Street`` in a process of its own, since a network namespace is a process's.
 """
@@ -17,11 +17,12 @@ from broker import Mosquitto, Subscriber
 from gwmp_client import Device, Forwarder, rxpk
 from stoep_protocol.messages import BinReport
 
-__all__ = ["CONFIG", "DEV_EUI", "OPEN_PORT", "Street"]
+__all__ = ["APP_KEY", "CODEC", "CONFIG", "DEV_EUI", "MAKE", "OPEN_PORT", "OTHER_EUI", "Street"]
 
 OPEN_PORT = 1884
 GATEWAY_EUI = "0016c001ff10a235"
 DEV_EUI = "70b3d57ed0000001"
+OTHER_EUI = "24e124000000000a"
 APP_KEY = "2b7e151628aed2a6abf7158809cf4f3c"
 CONFIG = f"""
 [[gateway]]
@@ -52,6 +53,28 @@ capacity_l = 14000
 depot = "yard"
 disposal = "dump"
 """
+# Of another make, with a codec that a loop of the engine's own keeps from ever ending.
+MAKE = """
+[[container]]
+id = "market"
+lat = -15.8
+lon = 35.0
+capacity_l = 1100
+depth_mm = 1500
+[[make]]
+id = "acme-level"
+codec = "acme-level.js"
+kind = "bin"
+distance_mm = "data.level cm"
+temperature_c = "data.temperature"
+"""
+CODEC = """
+function decodeUplink({bytes: [level, temperature]}) {
+  if (level === 0xee) Array(2**32 - 1).join();
+  return {data: {level, temperature}};
+}
+"""
+_FOREVER = b"\xee"
 
 
 class Street:
@@ -65,15 +88,18 @@ class Street:
             text=True,
         )
 
-    def do(self, what: str, count: int = 0) -> Any:
-        """Have it ``join``, send ``uplinks`` and see them published, or send ``unheard`` ones."""
+    def do(self, what: str, count: int = 0, container: str = "corner") -> list[dict[str, Any]]:
+        """Have its device ``join``, send ``uplinks`` and see them published, ``unheard`` ones, or
+        such as its codec hangs at (``forever``). Return all the container's states so far.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([what, count]) + "\n")
+        self._process.stdin.write(json.dumps([what, count, container]) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         assert line, f"{what}: the street has ended"
-        return json.loads(line)
+        states: list[dict[str, Any]] = json.loads(line)
+        return states
 
     def end(self) -> None:
         """End it."""
@@ -86,36 +112,58 @@ class _Broker(Mosquitto):
         self.port = OPEN_PORT
 
 
-def _ids(subscriber: Subscriber) -> set[str]:
-    states = subscriber.of("container/corner/state")
-    return {json.loads(payload)["event_id"] for _, payload, _ in states}
+class _Board:
+    """The device of a container, the market's of another make."""
+
+    def __init__(self, container: str, dev_eui: str, subscriber: Subscriber) -> None:
+        self._topic = f"container/{container}/state"
+        self._device = Device(bytes.fromhex(dev_eui), bytes(8), bytes.fromhex(APP_KEY))
+        self._is_ours = dev_eui == DEV_EUI
+        self._subscriber = subscriber
+        self._sequence = itertools.count()
+
+    def join(self, forwarder: Forwarder) -> None:
+        forwarder.pull()
+        forwarder.push(rxpk(self._device.join_request(), tmst=1_000_000))
+        self._device.accept(base64.b64decode(forwarder.take_downlink()["data"]))
+
+    def uplink(self, what: str) -> dict[str, Any]:
+        if self._is_ours:
+            return rxpk(self._device.uplink(BinReport(next(self._sequence) % 65536, 900, 4)))
+        payload = _FOREVER if what == "forever" else bytes((90, 21))
+        return rxpk(self._device.uplink(f_port=2, payload=payload))
+
+    def states(self) -> dict[str, Any]:
+        said = (json.loads(payload) for _, payload, _ in self._subscriber.of(self._topic))
+        return {state["event_id"]: state for state in said}
 
 
 def main() -> None:
-    """Do what each line says, and answer it with all events so far."""
-    device = Device(bytes.fromhex(DEV_EUI), bytes(8), bytes.fromhex(APP_KEY))
-    sequence = itertools.count()
+    """Do what each line says, and answer it with all states so far."""
     with Subscriber(_Broker(), "stoep/#") as subscriber:
+        boards = {
+            "corner": _Board("corner", DEV_EUI, subscriber),
+            "market": _Board("market", OTHER_EUI, subscriber),
+        }
         for line in sys.stdin:
-            what, count = json.loads(line)
-            aim = len(_ids(subscriber)) + count
+            what, count, container = json.loads(line)
+            board = boards[container]
+            aim = len(board.states()) + count
             # New sockets: nothing waits in them that belongs to an earlier line.
             forwarder = Forwarder(bytes.fromhex(GATEWAY_EUI), 1700)
             if what == "join":
-                forwarder.pull()
-                forwarder.push(rxpk(device.join_request(), tmst=1_000_000))
-                device.accept(base64.b64decode(forwarder.take_downlink()["data"]))
+                board.join(forwarder)
             for _ in range(count):
-                uplink = rxpk(device.uplink(BinReport(next(sequence) % 65536, 900, 4)))
-                if what == "uplinks":
-                    forwarder.push(uplink)
-                else:
+                uplink = board.uplink(what)
+                if what == "unheard":
                     with contextlib.suppress(ConnectionRefusedError):
                         forwarder.send(0, json.dumps({"rxpk": [uplink]}).encode())
+                else:
+                    forwarder.push(uplink)
             if what == "uplinks":
-                subscriber.wait_for(lambda aim=aim: len(_ids(subscriber)) >= aim)
+                subscriber.wait_for(lambda board=board, aim=aim: len(board.states()) >= aim)
             forwarder.close()
-            print(json.dumps(sorted(_ids(subscriber))), flush=True)
+            print(json.dumps(list(board.states().values())), flush=True)
 
 
 if __name__ == "__main__":
