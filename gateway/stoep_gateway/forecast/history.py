@@ -22,7 +22,7 @@ __all__ = ["FULL_PCT", "NOISE", "History"]
 
 FULL_PCT = 95.0  # beyond, a level does not show what comes
 NOISE = 2.0  # what a good level is wrong by, in points
-_FADE = 0.5 ** (1 / 28)  # a day counts half after four weeks
+_FADE = 0.5 ** (1 / 42)  # a day counts half after six weeks
 _WEEKDAYS_VARY = 0.05  # variance of a container's weekdays around those of its kind
 _HOURS_VARY = 0.01  # as a Dirichlet's: a hundred deposits count as much as what the kind knows
 _SEEN = 0.5  # of a day's waste, to know the day
@@ -30,9 +30,11 @@ _GAP_MS = 14 * DAY_MS  # what came in a longer one says nothing of its days
 _LONGEST_DAYS = 60
 _ERROR_DAYS = 10.0  # how many days the kind's errors count as the container's
 _STEP = 0.1  # of the quantiles
+_RETURN = 0.1  # by which they go back to the kind's
 _LEAST_UNIT = 0.05
 _LEAST_RATE = 0.01
-_FARTHEST = 6.0  # an error that is larger counts as this
+_FARTHEST = 4.0  # a standardised error that is larger counts as this
+_PROVEN_DAYS = 7.0  # then a container's days say something of its kind
 _KNOWN_OF_WEEK = 5
 _LEAST_SHARE = 1e-4
 _LEAST_Z = 0.3
@@ -43,17 +45,19 @@ _UNKNOWN = -1e6
 class History:
     """One container's. ``at_ms`` (UTC) and ``level_pct`` are the last level's, None before any.
 
-    ``course`` is what it expects; ``noise`` is what the last level may be wrong by, in points;
-    ``low`` and ``high`` are the quantiles of its standardised errors.
+    ``course`` is what it expects; ``noise`` is what the last level may be wrong by, in points.
     """
 
     __slots__ = (
         "_ahead",
         "_came",
         "_days",
+        "_doubtful",
         "_error",
         "_expected",
+        "_high",
         "_hours",
+        "_low",
         "_rise",
         "_seen",
         "_week",
@@ -61,10 +65,8 @@ class History:
         "bad",
         "course",
         "day",
-        "high",
         "kind",
         "level_pct",
-        "low",
         "noise",
     )
 
@@ -81,10 +83,11 @@ class History:
         self._days = array("f", bytes(4 * 7))
         self._hours = array("f", bytes(4 * 24))
         self._error = self._expected = 0.0
+        self._doubtful = 0.0  # points of days that were more than can be believed
         # The points of the last seven days; what was expected of the seven after each of them.
         self._week = array("f", [_UNKNOWN]) * 7
         self._ahead = array("f", bytes(4 * 7))
-        self.low, self.high = kind.low, kind.high
+        self._low = self._high = 0.0  # by how much its quantiles differ from its kind's
         self.course = Course(array("f", bytes(4 * 7)), array("f", bytes(4 * 25)), kind.factors)
         self._fit()
 
@@ -102,15 +105,18 @@ class History:
 
     def spread(self) -> Spread:
         """Return how far what comes may be from what is expected."""
-        unit = self.unit
-        vary = self.kind.vary + self._unknown(unit)
-        return Spread(self.noise * (1 + 3 * self.bad), unit, vary, self.low, self.high)
+        kind, unit = self.kind, self.unit
+        vary = kind.vary + self._unknown(unit)
+        middle = kind.middle
+        low = min(kind.low + self._low, middle - _LEAST_Z)
+        high = max(kind.high + self._high, middle + _LEAST_Z)
+        return Spread(self.noise * (1 + 3 * self.bad), unit, vary, low, middle, high)
 
     def take(self, at_ms: int, level_pct: float, noise: float = NOISE) -> None:
         """Take in a cleaned level, unless it is older than the last."""
         if self.at_ms is not None and at_ms <= self.at_ms:
             return
-        known = self.at_ms is not None and self.level_pct < FULL_PCT
+        known = self.level_pct < FULL_PCT or level_pct < FULL_PCT - 2 * NOISE
         self._pass(at_ms, level_pct - self.level_pct if known else None)
         self.level_pct, self.noise = level_pct, noise
         self.bad -= self.bad / 8
@@ -129,6 +135,7 @@ class History:
         if self.at_ms is None or at_ms > self.at_ms:
             self._pass(at_ms, None)
         self.level_pct = level_pct
+        self._doubtful = 0.0
 
     def refused(self) -> None:
         """Take note of a reading that could not be used."""
@@ -191,29 +198,47 @@ class History:
 
     def _learn(self) -> float:
         """Learn from the day, and return its points."""
-        day, course = self.day, self.course
-        unit, spread = self.unit, self.spread()
+        day, course, unit = self.day, self.course, self.unit
+        spread = self.spread()
         expected = course.day(day)
         scaled = spread.scaled(expected)
-        farthest = spread.points(scaled + _FARTHEST)
-        came = min(self._rise / self._seen, farthest)
-        self._judge(spread.scaled(came) - scaled, 1.0)
+        z = spread.scaled(self._rise / self._seen) - scaled
+        self._judge(z, 1.0)
+        came = spread.points(scaled + min(max(z, -_FARTHEST), _FARTHEST))
         error = (came - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
         self._error += error
         self._expected += expected
-        factor = course.factors.get(day, 1.0)
-        self._came[weekday(day)] += came * self._seen
-        self._days[weekday(day)] += factor * self._seen
-        rate = sum(course.rates) / 7
-        before = course.before
-        hours = [before[hour + 1] - before[hour] for hour in range(24)]
-        self.kind.learn_day(day, came, rate, rate, error, unit, hours, (self.low, self.high))
+        self._count(weekday(day), came * self._seen if z > _FARTHEST else self._rise)
+        self._days[weekday(day)] += course.factors.get(day, 1.0) * self._seen
+        if sum(self._days) >= _PROVEN_DAYS:
+            rate = sum(course.rates) / 7
+            hours = [course.before[hour + 1] - course.before[hour] for hour in range(24)]
+            self.kind.learn_day(day, came, rate, error, unit, hours)
         return came
 
+    def _count(self, number: int, points: float) -> None:
+        """Count the points of a day that came on a weekday.
+
+        What fell had risen before, who knows when, and was no waste: first what was most doubtful.
+        """
+        self._doubtful += self._rise - points
+        if points < 0:
+            paid = min(self._doubtful, -points)
+            self._doubtful -= paid
+            total = sum(self._came)
+            left = max(total + points + paid, 0.0) / total if total else 0.0
+            for at, it in enumerate(self._came):
+                self._came[at] = it * left
+        else:
+            self._came[number] += points
+
     def _judge(self, z: float, weight: float) -> None:
-        """Move the quantiles after an error."""
-        self.low = min(self.low + weight * _STEP * (0.05 - (z < self.low)), -_LEAST_Z)
-        self.high = max(self.high + weight * _STEP * (0.95 - (z < self.high)), _LEAST_Z)
+        """Move the quantiles after a standardised error."""
+        kind = self.kind
+        self._low += weight * _STEP * (0.05 - (z < kind.low + self._low) - _RETURN * self._low)
+        self._high += weight * _STEP * (0.95 - (z < kind.high + self._high) - _RETURN * self._high)
+        if sum(self._days) >= _PROVEN_DAYS:
+            kind.judge(z, weight)
 
     def _judge_week(self) -> None:
         """Compare the last seven days with what was expected of them before."""

@@ -16,13 +16,15 @@ _VARY = 0.03
 _HOURS = (0.2,) * 7 + (1.4,) * 15 + (0.2,) * 2
 _PRIOR_DAYS = 20.0  # how many days of containers a guess counts
 _MOST_DAYS = 4000.0  # then what is older fades
+_STEP = 0.02  # of the quantiles
 _EVENTS_VARY = 0.5  # variance of the factors of events
 
 
 class Kind:
     """Sums over days of containers: each of them tells what it learned of a day, once.
 
-    ``factors`` are those of the calendar's events, by the days' numbers.
+    ``factors`` are those of the calendar's events, by the days' numbers; ``low``,
+    ``middle`` and ``high`` the 5, 50 and 95 % quantiles of standardised errors.
     """
 
     rates_vary = 1.0  # variance of containers' rates, by the square of their mean: a guess
@@ -34,8 +36,7 @@ class Kind:
         self._error = _PRIOR_DAYS * _UNIT * _RATE
         self._weeks = _PRIOR_DAYS
         self._week_error = _PRIOR_DAYS * _VARY
-        self._low = -_PRIOR_DAYS * NORMAL_95
-        self._high = _PRIOR_DAYS * NORMAL_95
+        self.low, self.middle, self.high = -NORMAL_95, 0.0, NORMAL_95
         self._came = [_PRIOR_DAYS / 7 * _RATE / _UNIT] * 7
         self._expected = list(self._came)
         self._hours = [_PRIOR_DAYS * it / sum(_HOURS) for it in _HOURS]
@@ -58,16 +59,6 @@ class Kind:
         """Return the variance of a week's rate around what was expected, relative."""
         return max(self._week_error / self._weeks, 0.002)
 
-    @property
-    def low(self) -> float:
-        """Return the 5 % quantile of standardised errors."""
-        return self._low / self._days
-
-    @property
-    def high(self) -> float:
-        """Return the 95 % quantile."""
-        return self._high / self._days
-
     def weekdays(self) -> list[float]:
         """Return the factors of the weekdays, 1 in the mean."""
         factors = [came / of for came, of in zip(self._came, self._expected, strict=True)]
@@ -82,17 +73,15 @@ class Kind:
         self,
         day: int,
         came: float,
-        expected: float,
         rate: float,
         error: float,
         unit: float,
         hours: Sequence[float],
-        quantiles: tuple[float, float],
     ) -> None:
         """Take in a container's day.
 
-        ``came`` and ``expected`` in points, ``expected`` without weekday and event; ``rate`` per
-        day; ``error`` squared, without what is not from deposits; ``hours`` are shares.
+        ``came`` in points, ``rate`` what comes on a mean day; ``error`` squared, without what is
+        not from deposits; ``hours`` are shares.
         """
         if self._days > _MOST_DAYS:
             self._halve()
@@ -103,16 +92,20 @@ class Kind:
         event = self.calendar.events.get(day)
         if event is None:
             self._came[number] += came / unit
-            self._expected[number] += expected / unit
+            self._expected[number] += rate / unit
         elif event.factor is None:
             sums = self._events.setdefault(event.name, [0.0, 0.0])
             sums[0] += came / unit
-            sums[1] += expected * self.weekdays()[number] / unit
+            sums[1] += rate * self.weekdays()[number] / unit
             self._set_factors()
-        self._low += quantiles[0]
-        self._high += quantiles[1]
         for hour, share in enumerate(hours):
             self._hours[hour] += share
+
+    def judge(self, z: float, weight: float) -> None:
+        """Move the quantiles after a standardised error."""
+        self.low += weight * _STEP * (0.05 - (z < self.low))
+        self.middle += weight * _STEP * (0.5 - (z < self.middle))
+        self.high += weight * _STEP * (0.95 - (z < self.high))
 
     def learn_week(self, vary: float) -> None:
         """Take in by how much a week's rate was another than expected, squared and relative."""
@@ -128,7 +121,7 @@ class Kind:
             self.factors[day] = factor
 
     def _halve(self) -> None:
-        for name in ("_days", "_rate", "_error", "_weeks", "_week_error", "_low", "_high"):
+        for name in ("_days", "_rate", "_error", "_weeks", "_week_error"):
             setattr(self, name, getattr(self, name) / 2)
         for sums in (self._came, self._expected, self._hours):
             sums[:] = [it / 2 for it in sums]

@@ -18,17 +18,17 @@ _BAD = 0.5
 
 
 class Level(NamedTuple):
-    """A level in percent, with the limits below and above which it is in 5 of 100 cases each."""
+    """A level in percent: as often above as below ``middle``, 5 of 100 times beyond each limit."""
 
-    mean: float
+    middle: float
     low: float
     high: float
 
 
 class Hours(NamedTuple):
-    """Hours until a level, with 5 % limits; None: not within `course.LONGEST_DAYS`."""
+    """Hours until a level, likewise; None: not within `course.LONGEST_DAYS`."""
 
-    mean: float | None
+    middle: float | None
     low: float | None
     high: float | None
 
@@ -67,8 +67,10 @@ class Outlook:
             if emptied_ms <= at_ms:
                 level_pct, from_ms = 0.0, max(self._local_ms(emptied_ms), self._from_ms)
         mean = self._course.between(from_ms, at)
-        low, high = self._spread.quantiles(mean)
-        return Level(*(min(max(level_pct + it, 0.0), LEVEL_MAX_PCT) for it in (mean, low, high)))
+        low, middle, high = (
+            min(max(level_pct + it, 0.0), LEVEL_MAX_PCT) for it in self._spread.quantiles(mean)
+        )
+        return Level(middle, low, high)
 
     def p_over(self, threshold_pct: float, until_ms: int, emptyings: Sequence[int] = ()) -> float:
         """Return the probability that the level reaches a threshold before a time.
@@ -92,12 +94,13 @@ class Outlook:
 
     def hours_to(self, threshold_pct: float) -> Hours:
         """Return the hours from now until the threshold is reached, without an emptying."""
-        missing = threshold_pct - self._level_pct
         spread = self._spread
-        scaled = spread.scaled(missing)
-        early = spread.points(scaled - spread.high)
-        late = spread.points(scaled - spread.low)
-        return Hours(self._hours(missing), self._hours(early), self._hours(late))
+        scaled = spread.scaled(threshold_pct - self._level_pct)
+        middle, early, late = (
+            self._hours(spread.points(scaled - it))
+            for it in (spread.middle, spread.high, spread.low)
+        )
+        return Hours(middle, early, late)
 
     def _hours(self, points: float) -> float | None:
         local_ms = self._course.until(self._from_ms, points)

@@ -24,7 +24,7 @@ _LEAST_VARY = 1e-3
 
 @value
 class Spread:
-    """The law of errors; ``low`` and ``high`` are the 5 % and 95 % quantiles of z.
+    """The law of errors; ``low``, ``middle`` and ``high`` are 5, 50 and 95 % quantiles of z.
 
     noise in points, over 0; unit in points; vary without unit.
     """
@@ -33,6 +33,7 @@ class Spread:
     unit: float
     vary: float
     low: float = -NORMAL_95
+    middle: float = 0.0
     high: float = NORMAL_95
 
     def scaled(self, points: float) -> float:
@@ -55,15 +56,20 @@ class Spread:
         y = exp(min(root * scaled, 50.0))
         return ((y - unit) ** 2 - 4 * vary * noise * noise) / (4 * vary * y)
 
-    def quantiles(self, mean: float) -> tuple[float, float]:
-        """Return the 5 % and 95 % quantiles of what comes where ``mean`` is expected."""
+    def quantiles(self, mean: float) -> tuple[float, float, float]:
+        """Return the 5, 50 and 95 % quantiles of what comes where ``mean`` is expected."""
         scaled = self.scaled(mean)
-        return self.points(scaled + self.low), self.points(scaled + self.high)
+        low, middle, high = scaled + self.low, scaled + self.middle, scaled + self.high
+        return self.points(low), max(self.points(middle), 0.0), self.points(high)
 
     def p_at_least(self, points: float, mean: float) -> float:
-        """Return the probability that as much comes where ``mean`` is expected."""
-        z = self.scaled(points) - self.scaled(mean)
-        return 0.5 * erfc(z / (self.high if z > 0 else -self.low) * (NORMAL_95 / sqrt(2)))
+        """Return the probability that as much comes where ``mean`` is expected.
+
+        Between and beyond the quantiles z is taken as normal, on either side of the middle.
+        """
+        z = self.scaled(points) - self.scaled(mean) - self.middle
+        side = self.high - self.middle if z > 0 else self.middle - self.low
+        return 0.5 * erfc(z / side * (NORMAL_95 / sqrt(2)))
 
     @property
     def _vary(self) -> float:
