@@ -6,13 +6,14 @@ from typing import Any
 
 from .air import Air
 from .board_data import BoardData
-from .chips import radios, rangers
-from .chips.lis3mdl import Lis3mdl
+from .chips import magnetometers, radios, rangers
 from .chips.ssd1306 import ADDRESS, Ssd1306
 from .chips.state_log import StateLog
 from .chips.sx1262 import Sx1262
 from .engine import Engine
 from .esp32 import Esp32, Input, Output
+from .fittings import Fittings
+from .handling import Handling
 from .supply import BROWN_OUT_MV, Supply
 from .world import DistanceSource, FieldSource
 
@@ -24,10 +25,11 @@ class SimBoard:
     """One device's hardware.
 
     The distance sensor that config.json names (`sensor`, of a bay `second`), made with
-    `sensor_options`, points at `distance`; bays have a LIS3MDL in `field`. `rtc_ppm` is drawn
+    `sensor_options`, points at `distance`; a bay's magnetometer is in `field`. `rtc_ppm` is drawn
     from the engine's randomness unless given. `battery_mv` is the cell's voltage at rest and
     `battery_ohms` its inner resistance. Wrong pins in config.json reach no chip: the wiring
     is the board's.
+    Accelerometer, thermometer and lid switch, where config.json names them, feel `handling`.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class SimBoard:
         position_m: tuple[float, float] = (0.0, 0.0),
         distance: DistanceSource | None = None,
         field: FieldSource | None = None,
+        handling: Handling | None = None,
         sensor_options: dict[str, Any] | None = None,
         rtc_ppm: float | None = None,
         battery_mv: Callable[[int], int] = lambda _t_us: 3_600,
@@ -66,7 +69,7 @@ class SimBoard:
         self._radio_name: str = data.radio["chip"]
         self.sonar: rangers.Ranger | None = None
         self._is_sonar_switched = False
-        self.magnetometer: Lis3mdl | None = None
+        self.magnetometer: magnetometers.Magnetometer | None = None
         esp32.buses.spi_slave = radio
         pins = data.radio
         esp32.outputs[pins["nss"]] = Output(radio.set_nss, idle=data.nss_pull_up)
@@ -84,7 +87,14 @@ class SimBoard:
             self._sonar_name: str = name
             self._is_sonar_switched = rangers.wire(esp32, data, self.sonar)
         if field is not None:
-            self._attach_magnetometer(data, Lis3mdl(engine, field, keep_states=keep_states))
+            name = config.get("sensor", "lis3mdl")
+            sensor = magnetometers.make(name, engine, field, keep_states=keep_states)
+            self._attach_magnetometer(data, sensor)
+        self.fittings: Fittings | None = None
+        if handling is not None:
+            self.fittings = Fittings(
+                engine, esp32, data, config, handling, keep_states=keep_states
+            )
         self.display: Ssd1306 | None = None
         if data.display is not None:
             self.display = Ssd1306(keep_states=keep_states)
@@ -113,7 +123,7 @@ class SimBoard:
         self.radio.settle(t_us)
         return self.radio.line(line)
 
-    def _attach_magnetometer(self, data: BoardData, sensor: Lis3mdl) -> None:
+    def _attach_magnetometer(self, data: BoardData, sensor: magnetometers.Magnetometer) -> None:
         self.magnetometer = sensor
         self.esp32.buses.i2c_slaves[sensor.address] = sensor
         int_pin = data.pins["sensor_int"]
@@ -125,7 +135,10 @@ class SimBoard:
         """What the chips would not have taken, each with its time."""
         found = [f"{self._radio_name} {what}" for what in self.radio.violations]
         if self.magnetometer is not None:
-            found += [f"lis3mdl {what}" for what in self.magnetometer.violations]
+            name = self.magnetometer.NAME
+            found += [f"{name} {what}" for what in self.magnetometer.violations]
+        if self.fittings is not None:
+            found += self.fittings.violations
         return found
 
     def logs(self) -> dict[str, StateLog]:
@@ -134,7 +147,9 @@ class SimBoard:
         if self.sonar is not None:
             logs[self._sonar_name] = self.sonar.log
         if self.magnetometer is not None:
-            logs["lis3mdl"] = self.magnetometer.log
+            logs[self.magnetometer.NAME] = self.magnetometer.log
+        if self.fittings is not None:
+            logs |= self.fittings.logs()
         if self.display is not None:
             logs["ssd1306"] = self.display.log
         return logs
@@ -149,6 +164,8 @@ class SimBoard:
         self.radio.power(True, now_us)
         if self.magnetometer is not None:
             self.magnetometer.power(True, now_us)
+        if self.fittings is not None:
+            self.fittings.power(True, now_us)
         if self.display is not None:
             self.display.power(True, now_us)
         if self.sonar is not None and not self._is_sonar_switched:
@@ -162,6 +179,8 @@ class SimBoard:
         self.radio.power(False, now_us)
         if self.magnetometer is not None:
             self.magnetometer.power(False, now_us)
+        if self.fittings is not None:
+            self.fittings.power(False, now_us)
         if self.display is not None:
             self.display.power(False, now_us)
         if self.sonar is not None:

@@ -7,8 +7,8 @@ from stoep_hardware.chips import hmc5883l as hmc
 from stoep_hardware.chips.magnetometers import GY271, make
 from stoep_hardware.engine import Engine
 
-ALL = ("lis3mdl", "qmc5883l", "qmc5883p", "hmc5883l")
-WITHOUT_THRESHOLD = ("qmc5883l", "qmc5883p", "hmc5883l")
+WITHOUT_THRESHOLD = ("qmc5883l", "qmc5883p", "hmc5883l", "mmc5983ma")
+ALL = ("lis3mdl", "rm3100", *WITHOUT_THRESHOLD)
 # Half a count of the coarsest of them, the HMC5883L at 2.5 gauss, and its rounding.
 CLOSE = 12
 HERE_UT = (21.5, -3.25, 44.0)
@@ -48,7 +48,7 @@ def test_what_was_measured_before_a_rest_does_not_pass_for_new(bench):
     assert bench.measured(again) == pytest.approx(counts(1.0, 2.0, 3.0), abs=CLOSE)
 
 
-@pytest.mark.parametrize("name", ["qmc5883l", "qmc5883p"])
+@pytest.mark.parametrize("name", ["qmc5883l", "qmc5883p", "rm3100"])
 def test_nothing_is_fresh_before_a_measurement_is_done(name):
     """Of a LIS3MDL and an HMC5883L only CONVERSION_MS says so."""
     bench = MagnetBench(name, *HERE_UT)
@@ -77,13 +77,20 @@ def test_saturation(bench, axis, ut):
 def test_at_rest_a_sensor_takes_little(bench):
     sensor = bench.open()
     bench.measured(sensor)
-    assert bench.chip.log.current_ua > 30
+    assert bench.chip.NAME == "mmc5983ma" or bench.chip.log.current_ua > 30
     sensor.rest()
     assert bench.chip.log.current_ua < 25
 
 
 def test_another_chip_at_the_address_is_refused(bench):
-    identity = {"lis3mdl": 0x0F, "qmc5883l": 0x0D, "qmc5883p": 0x00, "hmc5883l": 0x0B}
+    identity = {
+        "lis3mdl": 0x0F,
+        "rm3100": 0x36,
+        "qmc5883l": 0x0D,
+        "qmc5883p": 0x00,
+        "hmc5883l": 0x0B,
+        "mmc5983ma": 0x2F,
+    }
     register = identity[bench.chip.NAME]
     registers = getattr(bench.chip, "registers", None) or bench.chip._registers
     registers[register] ^= 0x01
@@ -158,7 +165,7 @@ def test_warmth_of_a_qmc5883l_is_relative():
     assert sensor.temperature() - before == pytest.approx(100, abs=1)
 
 
-@pytest.mark.parametrize("name", ["qmc5883p", "hmc5883l"])
+@pytest.mark.parametrize("name", ["qmc5883p", "hmc5883l", "mmc5983ma", "rm3100"])
 def test_warmth_that_is_not_known_is_none_that_drifts(name):
     bench = MagnetBench(name, *HERE_UT)
     sensor = bench.open()
@@ -216,6 +223,131 @@ def test_an_hmc5883l_of_which_a_part_was_read_measures_on():
     assert bench.measured(bench.open()) == pytest.approx(counts(1.0, 2.0, 3.0), abs=CLOSE)
 
 
+def test_the_offset_of_an_mmc5983ma_and_its_drift_do_not_show():
+    bench = MagnetBench("mmc5983ma", *HERE_UT)
+    sensor = bench.open()
+    raw = []
+    for celsius in (-15.0, 25.0, 60.0):
+        bench.field.celsius = celsius
+        assert bench.measured(sensor) == pytest.approx(counts(*HERE_UT), abs=3)
+        raw.append(bench.chip.read(0, 1, bench.t_us)[0])
+    assert len(set(raw)) == 3, "one measurement alone has them in it"
+    assert bench.chip.violations == []
+
+
+def test_an_mmc5983ma_that_does_not_know_its_trim_gives_nothing():
+    bench = MagnetBench("mmc5983ma", *HERE_UT)
+    bench.chip.is_trimmed = False
+    bench.chip.power(False, 1)
+    bench.chip.power(True, 1)
+    assert bench.measured(bench.open()) is None
+
+
+def test_an_mmc5983ma_in_one_direction_is_at_its_end():
+    """With its offset one of the two measurements is beyond the end, the other is not."""
+    bench = MagnetBench("mmc5983ma", 0.0, 0.0, 785.0)
+    sensor = bench.open()
+    assert bench.measured(sensor) is not None
+    assert sensor.saturated()
+
+
+@pytest.mark.parametrize(
+    ("octets", "words"),
+    [(b"\x08\x01", "while a pulse lasts"), (b"\x09", "several things"), (None, "for writing")],
+)
+def test_what_an_mmc5983ma_does_not_take(octets, words):
+    chip = MagnetBench("mmc5983ma", *HERE_UT).chip
+    if octets is None:
+        chip.read(0x09, 1, 0)
+    for octet in octets or b"":
+        chip.write(0x09, bytes((octet,)), 0)
+    assert words in chip.violations[0]
+
+
+# ---- an RM3100 watches --------------------------------------------------------------------------
+
+
+def watching(*ut, **options):
+    """Return a bench whose RM3100 has settled on the field, with 4 uT to each side."""
+    bench = MagnetBench("rm3100", *ut, **options)
+    sensor = bench.open()
+    field = bench.measured(sensor)
+    sensor.watch(field, 274)
+    bench.go(sensor.CONVERSION_MS + 20)
+    sensor.settle()
+    bench.edges.clear()
+    return bench
+
+
+@pytest.mark.parametrize("is_unsigned", [False, True])
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_change_of_one_axis_raises_drdy_within_a_measurement(is_unsigned, axis, sign):
+    bench = watching(21.5, -13.25, 44.0, is_unsigned=is_unsigned)
+    bench.go(20_000)
+    changed = [21.5, -13.25, 44.0]
+    changed[axis] += sign * 3.9
+    bench.become(*changed)
+    bench.go(20_000)
+    assert bench.edges == [], "not as far as the threshold"
+    changed[axis] += sign * 0.3
+    bench.become(*changed)
+    changed_us = bench.t_us
+    bench.go(5_000)
+    ((level, t_us),) = bench.edges
+    assert level
+    assert t_us - changed_us <= 1_760_000
+    assert bench.chip.violations == []
+
+
+def test_drdy_stays_until_the_driver_measures_anew():
+    bench = watching(21.5, -13.25, 44.0)
+    bench.become(40.0, -13.25, 44.0)
+    bench.go(2_000)
+    bench.become(21.5, -13.25, 44.0)
+    bench.go(20_000)
+    assert bench.chip.int_level
+    sensor = bench.open()
+    sensor.measure()
+    assert not bench.chip.int_level
+    assert bench.look(sensor) == pytest.approx(counts(21.5, -13.25, 44.0), abs=CLOSE)
+
+
+def test_an_axis_near_zero_has_limits_of_two_signs():
+    """Where the sensor compares signed; one that does not cries at once, and the board polls."""
+    bench = watching(21.5, 1.0, 44.0)
+    bench.go(20_000)
+    assert bench.edges == []
+    bench.become(21.5, -3.5, 44.0)
+    bench.go(2_000)
+    assert bench.chip.int_level
+    assert watching(21.5, 1.0, 44.0, is_unsigned=True).chip.int_level
+
+
+def test_a_quiet_bay_costs_the_engine_nothing():
+    bench = watching(21.5, -13.25, 44.0)
+    before = bench.engine.events_run
+    bench.go(100_000_000)
+    assert bench.engine.events_run == before
+    assert bench.chip.log.current_ua < 12
+
+
+def test_what_ends_the_watch_of_an_rm3100():
+    bench = watching(21.5, -13.25, 44.0)
+    bench.chip.read(0x01, 1, bench.t_us)
+    bench.become(60.0, -13.25, 44.0)
+    bench.go(5_000)
+    assert bench.edges == []
+    bench.chip.write(0x01, b"\x79", bench.t_us)
+    bench.chip.write(0x00, b"\x70", bench.t_us)
+    bench.go(500)
+    bench.chip.read(0x24, 9, bench.t_us)
+    bench.chip.read(0x24, 9, bench.t_us)
+    found = [what.split(": ")[1] for what in bench.chip.violations]
+    assert found[0].startswith("POLL in continuous mode")
+    assert found[1].startswith("reads a measurement that is not there")
+
+
 @pytest.mark.parametrize("kind", GY271, ids=lambda kind: kind.NAME)
 def test_which_chip_a_gy271_carries(kind):
     bench = MagnetBench(kind.NAME, *HERE_UT, driver="gy271")
@@ -237,7 +369,13 @@ def test_a_gy271_that_carries_none_of_them():
 
 def test_models_refuse_what_the_chips_would_not_take():
     engine = Engine()
-    for name, register in (("qmc5883l", 0x00), ("qmc5883p", 0x00), ("hmc5883l", 0x0A)):
+    for name, register in (
+        ("qmc5883l", 0x00),
+        ("qmc5883p", 0x00),
+        ("hmc5883l", 0x0A),
+        ("mmc5983ma", 0x2F),
+        ("rm3100", 0x36),
+    ):
         chip = make(name, engine, Field(*HERE_UT))
         before = chip.read(register, 1, 0)
         chip.write(register, b"\x55", 0)
