@@ -16,6 +16,7 @@ from stoep_protocol.schema import (
 
 from stoep_firmware import unload
 from stoep_firmware.board import LIGHT
+from stoep_firmware.drivers import load
 from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
 
 const = int
@@ -99,8 +100,7 @@ class BayTask:
         threshold = self._settings.bay_threshold_nt() * _COUNTS_PER_MT // 1_000_000
         try:
             config = self._board.config
-            name = "stoep_firmware.drivers." + config.get("sensor", "lis3mdl")
-            driver = __import__(name, None, None, ("",))
+            driver = load(config.get("sensor", "lis3mdl"))
             sensor: Watch = driver.open_sensor(self._board.i2c())
             poll_ms = sensor.POLL_S and config.get("poll_s", sensor.POLL_S) * 1000
             sensor.measure()

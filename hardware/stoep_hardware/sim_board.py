@@ -92,9 +92,7 @@ class SimBoard:
             self._attach_magnetometer(data, sensor)
         self.fittings: Fittings | None = None
         if handling is not None:
-            self.fittings = Fittings(
-                engine, esp32, data, config, handling, keep_states=keep_states
-            )
+            self.fittings = Fittings(engine, esp32, data, config, handling, keep_states=keep_states)
         self.display: Ssd1306 | None = None
         if data.display is not None:
             self.display = Ssd1306(keep_states=keep_states)
@@ -127,7 +125,7 @@ class SimBoard:
         self.magnetometer = sensor
         self.esp32.buses.i2c_slaves[sensor.address] = sensor
         int_pin = data.pins["sensor_int"]
-        self.esp32.inputs[int_pin] = Input(lambda _t_us: sensor.int_level)
+        self.esp32.inputs[int_pin] = Input(sensor.line)
         sensor.on_int = lambda level, t_us: self.esp32.line_changed(int_pin, level, t_us)
 
     @property

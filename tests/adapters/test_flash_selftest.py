@@ -154,6 +154,8 @@ def test_what_is_wrong_with_the_radio_is_said():
         ({0x0D: -1}, "QMC5883L at 0x0d"),
         ({0x2C: 0}, "QMC5883P at 0x2c"),
         ({0x1E: 0x33}, "HMC5883L at 0x1e"),
+        ({0x30: 0}, "MMC5983MA at 0x30"),
+        ({0x23: 0}, "RM3100 at 0x23"),
         ({}, "nothing"),
         ({0x50: 1}, "0x50"),
     ],
@@ -167,6 +169,17 @@ def test_another_magnetometer_is_named(addresses, says):
     check = desk.test(join=False)["sensor's bus"]
     assert (check.passed, check.value) == (False, says)
     assert check.hint
+
+
+@pytest.mark.parametrize("sensor", ["rm3100", "mmc5983ma", "qmc5883l", "gy271"])
+def test_a_bay_with_another_magnetometer_passes_and_says_if_it_empties_batteries(sensor):
+    desk = Desk("bay")
+    field = Bay(desk.bench.engine, "1", Weather(0))
+    found = Desk("bay", field=field, sensor=sensor).test(join=False)
+    assert found["sensor's bus"].passed
+    assert found["sensor"].passed
+    assert ("not for batteries" in found["sensor"].value) == (sensor != "rm3100")
+    assert ("INT follows" in found["sensor"].value) == (sensor == "rm3100")
 
 
 def test_an_empty_bus_fails_both_checks_of_a_bay():

@@ -44,6 +44,11 @@ class Compass:
         if not on:
             self.log.enter(t_us, "off", 0.0)
 
+    def line(self, t_us: int) -> bool:
+        """Return the level of its pin."""
+        self._advance(t_us)
+        return self.int_level
+
     def read(self, sub_address: int, count: int, t_us: int) -> bytes | None:
         """Read registers; None is a NAK."""
         if not self._is_powered:

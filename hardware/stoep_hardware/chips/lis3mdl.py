@@ -105,6 +105,10 @@ class Lis3mdl:
         """The level of the INT pin."""
         return self._int_level
 
+    def line(self, _t_us: int) -> bool:
+        """Return that level; it changes by what the engine brings."""
+        return self._int_level
+
     def power(self, on: bool, t_us: int) -> None:
         """Connect or cut the supply."""
         self._is_powered = on

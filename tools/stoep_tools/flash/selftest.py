@@ -29,8 +29,15 @@ _LEAST_HEAP = 110_000  # what a wake may take, see docs/developer.md
 
 _LIS3MDL = 0x3D
 _DISPLAY = 0x3C
-# What boards sold as "GY-271" carry: each at an address of its own.
-_GY271 = {0x1E: "HMC5883L", 0x0D: "QMC5883L", 0x2C: "QMC5883P"}
+# Where a bay's sensors are, but for the LIS3MDL, which shares 0x1E and says what it is.
+_MAGNETOMETERS = {
+    0x1E: "hmc5883l",
+    0x0D: "qmc5883l",
+    0x2C: "qmc5883p",
+    0x30: "mmc5983ma",
+    **dict.fromkeys(range(0x20, 0x24), "rm3100"),
+}
+_GY271 = ("hmc5883l", "qmc5883l", "qmc5883p")  # what is sold by that name
 
 # What the firmware's drivers raise: stoep_firmware.radio, and DS.SX1261-2 13.6 from 80 on.
 _RADIO = {
@@ -209,18 +216,26 @@ class _Test:
         hint = "check the cell and its plug; on USB alone some boards show nothing sensible"
         return Check(name, low <= mv <= high, f"{mv} mV", expected, hint)
 
+    def _magnetometer(self) -> str:
+        """Return the sensor that the board's config.json names."""
+        return str(self._ask("_t_board.config.get('sensor', 'lis3mdl')"))
+
     def _bus(self, name: str) -> Check:
+        sensor = self._magnetometer()
         found = self._ask("_t_scan(_t_board, 'i2c')")
-        said = ", ".join(f"0x{address:02x}" for address in sorted(found)) or "nothing"
-        expected = "LIS3MDL at 0x1c or 0x1e"
-        for address in (0x1C, 0x1E):
-            if found.get(address) == _LIS3MDL:
-                return Check(name, True, f"LIS3MDL at 0x{address:02x}", expected)
-        for address, chip in _GY271.items():
-            if address in found:
-                hint = f'this is a "GY-271" with a {chip}, which the firmware does not read'
-                return Check(name, False, f"{chip} at 0x{address:02x}", expected, hint)
-        return Check(name, False, said, expected, "check SDA, SCL, 3.3 V and ground of the sensor")
+        chips = {
+            address: "lis3mdl" if octet == _LIS3MDL else _MAGNETOMETERS.get(address)
+            for address, octet in sorted(found.items())
+        }
+        wanted = _GY271 if sensor == "gy271" else (sensor,)
+        for address, chip in sorted(chips.items(), key=lambda it: it[1] not in wanted):
+            if chip is not None:
+                said = f"{chip.upper()} at 0x{address:02x}"
+                hint = f'this is another sensor: "sensor" in config.json has to be "{chip}"'
+                return Check(name, chip in wanted, said, sensor.upper(), hint)
+        said = ", ".join(f"0x{address:02x}" for address in chips) or "nothing"
+        hint = "check SDA, SCL, 3.3 V and ground of the sensor"
+        return Check(name, False, said, sensor.upper(), hint)
 
     def _bay(self, name: str) -> Check:
         low, high = _FIELD_NT
@@ -228,7 +243,8 @@ class _Test:
         got = self._drive("_t_bay(_t_board)")
         if got is None:
             hint = "check SDA, SCL, 3.3 V and ground of the sensor"
-            return Check(name, False, "no LIS3MDL answers", expected, hint)
+            said = f"no {self._magnetometer().upper()} answers"
+            return Check(name, False, said, expected, hint)
         fields, saturated, line, poll_s = got
         if not fields:
             return Check(name, False, "it measures nothing", expected, "replace the sensor")

@@ -71,10 +71,12 @@ def _t_bay(board):
     """Return fields in nT, whether the sensor is saturated, whether INT rises and falls, and after
     how many seconds a sensor without a threshold is looked at again, 0 for others.
     """
+    from stoep_firmware.drivers import load
+
     clock = board.clock
-    name = "stoep_firmware.drivers." + board.config.get("sensor", "lis3mdl")
+    driver = load(board.config.get("sensor", "lis3mdl"))
     try:
-        sensor = __import__(name, None, None, ("",)).open_sensor(board.i2c())
+        sensor = driver.open_sensor(board.i2c())
     except OSError:
         return None
     sensor.measure()
@@ -90,7 +92,9 @@ def _t_bay(board):
         sensor.watch([value - 4000 if value > 0 else value + 4000 for value in fields[-1]], 500)
         yield LIGHT, clock.now_ms() + 2 * sensor.CONVERSION_MS
         line.append(bool(board.sensor_int()))
-        sensor.measure()
+        # Nothing is, from here on.
+        sensor.watch(fields[-1], 30000)
+        sensor.settle()
         yield LIGHT, clock.now_ms() + 20
         line.append(bool(board.sensor_int()))
     sensor.rest()
