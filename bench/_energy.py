@@ -79,9 +79,9 @@ class Wake(NamedTuple):
         return self.start + self.processor + self.radio + self.sensor
 
 
-def place(runtime: Callable[..., Device], board: str, sf: int, kind: str = "bin") -> Place:
+def place(runtime: Callable[..., Device], board: str, sf: int, **config: Any) -> Place:
     """Return a device that has joined a network of 5 s and sends at this spreading factor."""
-    here = Place(runtime, board=board, kind=kind)
+    here = Place(runtime, board=board, **config)
     network, say = here.far.network, here.far.answer
     accept = network.accept
     network.accept = lambda payload: accept(payload, rx_delay_s=RX1_DELAY_S)
@@ -189,13 +189,13 @@ _MACHINE = _NOTHING + (
 )
 
 
-def cpu() -> Cpu:
-    """Measure the processor time of an hourly wake."""
+def cpu(**config: Any) -> Cpu:
+    """Measure the processor time of an hourly wake, or of the last one of a device like this."""
     with (
         tempfile.TemporaryDirectory() as name,
         MicroPythonRuntime(Path(name) / "modules") as runtime,
     ):
-        here = place(lambda *arguments: Recording(*arguments, runtime), BOARD, 7)
+        here = place(lambda *arguments: Recording(*arguments, runtime), BOARD, 7, **config)
         device: Recording = here.device
         at = device.wakes - 1  # the last wake that is over
         greeting = device.greeting

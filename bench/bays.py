@@ -1,6 +1,7 @@
 """How well a bay's state is told, and what telling it costs: series with their truth.
 
     python bench/bays.py [--units 40] [--days 60] [--seed 1000] [--no-energy]
+    python bench/bays.py --sensor NAME [--poll-s 60]     only the charge, with another magnetometer
 
 Seeds from 0 to 999 are for training, what is printed comes from others. The production detector is
 run over what the sensor sees at its wakes (`labelled_bays`), with all troubles on and then with one
@@ -13,7 +14,8 @@ goes half of the way to each free field, without temperature.
 
 A day's charge is that of a simulated Heltec V3 at SF7 (see `_energy.py`), with 20 changes,
 24 heartbeats and 100 wakes by passing traffic; the processor's own time is counted as that of a
-container's hourly wake for each, though most of them send nothing.
+container's hourly wake for each, though most of them send nothing. Of another sensor's wakes those
+that send nothing count with the time that such a wake of a bay takes, measured the same way.
 """
 
 from __future__ import annotations
@@ -247,13 +249,13 @@ def run(units: int, days: int, seed: int, make: Make = ALL) -> dict[str, Score]:
     return totals
 
 
-def day_mah() -> tuple[float, float, int]:
+def day_mah(**config: str | int) -> tuple[float, float, int]:
     """Return a day's charge with and without the processor's own time, and the day's wakes."""
     import _energy
     from stoep_hardware.devices import CPythonDevice
     from stoep_hardware.engine import US_PER_S
 
-    here = _energy.place(CPythonDevice, _energy.BOARD, 7, kind="bay")
+    here = _energy.place(CPythonDevice, _energy.BOARD, 7, kind="bay", **config)
     logs, engine, bay = here.board.logs(), here.engine, here.bay
     before_uc = sum(log.charge_uc(engine.now_us) for log in logs.values())
     wakes, told = here.device.wakes, len(here.far.uplinks)
@@ -273,7 +275,10 @@ def day_mah() -> tuple[float, float, int]:
     here.device.close()
     assert told >= CHANGES + HEARTBEATS, told
     awake_ua = _energy.board_data.load(_energy.BOARD).currents_ua["awake"]
-    cpu_uc = wakes * _energy.cpu().wake / 1e3 * _energy.CPU_FACTOR * awake_ua
+    full_ms = _energy.cpu().wake
+    silent_ms = _energy.cpu(kind="bay", **config).wake if config else full_ms
+    awake_ms = told * full_ms + (wakes - told) * silent_ms
+    cpu_uc = awake_ms / 1e3 * _energy.CPU_FACTOR * awake_ua
     return (charge_uc + cpu_uc) / 3.6e6, charge_uc / 3.6e6, wakes
 
 
@@ -284,7 +289,14 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1000)
     parser.add_argument("--no-energy", action="store_true", help="only the detector")
+    parser.add_argument("--sensor", help="as in config.json: only the charge with that one")
+    parser.add_argument("--poll-s", type=int, default=60)
     options = parser.parse_args()
+    if options.sensor:
+        day, without_cpu, wakes = day_mah(sensor=options.sensor, poll_s=options.poll_s)
+        print(f"bays_{options.sensor}_mAh_per_day {day:.2f} mAh")
+        print(f"# {wakes} wakes; {without_cpu:.2f} mAh without the processor's own time")
+        return
     totals = run(options.units, options.days, options.seed)
     best = totals["production"]
     print(f"bays_balanced_accuracy {best.balanced():.4f} of 1")
