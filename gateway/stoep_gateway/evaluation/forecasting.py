@@ -155,7 +155,7 @@ class ForecastUnit:
     def _ask(self, at_ms: int, level_pct: float) -> None:
         outlook = Outlook(self._history, at_ms)
         forecasts = [outlook.level(at_ms + horizon_ms) for horizon_ms in _HORIZONS_MS]
-        hours = outlook.hours_to(THRESHOLD_PCT).middle
+        hours = outlook.hours_to(THRESHOLD_PCT).expected
         asked = _Asked(
             at_ms,
             level_pct,

@@ -16,6 +16,7 @@ from array import array
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
 from stoep_gateway.forecast.course import Course
 from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.slowing import gain, level_of, waste_of
 from stoep_gateway.forecast.spread import Spread
 
 __all__ = ["FULL_PCT", "NOISE", "History"]
@@ -29,6 +30,9 @@ _SEEN = 0.5  # of a day's waste, to know the day
 _GAP_MS = 14 * DAY_MS  # what came in a longer one says nothing of its days
 _LONGEST_DAYS = 60
 _ERROR_DAYS = 10.0  # how many days the kind's errors count as the container's
+_STEP_MS = 12 * HOUR_MS  # a longer gap is judged as a whole, not by the days in it
+_STEP_PCT = 10.0  # a lesser rise says nothing of slowing: what levels are wrong by looks alike
+_STEP_DAYS = 3.0
 _STEP = 0.1  # of the quantiles
 _RETURN = 0.1  # by which they go back to the kind's
 _LEAST_UNIT = 0.05
@@ -51,6 +55,7 @@ class History:
     __slots__ = (
         "_ahead",
         "_came",
+        "_coarse",
         "_days",
         "_doubtful",
         "_error",
@@ -78,6 +83,7 @@ class History:
         self.bad = 0.0  # of the readings of late, which share could not be used
         self.day = 0  # the local day of at_ms
         self._rise = self._seen = 0.0  # points of the day so far, and the share of it they are of
+        self._coarse = False  # it has a gap, over which errors were judged as a whole
         # Fading sums: points and days by weekday, points by hour, squared errors and their days'.
         self._came = array("f", bytes(4 * 7))
         self._days = array("f", bytes(4 * 7))
@@ -110,14 +116,15 @@ class History:
         middle = kind.middle
         low = min(kind.low + self._low, middle - _LEAST_Z)
         high = max(kind.high + self._high, middle + _LEAST_Z)
-        return Spread(self.noise * (1 + 3 * self.bad), unit, vary, low, middle, high)
+        noise = self.noise * (1 + 3 * self.bad) / gain(self.level_pct, kind.slow)
+        return Spread(noise, unit, vary, low, middle, high)
 
     def take(self, at_ms: int, level_pct: float, noise: float = NOISE) -> None:
         """Take in a cleaned level, unless it is older than the last."""
         if self.at_ms is not None and at_ms <= self.at_ms:
             return
         known = self.level_pct < FULL_PCT or level_pct < FULL_PCT - 2 * NOISE
-        self._pass(at_ms, level_pct - self.level_pct if known else None)
+        self._pass(at_ms, level_pct if known else None)
         self.level_pct, self.noise = level_pct, noise
         self.bad -= self.bad / 8
 
@@ -141,8 +148,8 @@ class History:
         """Take note of a reading that could not be used."""
         self.bad += (1 - self.bad) / 8
 
-    def _pass(self, at_ms: int, rise: float | None) -> None:
-        """Let the time pass until ``at_ms``, in which the level rose by so much, None: unknown."""
+    def _pass(self, at_ms: int, level_pct: float | None) -> None:
+        """Let the time pass until ``at_ms``; with a level, it rose to that without an emptying."""
         calendar, course = self.kind.calendar, self.course
         to_ms = calendar.local_ms(at_ms)
         last, to_in_ms = divmod(to_ms, DAY_MS)
@@ -152,8 +159,15 @@ class History:
             return
         from_ms = calendar.local_ms(before_ms)
         from_in_ms = from_ms % DAY_MS
-        if to_ms - from_ms > _GAP_MS:
-            rise = None
+        rise, coarse = None, False
+        if level_pct is not None and to_ms - from_ms <= _GAP_MS:
+            slow = self.kind.slow
+            rise = waste_of(level_pct, slow) - waste_of(self.level_pct, slow)
+            coarse = to_ms - from_ms >= _STEP_MS
+            if coarse:
+                expected = course.between(from_ms, to_ms)
+                self._learn_slowing(expected, level_pct)
+                self._learn_error(expected, rise)
         if self.day < last:
             if last - self.day > _LONGEST_DAYS:  # a clock that was wrong holds nothing up
                 self._forget(last)
@@ -165,10 +179,21 @@ class History:
             while self.day < last:
                 if rises:
                     self._add(from_in_ms, DAY_MS, rises.pop(0))
+                self._coarse |= coarse
                 self._close()
                 from_in_ms = 0
+        self._coarse |= coarse
         if rise is not None:
             self._add(from_in_ms, to_in_ms, rise)
+
+    def _learn_slowing(self, expected: float, level_pct: float) -> None:
+        """Learn from a large rise whether levels rise more slowly the higher they are."""
+        if expected < _STEP_PCT or sum(self._days) < _STEP_DAYS:
+            return
+        before_pct, slow = self.level_pct, self.kind.slow
+        end_pct = min(level_of(waste_of(before_pct, slow) + expected, slow), 100.0)
+        middle_pct = (before_pct + end_pct) / 2
+        self.kind.learn_rise(middle_pct, expected, level_pct - before_pct, self.unit)
 
     def _add(self, from_in_ms: int, to_in_ms: int, rise: float) -> None:
         """Add what came between two times of a day."""
@@ -195,26 +220,40 @@ class History:
         self._ahead[day % 7] = sum(course.day(at) for at in range(day + 1, day + 8))
         self.day += 1
         self._rise = self._seen = 0.0
+        self._coarse = False
 
     def _learn(self) -> float:
         """Learn from the day, and return its points."""
-        day, course, unit = self.day, self.course, self.unit
-        spread = self.spread()
-        expected = course.day(day)
-        scaled = spread.scaled(expected)
-        z = spread.scaled(self._rise / self._seen) - scaled
-        self._judge(z, 1.0)
-        came = spread.points(scaled + min(max(z, -_FARTHEST), _FARTHEST))
-        error = (came - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
-        self._error += error
-        self._expected += expected
-        self._count(weekday(day), came * self._seen if z > _FARTHEST else self._rise)
+        day, course = self.day, self.course
+        came, rise = self._rise / self._seen, self._rise
+        if not self._coarse:
+            believed, z = self._learn_error(course.day(day), came)
+            if z > _FARTHEST:
+                came, rise = believed, believed * self._seen
+        self._count(weekday(day), rise)
         self._days[weekday(day)] += course.factors.get(day, 1.0) * self._seen
         if sum(self._days) >= _PROVEN_DAYS:
             rate = sum(course.rates) / 7
             hours = [course.before[hour + 1] - course.before[hour] for hour in range(24)]
-            self.kind.learn_day(day, came, rate, error, unit, hours)
+            self.kind.learn_day(day, came, rate, self.unit, hours)
         return came
+
+    def _learn_error(self, expected: float, came: float) -> tuple[float, float]:
+        """Learn from points that came where others were expected.
+
+        Return as many as can be believed, and the standardised error.
+        """
+        spread = self.spread()
+        scaled = spread.scaled(expected)
+        z = spread.scaled(came) - scaled
+        believed = spread.points(scaled + min(max(z, -_FARTHEST), _FARTHEST))
+        error = (believed - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
+        self._error += error
+        self._expected += expected
+        self._judge(z, 1.0)
+        if sum(self._days) >= _PROVEN_DAYS:
+            self.kind.learn_error(error, expected)
+        return believed, z
 
     def _count(self, number: int, points: float) -> None:
         """Count the points of a day that came on a weekday.

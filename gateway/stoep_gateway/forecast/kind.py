@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.slowing import SLOW_MAX
 from stoep_gateway.forecast.spread import NORMAL_95
 
 __all__ = ["Kind"]
@@ -16,6 +17,8 @@ _VARY = 0.03
 _HOURS = (0.2,) * 7 + (1.4,) * 15 + (0.2,) * 2
 _PRIOR_DAYS = 20.0  # how many days of containers a guess counts
 _MOST_DAYS = 4000.0  # then what is older fades
+_PRIOR_RISES = 300.0  # deposits for which a guess counts that levels do not slow
+_MOST_RISES = 50_000.0
 _STEP = 0.02  # of the quantiles
 _EVENTS_VARY = 0.5  # variance of the factors of events
 
@@ -24,7 +27,8 @@ class Kind:
     """Sums over days of containers: each of them tells what it learned of a day, once.
 
     ``factors`` are those of the calendar's events, by the days' numbers; ``low``,
-    ``middle`` and ``high`` the 5, 50 and 95 % quantiles of standardised errors.
+    ``middle`` and ``high`` the 5, 50 and 95 % quantiles of standardised errors; ``slow`` says how
+    much more slowly levels rise the higher they are.
     """
 
     rates_vary = 1.0  # variance of containers' rates, by the square of their mean: a guess
@@ -33,13 +37,17 @@ class Kind:
         self.calendar = calendar
         self._days = _PRIOR_DAYS
         self._rate = _PRIOR_DAYS * _RATE
-        self._error = _PRIOR_DAYS * _UNIT * _RATE
+        self._erred = _PRIOR_DAYS * _RATE
+        self._error = _UNIT * self._erred
         self._weeks = _PRIOR_DAYS
         self._week_error = _PRIOR_DAYS * _VARY
         self.low, self.middle, self.high = -NORMAL_95, 0.0, NORMAL_95
         self._came = [_PRIOR_DAYS / 7 * _RATE / _UNIT] * 7
         self._expected = list(self._came)
         self._hours = [_PRIOR_DAYS * it / sum(_HOURS) for it in _HOURS]
+        self.slow = 0.0
+        # Of rises r where e was expected, at level x from 0 to 1: sums of e, ex, exx, r, rx.
+        self._rises = [_PRIOR_RISES * it for it in (1.0, 1 / 2, 1 / 3, 1.0, 1 / 2)]
         self._events: dict[str, list[float]] = {}  # deposits that came, and without the event
         self.factors: dict[int, float] = {}
         self._set_factors()
@@ -52,7 +60,7 @@ class Kind:
     @property
     def unit(self) -> float:
         """Return the variance of a day's waste by its mean, in points."""
-        return max(self._error / self._rate, 0.05)
+        return max(self._error / self._erred, 0.05)
 
     @property
     def vary(self) -> float:
@@ -74,20 +82,17 @@ class Kind:
         day: int,
         came: float,
         rate: float,
-        error: float,
         unit: float,
         hours: Sequence[float],
     ) -> None:
         """Take in a container's day.
 
-        ``came`` in points, ``rate`` what comes on a mean day; ``error`` squared, without what is
-        not from deposits; ``hours`` are shares.
+        ``came`` in points, ``rate`` what comes on a mean day; ``hours`` are shares.
         """
         if self._days > _MOST_DAYS:
             self._halve()
         self._days += 1
         self._rate += rate
-        self._error += error
         number = (day + 3) % 7
         event = self.calendar.events.get(day)
         if event is None:
@@ -101,6 +106,14 @@ class Kind:
         for hour, share in enumerate(hours):
             self._hours[hour] += share
 
+    def learn_error(self, error: float, expected: float) -> None:
+        """Take in a squared error, without what is not from deposits, of what was expected."""
+        if self._erred > _MOST_DAYS * self.rate:
+            self._erred /= 2
+            self._error /= 2
+        self._error += error
+        self._erred += expected
+
     def judge(self, z: float, weight: float) -> None:
         """Move the quantiles after a standardised error."""
         self.low += weight * _STEP * (0.05 - (z < self.low))
@@ -112,6 +125,22 @@ class Kind:
         self._weeks += 1
         self._week_error += vary
 
+    def learn_rise(self, level_pct: float, expected: float, rise: float, unit: float) -> None:
+        """Take in a rise of some points at a level where ``expected`` were if it did not slow."""
+        if self._rises[0] > _MOST_RISES:
+            self._rises = [it / 2 for it in self._rises]
+        x = level_pct / 100
+        e, ex, exx, r, rx = self._rises = [
+            of + it / unit
+            for of, it in zip(
+                self._rises,
+                (expected, expected * x, expected * x * x, rise, rise * x),
+                strict=True,
+            )
+        ]
+        # Least squares of r = e (a + b x): slow is -b / a.
+        self.slow = min(max((ex * r - e * rx) / (exx * r - ex * rx), 0.0), SLOW_MAX)
+
     def _set_factors(self) -> None:
         for day, event in self.calendar.events.items():
             factor = event.factor
@@ -121,7 +150,7 @@ class Kind:
             self.factors[day] = factor
 
     def _halve(self) -> None:
-        for name in ("_days", "_rate", "_error", "_weeks", "_week_error"):
+        for name in ("_days", "_rate", "_weeks", "_week_error"):
             setattr(self, name, getattr(self, name) / 2)
         for sums in (self._came, self._expected, self._hours):
             sums[:] = [it / 2 for it in sums]

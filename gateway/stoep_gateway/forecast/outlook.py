@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from stoep_gateway.forecast.calendar import HOUR_MS
 from stoep_gateway.forecast.history import History
+from stoep_gateway.forecast.slowing import level_of, waste_of
 
 __all__ = ["LEVEL_MAX_PCT", "OVERFLOW_PCT", "Hours", "Level", "Outlook"]
 
@@ -26,9 +27,12 @@ class Level(NamedTuple):
 
 
 class Hours(NamedTuple):
-    """Hours until a level, likewise; None: not within `course.LONGEST_DAYS`."""
+    """Hours until the expected level is as high; 5 of 100 times it is before and after the limits.
 
-    middle: float | None
+    None: not within `course.LONGEST_DAYS`.
+    """
+
+    expected: float | None
     low: float | None
     high: float | None
 
@@ -44,12 +48,13 @@ class Outlook:
     def __init__(self, history: History, now_ms: int) -> None:
         if history.at_ms is None:
             raise ValueError("no level is known yet")
+        kind = history.kind
         self._now_ms = now_ms
-        self._level_pct = max(history.level_pct, 0.0)
+        self._slow = kind.slow
+        self._waste = waste_of(max(history.level_pct, 0.0), kind.slow)
         self._course = history.course
-        self._local_ms = history.kind.calendar.local_ms
-        self._calendar = history.kind.calendar
-        self._from_ms = self._local_ms(history.at_ms)
+        self._calendar = kind.calendar
+        self._from_ms = kind.calendar.local_ms(history.at_ms)
         self._spread = history.spread()
         self.doubt: str | None = None
         if history.bad > _BAD:
@@ -61,14 +66,14 @@ class Outlook:
 
     def level(self, at_ms: int, emptyings: Sequence[int] = ()) -> Level:
         """Return the level at a time, if it is emptied at those times (UTC ms, in order) only."""
-        level_pct, from_ms = self._level_pct, self._from_ms
-        at = self._local_ms(at_ms)
+        at = self._calendar.local_ms(at_ms)
+        waste, from_ms = self._waste, self._from_ms
         for emptied_ms in emptyings:
             if emptied_ms <= at_ms:
-                level_pct, from_ms = 0.0, max(self._local_ms(emptied_ms), self._from_ms)
-        mean = self._course.between(from_ms, at)
+                waste, from_ms = 0.0, max(self._calendar.local_ms(emptied_ms), self._from_ms)
         low, middle, high = (
-            min(max(level_pct + it, 0.0), LEVEL_MAX_PCT) for it in self._spread.quantiles(mean)
+            min(max(level_of(waste + it, self._slow), 0.0), LEVEL_MAX_PCT)
+            for it in self._spread.quantiles(self._course.between(from_ms, at))
         )
         return Level(middle, low, high)
 
@@ -77,15 +82,16 @@ class Outlook:
 
         It is emptied at those times (UTC ms, in order) only.
         """
-        level_pct, from_ms, p_not = self._level_pct, self._from_ms, 1.0
-        until = self._local_ms(until_ms)
+        threshold = waste_of(threshold_pct, self._slow)
+        until = self._calendar.local_ms(until_ms)
+        waste, from_ms, p_not = self._waste, self._from_ms, 1.0
         for emptied_ms in (*emptyings, until_ms):
-            to_ms = min(max(self._local_ms(emptied_ms), self._from_ms), until)
+            to_ms = min(max(self._calendar.local_ms(emptied_ms), self._from_ms), until)
             mean = self._course.between(from_ms, to_ms)
-            p_not *= 1 - self._spread.p_at_least(threshold_pct - level_pct, mean)
+            p_not *= 1 - self._spread.p_at_least(threshold - waste, mean)
             if to_ms >= until:
                 break
-            level_pct, from_ms = 0.0, to_ms
+            waste, from_ms = 0.0, to_ms
         return 1 - p_not
 
     def p_overflow_before(self, until_ms: int, emptyings: Sequence[int] = ()) -> float:
@@ -95,12 +101,11 @@ class Outlook:
     def hours_to(self, threshold_pct: float) -> Hours:
         """Return the hours from now until the threshold is reached, without an emptying."""
         spread = self._spread
-        scaled = spread.scaled(threshold_pct - self._level_pct)
-        middle, early, late = (
-            self._hours(spread.points(scaled - it))
-            for it in (spread.middle, spread.high, spread.low)
+        scaled = spread.scaled(waste_of(threshold_pct, self._slow) - self._waste)
+        expected, early, late = (
+            self._hours(spread.points(scaled - it)) for it in (0.0, spread.high, spread.low)
         )
-        return Hours(middle, early, late)
+        return Hours(expected, early, late)
 
     def _hours(self, points: float) -> float | None:
         local_ms = self._course.until(self._from_ms, points)
