@@ -10,7 +10,7 @@ from stoep_protocol.schema import (
 )
 
 from stoep_firmware import unload
-from stoep_firmware.drivers import load
+from stoep_firmware.drivers import load, loaded
 from stoep_firmware.outbox import Outbox
 from stoep_firmware.sensing.bin import reading
 
@@ -63,8 +63,7 @@ class BinTask:
         self._news = bytes(8) + self._news[8:]
         board = self._board
         clock = board.clock
-        name = board.config.get("sensor", "a02yyuw")
-        driver = load(name)
+        driver = load(board.config.get("sensor", "a02yyuw"))
         distances_mm: list[int] = []
         signs = 1
         begun_ms = clock.now_ms()
@@ -79,7 +78,7 @@ class BinTask:
         distance_mm, quality, flags = reading(
             distances_mm, _PINGS, driver.NEAREST_MM, driver.FARTHEST_MM
         )
-        unload("stoep_firmware.drivers." + name, "stoep_firmware.drivers.frames")
+        unload(*loaded())
         if self._settings.level > 1 or self._settings.mode() != MODE_REGULAR:
             from stoep_firmware.sensing.news import weigh  # noqa: PLC0415 - few devices need it
 

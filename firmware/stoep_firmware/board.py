@@ -10,7 +10,7 @@ be simulated:
   `machine.ADC(pin).read_uv()`;
 - `machine.RTC().memory([data])`, `machine.reset_cause()` with `PWRON_RESET`,
   `WDT_RESET`, `DEEPSLEEP_RESET`; `machine.wake_reason()` with `TIMER_WAKE`;
-- `machine.WDT(timeout=ms)`, `feed()`;
+- `machine.WDT(timeout=ms)`, `feed()`; `machine.time_pulse_us(pin, level, timeout_us)`;
 - `machine.lightsleep(ms)`, `machine.deepsleep(ms)`, `esp32.wake_on_ext1(pins, level)` where an
   empty tuple disarms, `esp32.WAKEUP_ANY_HIGH`;
 - `time.time_ns()`, `time.ticks_ms()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
@@ -145,11 +145,17 @@ class Board:
         )
         return uart
 
-    def data_pin(self, name: str, *mode: "Any") -> "Pin":
-        """One of the serial line's pins, "tx" or "rx", by itself: an input, or as `mode` says."""
+    def data_pin(self, name: str, out: bool = False) -> "Pin":
+        """One of the serial line's pins, "tx" or "rx", by itself: an input, or driven low."""
         pin = self._machine.Pin
-        made: Pin = pin(self.wiring["uart"][name], *(mode or (pin.IN,)))
+        number = self.wiring["uart"][name]
+        made: Pin = pin(number, pin.OUT, value=0) if out else pin(number, pin.IN)
         return made
+
+    def pulse_us(self, pin: "Pin", longest_us: int) -> int:
+        """How long a pin is high: -1 if for longer than that, -2 if it has not begun by then."""
+        us: int = self._machine.time_pulse_us(pin, 1, longest_us)
+        return us
 
     def sensor_power(self, on: bool) -> None:
         """Switch the sensor's supply, where the board can (level for on: `sensor_power_on`)."""

@@ -176,6 +176,9 @@ def make_machine(mcu: Esp32) -> SimpleNamespace:
         EXT1_WAKE=soc.EXT1_WAKE,
         TIMER_WAKE=soc.TIMER_WAKE,
         freq=freq,
+        time_pulse_us=lambda pin, level, timeout_us=1_000_000: mcu.time_pulse(
+            pin.number, bool(level), timeout_us
+        ),
         unique_id=lambda: mcu.unique_id,
         reset_cause=lambda: mcu.reset_cause,
         wake_reason=lambda: mcu.wake_reason,

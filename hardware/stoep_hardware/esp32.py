@@ -418,6 +418,30 @@ class Esp32:
         until_us = line.stable_until_us(self.t_us)
         return level, STABLE if until_us is None else until_us - self.t_us
 
+    def time_pulse(self, number: int, level: bool, timeout_us: int) -> int:
+        """machine.time_pulse_us(): -2 if no pulse begins in that time, -1 if it does not end."""
+        self.advance(PIN_US)
+        if self._stays(number, not level, timeout_us):
+            return -2
+        begun_us = self.t_us
+        return -1 if self._stays(number, level, timeout_us) else self.t_us - begun_us
+
+    def _stays(self, number: int, level: bool, longest_us: int) -> bool:
+        """Wait while a pin has a level; tell whether it still has it after the longest time."""
+        until_us = self.t_us + longest_us
+        line = self.inputs.get(number)
+        while self.pin_level(number) == level:
+            if self.t_us >= until_us:
+                return True
+            changes_us: int | None = until_us
+            if line is not None:
+                known = line.stable_until_us
+                changes_us = self.t_us + PIN_US if known is None else known(self.t_us)
+            if changes_us is None or changes_us > until_us:
+                changes_us = until_us
+            self.advance(max(changes_us - self.t_us, 0))
+        return False
+
     def pin_write(self, number: int, level: int) -> None:
         """pin(level)."""
         self.advance(PIN_US)

@@ -236,6 +236,7 @@ class Wire:
             26: lambda _payload: b"",
             27: self._start_watchdog,
             28: lambda _payload: mcu.feed_watchdog(),
+            29: self._time_pulse,
         }
 
     def perform(self, operation: int, payload: bytes) -> bytes | None:
@@ -289,6 +290,10 @@ class Wire:
     def _uart_read(self, payload: bytes) -> bytes:
         data = self._mcu.buses.uart_read(struct.unpack("<H", payload)[0])
         return struct.pack("<H", len(data)) + data
+
+    def _time_pulse(self, payload: bytes) -> bytes:
+        number, level, timeout_us = struct.unpack("<BBI", payload)
+        return struct.pack("<i", self._mcu.time_pulse(number, bool(level), timeout_us))
 
     def _rtc_get(self, _payload: bytes) -> bytes:
         data = self._mcu.get_rtc_memory()

@@ -466,6 +466,9 @@ for call in (lambda: i2c.readfrom_mem(28, 15, 1), lambda: i2c.writeto_mem(28, 32
     else:
         assert False
 assert machine.ADC(machine.Pin(1)).read_uv() == 0
+nobody = machine.Pin(47, machine.Pin.IN)
+assert machine.time_pulse_us(nobody, 1, 500) == -2
+assert machine.time_pulse_us(nobody, 0, 500) == -1
 uart = machine.UART(1, baudrate=9600, tx=machine.Pin(47), rx=machine.Pin(48), timeout=700)
 machine.Pin(36, machine.Pin.OUT, value=0)
 frame = bytearray(4)

@@ -531,3 +531,35 @@ def test_the_boards_data():
     for waking in (INT_PIN, DATA.radio["dio1"]):
         assert waking < 22, "only RTC pins wake an ESP32-S3"
     assert DATA.boot_us * DATA.currents_ua["boot"] / 1e9 == pytest.approx(26.5, rel=0.01)
+
+
+# ---- timing a pulse -----------------------------------------------------------------------------
+
+
+def test_time_pulse_us(mcu):
+    """As MicroPython's: a pulse that is under way counts from now, -2 and -1 are time-outs."""
+    mcu, machine = mcu.mcu, mcu.machine
+    pin = machine.Pin(10, machine.Pin.IN)
+    begun_us = mcu.t_us
+    edges_us = [begun_us + us for us in (1_000, 3_500, 20_000)]
+
+    def level(t_us):
+        return sum(edge_us <= t_us for edge_us in edges_us) % 2 == 1
+
+    def stable_until_us(t_us):
+        return next((edge_us for edge_us in edges_us if edge_us > t_us), None)
+
+    for known in (stable_until_us, None):
+        mcu.inputs[10] = Input(level, known)
+        mcu.t_us = begun_us
+        assert machine.time_pulse_us(pin, 1, 5_000) == pytest.approx(2_500, abs=20)
+        assert machine.time_pulse_us(pin, 1, 5_000) == -2
+        assert mcu.t_us == pytest.approx(begun_us + 8_500, abs=50)
+        mcu.t_us = begun_us + 2_000
+        assert machine.time_pulse_us(pin, 1, 5_000) == pytest.approx(1_490, abs=20)
+        mcu.t_us = begun_us + 19_000
+        assert machine.time_pulse_us(pin, 1, 5_000) == -1
+        mcu.t_us = begun_us + 2_000
+        assert machine.time_pulse_us(pin, 0, 50_000) == pytest.approx(16_500, abs=20)
+    assert machine.time_pulse_us(machine.Pin(11, machine.Pin.IN), 1, 700) == -2
+    assert machine.time_pulse_us(machine.Pin(11, machine.Pin.IN), 0, 700) == -1

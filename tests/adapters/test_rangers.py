@@ -15,7 +15,7 @@ RUNTIMES = [
     pytest.param(CPythonDevice, id="cpython"),
     pytest.param(MicroPythonDevice, id="micropython", marks=needs_micropython),
 ]
-SENSORS = ["a02yyuw", "maxbotix"]
+SENSORS = ["a02yyuw", "maxbotix", "hcsr04", "jsnsr04t"]
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -69,7 +69,7 @@ def test_what_is_no_distance_is_reported_as_such(container, sensor):
     assert [(report.distance_mm, report.quality, report.flags) for report in told] == [
         (None, 0, 0)
     ] * len(told)
-    place.distance = 15
+    place.distance = 3
     place.run(hours=1)
     assert (reports(place)[-1].distance_mm, reports(place)[-1].flags) == (None, ECHO_BLOCKED)
 

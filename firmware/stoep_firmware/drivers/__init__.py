@@ -12,6 +12,8 @@ The module of a distance sensor is named as in config.json's `sensor`. It has
   not take its own. Raises `OSError` for a bus on which the sensor is not.
 """
 
+import sys
+
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
@@ -21,3 +23,8 @@ if TYPE_CHECKING:
 def load(name: str) -> "Any":
     """Return the module of a sensor; only that one is loaded."""
     return __import__("stoep_firmware.drivers." + name, None, None, ("sample",))
+
+
+def loaded() -> "list[str]":
+    """Name the modules that `unload` may have when all sensors have been asked."""
+    return [name for name in sys.modules if name.startswith("stoep_firmware.drivers.")]

@@ -1,32 +1,45 @@
 """The distance sensors that a board may carry, by their names in config.json, and their wires."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from stoep_hardware.board_data import BoardData
 from stoep_hardware.esp32 import Esp32, Input, Output
-from stoep_hardware.world import DistanceSource
 
+from . import hcsr04
 from .a02yyuw import A02yyuw
+from .hcsr04 import Hcsr04
 from .maxbotix import Maxbotix
 from .talker import BAUDRATE
 
-Ranger = A02yyuw | Maxbotix
+Ranger = A02yyuw | Maxbotix | Hcsr04
 
-_SENSORS: dict[str, type[Ranger]] = {"a02yyuw": A02yyuw, "maxbotix": Maxbotix}
+_SENSORS: dict[str, Callable[..., Ranger]] = {
+    "a02yyuw": A02yyuw,
+    "maxbotix": Maxbotix,
+    "hcsr04": partial(Hcsr04, **hcsr04.HC_SR04),
+    "jsnsr04t": partial(Hcsr04, **hcsr04.JSN_SR04T),
+}
 
 
-def make(name: str, source: DistanceSource, **options: Any) -> Ranger:
-    """Make the sensor of that name. Raises KeyError."""
+def make(name: str, source: Any, **options: Any) -> Ranger:
+    """Make the sensor of that name, which points at a DistanceSource. Raises KeyError."""
     return _SENSORS[name](source, **options)
 
 
 def wire(esp32: Esp32, data: BoardData, sensor: Ranger) -> bool:
     """Connect it to the pins that the board has for it; return whether they switch its supply."""
-    esp32.buses.uart_source = sensor
-    esp32.buses.uart_baudrate = BAUDRATE
-    esp32.buses.uart_idles_low = sensor.IDLES_LOW
+    tx, rx = data.uart["tx"], data.uart["rx"]
+    if isinstance(sensor, Hcsr04):
+        esp32.outputs[tx] = Output(sensor.trigger, idle=False)
+        esp32.inputs[rx] = Input(sensor.level, sensor.stable_until_us)
+    else:
+        esp32.buses.uart_source = sensor
+        esp32.buses.uart_baudrate = BAUDRATE
+        esp32.buses.uart_idles_low = sensor.IDLES_LOW
     if isinstance(sensor, Maxbotix):
-        esp32.inputs[data.uart["rx"]] = Input(sensor.level)
+        esp32.inputs[rx] = Input(sensor.level)
     if "sensor_power" not in data.pins:
         sensor.power(True, esp32.t_us)
         return False

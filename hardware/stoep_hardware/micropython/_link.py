@@ -38,6 +38,7 @@ FREQ = const(25)
 SYNC = const(26)
 WDT_START = const(27)
 WDT_FEED = const(28)
+TIME_PULSE = const(29)
 
 _STABLE = const(0xFFFFFFFF)
 _LONGEST_US = const(1_000_000)  # in which nothing is told

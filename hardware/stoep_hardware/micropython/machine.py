@@ -165,6 +165,11 @@ class WDT:
         link.tell(link.WDT_FEED, b"")
 
 
+def time_pulse_us(pin, level, timeout_us=1_000_000):
+    payload = pack("<BBI", pin.number, 1 if level else 0, timeout_us)
+    return unpack("<i", link.ask(link.TIME_PULSE, payload, 4))[0]
+
+
 def unique_id():
     return link.unique_id
 
