@@ -6,6 +6,8 @@ from stoep_protocol.schema import (
     ERROR_PROGRAM,
     ERROR_RADIO,
     ERRORS_MAX,
+    F_PORT_CALIBRATE,
+    F_PORT_CALIBRATED,
     F_PORT_CONFIGURATION,
     F_PORT_READINGS_REQUEST,
     REFUSED_STORAGE,
@@ -34,11 +36,13 @@ _DAY_MS = const(86_400_000)
 _HOUR_MS = const(3_600_000)
 _AGAIN_MS = const(450_000)  # doubled with each uplink
 _MOST_UPLINKS = const(8)  # from a slot, or news, to the next
+_GO_AWAY_MS = const(60_000)  # for whoever stands at the sensor that is to be calibrated
 
-# What RTC memory keeps of this module, beside two byte strings of error codes.
+# What RTC memory keeps of this module, beside two byte strings of error codes and `step`.
 _FIELDS = (
     "retry_at_ms",
     "status_at_ms",
+    "step_ms",
     "status_part",
     "reset_reason",
     "status_due",
@@ -48,12 +52,13 @@ _FIELDS = (
     "uplinks",
     "unanswered",
 )
-_FORMAT = "<qqBBBBBBBB"
+_FORMAT = "<qqqBBBBBBBB"
 
 _EMPTY = const(1)
 _REPORT = const(2)
 _STATUS = const(3)
 _ACK = const(4)
+_CALIBRATED = const(5)
 
 
 class Talk:
@@ -64,6 +69,9 @@ class Talk:
     Nothing is said before `retry_at_ms`. `next_slot_ms`, which the caller sets, is when a message
     that nobody has answered is said again. `anew` is called at a slot and when there is news: after
     so many uplinks the rest waits for it, or a network that always answers empties the battery.
+
+    `step` orders a step of a calibration at `step_ms`; or, if that is 0, it is the answer, which is
+    told for a day at most.
     """
 
     def __init__(
@@ -85,6 +93,8 @@ class Talk:
         self.link = Link(board, mac, save, self._radio_fault, meter)
         self._errors = b""
         self._told = b""
+        self.step = b""
+        self.step_ms = 0
         self.next_slot_ms = 0
         self.retry_at_ms = 0
         self.status_at_ms = 0
@@ -121,6 +131,8 @@ class Talk:
         if self._session.joined and now_ms() >= self.status_at_ms:
             self.status_due = 1
             self._told = b""
+            if not self.step_ms:
+                self.step = b""
             self._mac.ask(m.DEVICE_TIME)
         if now_ms() < self.retry_at_ms:
             return
@@ -140,8 +152,10 @@ class Talk:
             if not kind:
                 return
             f_port, payload = (None, b"") if message is None else encode(message)
+            if kind == _CALIBRATED:
+                f_port, payload = F_PORT_CALIBRATED, self.step
             every = self._settings.confirmed_every() if self._settings and kind == _REPORT else 0
-            confirmed = 0 < every <= self.unconfirmed + 1
+            confirmed = kind == _CALIBRATED or 0 < every <= self.unconfirmed + 1
             result, value = yield from self.link.perform((m.SEND, f_port, payload, confirmed))
             if result == m.BUSY:
                 if value - now_ms() > LONGEST_LIGHT_MS:
@@ -173,11 +187,11 @@ class Talk:
 
     def pack(self) -> "list[bytes]":
         """Return what RTC memory keeps, as sections."""
-        return [pack_fields(self, _FORMAT, _FIELDS), self._errors, self._told]
+        return [pack_fields(self, _FORMAT, _FIELDS), self._errors, self._told, self.step]
 
     def unpack(self, sections: "list[bytes]") -> None:
         """Take back what `pack` gave."""
-        fields, self._errors, self._told = sections
+        fields, self._errors, self._told, self.step = sections
         unpack_fields(self, _FORMAT, _FIELDS, fields)
 
     def _join(self) -> "Wait[bool]":
@@ -209,6 +223,8 @@ class Talk:
         if self.status_due:
             parts = split(self._status(), room)
             return _STATUS, parts[min(self.status_part, len(parts) - 1)]
+        if self.step and not self.step_ms and len(self.step) <= room:
+            return _CALIBRATED, None
         # After those, lest a network that goes on configuring silences them.
         if self.ack_due and self._settings is not None:
             return _ACK, self._settings.acknowledgement(self.refused)
@@ -221,6 +237,8 @@ class Talk:
         if kind == _REPORT:
             self.unconfirmed = 0 if confirmed else min(self.unconfirmed + 1, 255)
             self._task.said(message)
+        elif kind == _CALIBRATED:
+            self.step = b""
         elif kind == _ACK:
             self.ack_due = 0
         elif kind == _STATUS:
@@ -259,6 +277,9 @@ class Talk:
                     self.refused = REFUSED_STORAGE
             elif f_port == F_PORT_READINGS_REQUEST:
                 self._task.asked(payload)
+            elif f_port == F_PORT_CALIBRATE:
+                self.step_ms = self._board.clock.now_ms() + _GO_AWAY_MS
+                self.step = payload[:8]
         self.link.inbox.clear()
 
     def _radio_fault(self, code: int) -> None:

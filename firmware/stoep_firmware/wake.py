@@ -51,7 +51,7 @@ _FIELDS = (
 )
 _FORMAT = "<qqqBBBB"
 _USED_OCTETS = const(8)  # of used_uc in storage
-_RTC_SECTIONS = const(7)  # beside those of the session
+_RTC_SECTIONS = const(8)  # beside those of the session
 
 
 class Wake:
@@ -107,11 +107,18 @@ class Wake:
         if slot:
             self._next_slot(now_ms, first)
             self._talk.anew(news=False)
-        due = slot or reason == "pin" or (recheck_ms is not None and now_ms >= recheck_ms)
+        step = 0 < self._talk.step_ms <= now_ms
+        due = slot or step or reason == "pin" or (recheck_ms is not None and now_ms >= recheck_ms)
         if due and not self._skips(_SENSOR, now_ms):
             store.mark(_SENSOR)
             try:
-                if (yield from self._task.sense(not slot)):
+                if step:
+                    from stoep_firmware.calibrating import carry_out  # noqa: PLC0415 - seldom
+
+                    yield from carry_out(
+                        board, self._task, self._settings, self._talk, self._mac.room()
+                    )
+                if (yield from self._task.sense(not (slot or step))):
                     self._talk.anew(news=True)
             except Exception as problem:  # noqa: BLE001 - else nobody would ever be told
                 board.on_problem(problem)
@@ -132,11 +139,14 @@ class Wake:
         if self.level == energy.ASLEEP:
             self.next_slot_ms = now_ms + _DAY_MS
             self._board.sensor_wakes = False
+            self._board.lid = None
             return self.next_slot_ms
         # A configuration may have come down, in a wake that did not get as far as this.
         self.next_slot_ms = min(self.next_slot_ms, now_ms + self._settings.interval_ms())
         until_ms = self.next_slot_ms
-        wanted = [] if self._skips(_SENSOR, now_ms) else [self._task.recheck_ms()]
+        wanted: list[int | None] = []
+        if not self._skips(_SENSOR, now_ms):
+            wanted += [self._task.recheck_ms(), self._talk.step_ms]
         if not self._skips(_RADIO, now_ms):
             wanted.append(self._talk.next_deadline())
         for wanted_ms in wanted:

@@ -8,6 +8,7 @@ import struct
 from stoep_protocol.schema import (
     BASELINE_DRIFTED,
     CALIBRATION_DONE,
+    CALIBRATION_DUE,
     CALIBRATION_NONE,
     CALIBRATION_RUNNING,
     FREE,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _FORMAT = "<BBBBHqi23i"
 _KEPT = const(23)
 _LEFT = const(22)  # of `kept`: detection's
-_LEARNED = const(8)  # free readings after which the baseline counts as calibrated
+LEARNED = const(8)  # free readings after which the baseline counts as calibrated
 _SETTLED_SHARE = const(6)  # readings within a sixth of the threshold are a still field
 
 
@@ -67,7 +68,9 @@ class Bay:
         """Return the schema's calibration code."""
         if not self.readings:
             return CALIBRATION_NONE
-        return CALIBRATION_DONE if self.readings >= _LEARNED else CALIBRATION_RUNNING
+        if self.readings < LEARNED:
+            return CALIBRATION_RUNNING
+        return CALIBRATION_DUE if self.flags & BASELINE_DRIFTED else CALIBRATION_DONE
 
     def pack(self) -> bytes:
         """Return everything as octets."""

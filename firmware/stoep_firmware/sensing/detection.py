@@ -19,6 +19,8 @@ from stoep_protocol.schema import (
     OCCUPIED,
 )
 
+from stoep_firmware.sensing.bay import LEARNED
+
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
@@ -130,6 +132,36 @@ def update(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature:
         _put(bay, _CAR, change)
     _stand(bay, field, temperature)
     return False
+
+
+def calibrate(bay: "Bay", field: "Field", now_ms: int, temperature: int) -> None:
+    """Take a field as that of the empty bay; what was learned of the drift stays."""
+    drift = bay.kept[_DRIFT:_MEAN]
+    variance = bay.kept[_T_VAR]
+    readings = bay.readings
+    if bay.state != FREE:
+        _change(bay, FREE, now_ms)
+    bay.readings = bay.flags = bay.seen_begin = 0
+    bay.previous_ms = -1
+    bay.kept = [0] * len(bay.kept)
+    update(bay, field, now_ms, 0, temperature)
+    bay.readings = max(readings, LEARNED)
+    bay.kept[_DRIFT:_MEAN] = drift
+    bay.kept[_T_VAR] = variance
+
+
+def compare(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature: int) -> int:
+    """Return how far a field is from the empty bay's; if that is a car, it stands there."""
+    kept = bay.kept
+    change = _less(field, _at(bay, _BASE, temperature - kept[_T_BASE]))
+    away = _length(change)
+    if away > threshold:
+        if bay.state == FREE:
+            _change(bay, OCCUPIED, now_ms)
+        bay.flags = kept[_LEFT] = 0
+        _put(bay, _CAR, change)
+        _stand(bay, field, temperature)
+    return away
 
 
 def _change(bay: "Bay", state: int, now_ms: int) -> None:
