@@ -26,6 +26,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from stoep_gateway.config_model import SourceConfig
 from stoep_gateway.errors import FatalError
+from stoep_gateway.integrations import mqtt_source
 from stoep_gateway.integrations.events import SourceDownlink, SourceEvent, SourceUplink
 from stoep_gateway.integrations.mqtt_source import MqttSource
 from stoep_gateway.lns.frames import Rejected
@@ -222,6 +223,30 @@ async def test_what_an_ended_connection_held_is_let_go_before_the_next(broker, m
         await running.stop()
     finally:
         gc.enable()
+
+
+async def test_a_connection_that_is_lost_with_its_subscription_is_an_outage(monkeypatch, caplog):
+    monkeypatch.setattr(mqtt_source, "_CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt_source, "_LONGEST_PAUSE_S", 0.01)
+    asked = 0
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.read(100)
+        writer.write(b"\x20\x02\x00\x00")  # CONNACK of MQTT 3.1.1
+        await reader.read(100)
+        writer.close()
+        asked += 1
+
+    failures = []  # each would end the gateway
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    running = Running(server.sockets[0].getsockname()[1])
+    await until(lambda: asked >= 5)
+    await running.stop()
+    server.close()
+    assert failures == []
+    assert caplog.text.count("is away") == 1
 
 
 async def test_what_is_published_while_we_are_away_waits_at_the_broker(broker):

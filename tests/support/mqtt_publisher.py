@@ -6,9 +6,9 @@ import asyncio
 import json
 from weakref import WeakSet
 
-import aiomqtt
 import pytest
 from stoep_gateway.metrics import Metrics
+from stoep_gateway.publish import mqtt_socket
 from stoep_gateway.publish.mqtt import Broker, Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.store.records import OutboxRow
@@ -24,16 +24,16 @@ def rows(first: int, last: int, retain: int = 0) -> list[OutboxRow]:
     ]
 
 
-def alive_clients(monkeypatch: pytest.MonkeyPatch) -> WeakSet[aiomqtt.Client]:
+def alive_clients(monkeypatch: pytest.MonkeyPatch) -> WeakSet[mqtt_socket.Client]:
     """Return those of the clients that are made from now on that are still there."""
-    alive: WeakSet[aiomqtt.Client] = WeakSet()
+    alive: WeakSet[mqtt_socket.Client] = WeakSet()
 
-    class Client(aiomqtt.Client):
+    class Client(mqtt_socket.Client):
         def __init__(self, *arguments, **options):
             alive.add(self)
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(aiomqtt, "Client", Client)
+    monkeypatch.setattr(mqtt_socket, "Client", Client)
     return alive
 
 

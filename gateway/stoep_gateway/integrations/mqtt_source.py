@@ -134,7 +134,7 @@ class MqttSource:
     async def _converse(self) -> None:
         """Hold one connection from its beginning to its end. Raises ``BrokerUnavailable``."""
         config, qos = self._config, self._integration.qos
-        client = aiomqtt.Client(
+        client = mqtt_socket.Client(
             config.host,
             config.port,
             username=config.username,

@@ -82,7 +82,7 @@ class _Announcer:
         """Hold one connection from its beginning to its end. Raises ``aiomqtt.MqttError``."""
         self._told.clear()
         mqtt = self._parts.config.mqtt
-        client = aiomqtt.Client(
+        client = mqtt_socket.Client(
             mqtt.host,
             mqtt.port,
             username=mqtt.username,

@@ -188,7 +188,7 @@ class Publisher:
         broker = self._broker
         self._was_connected = False
         self._broken = asyncio.get_running_loop().create_future()
-        client = aiomqtt.Client(
+        client = mqtt_socket.Client(
             broker.host,
             broker.port,
             username=broker.username,

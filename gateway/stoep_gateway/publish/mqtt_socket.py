@@ -18,19 +18,39 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import aiomqtt
 from paho.mqtt import client as paho
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-__all__ = ["BufferedSocket", "attach", "pause"]
+__all__ = ["BufferedSocket", "Client", "attach", "pause"]
 
 _READ = 65_536
 _MOST_UNSENT = 262_144
 _PUBACK = 0x40
 
 _NO_PROPERTIES = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
+
+
+class Client(aiomqtt.Client):
+    """A client for whose end nobody has to ask.
+
+    aiomqtt lets go of the future that tells of it when the connection is lost in the turn of its
+    CONNACK, or while something else is waited for. To asyncio that is an exception that nobody has
+    seen, and to the gateway a fault of its own.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_disconnected":
+            value.add_done_callback(_see)
+        super().__setattr__(name, value)
+
+
+def _see(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class BufferedSocket:
