@@ -62,7 +62,7 @@ def take(
         state = states.get(key)
         if key.startswith("bay/"):
             bays[_bay(state, utc_ms)] += 1
-        elif isinstance(state, ContainerState):
+        elif isinstance(state, ContainerState) and state.sequence >= 0:
             containers["silent" if _is_silent(state, utc_ms) else "heard"] += 1
             readings[_QUALITIES[state.quality]] += 1
         else:
@@ -104,7 +104,9 @@ def _is_silent(state: AssetState, utc_ms: int) -> bool:
 def _told(state: AssetState | None) -> int | None:
     if state is None:
         return None
-    return state.measured_ms if isinstance(state, ContainerState) else state.reported_ms
+    if isinstance(state, ContainerState):
+        return state.measured_ms if state.sequence >= 0 else None
+    return state.reported_ms
 
 
 def patience_ms(state: AssetState | None, wanted_ms: int | None = None) -> int:

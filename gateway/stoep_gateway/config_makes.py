@@ -61,7 +61,7 @@ class MakeConfig(TableModel):
     def _is_whole(self) -> Self:
         needed, foreign = _KEYS[self.kind]
         for key in needed:
-            if not getattr(self, key):
+            if not getattr(self, key) and not (key == "distance_mm" and self.flaps):
                 raise ValueError(f'of kind "{self.kind}" needs "{key}"')
         for key in foreign:
             if getattr(self, key):

@@ -344,13 +344,14 @@ class SourceConfig(TableModel):
 
 
 class ContainerConfig(TableModel):
-    """``[[container]]``: a bin; the sensor looks down on the waste from the lid.
+    """``[[container]]``: a bin; the sensor looks down on the waste from the lid, or counts.
 
     ``depth_mm`` is the distance from the sensor to the floor (0 %), ``full_mm`` to the level that
     counts as 100 %, both from the lid if the sensor hangs ``sensor_below_mm`` lower. ``shape`` and
     what belongs to it are explained and checked in `stoep_gateway.assets.geometry`.
     ``compaction`` is how many litres of loose waste its own press makes one of. ``distance_index``
-    is its id in the table of road distances.
+    is its id in the table of road distances. Where the ``level`` is by "flaps", openings of the lid
+    are counted, of ``litres_per_flap`` until that is learned, and there are no distances.
     """
 
     id: Id
@@ -371,7 +372,16 @@ class ContainerConfig(TableModel):
     sensor_below_mm: int = Field(default=0, ge=-5000, le=20_000)
     dead_zone_mm: int = Field(default=0, ge=0, le=5000)
     compaction: float = Field(default=1, ge=1, le=20)
+    level: Literal["distance", "flaps"] = "distance"
+    litres_per_flap: float | None = Field(default=None, gt=0, le=10_000)
     distance_index: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _depth_of_none(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("level") == "flaps":
+            return {"depth_mm": 1000, **values}
+        return values
 
 
 class BayConfig(TableModel):

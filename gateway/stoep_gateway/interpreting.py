@@ -9,10 +9,12 @@ from typing import Protocol
 from stoep_protocol.messages import Status
 
 from stoep_gateway import recording
-from stoep_gateway.assets.registry import Device
+from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock
 from stoep_gateway.decode import Uplink
+from stoep_gateway.flap_pools import FlapPools
+from stoep_gateway.insight.flaps import GUESSED_L
 from stoep_gateway.integrations.codecs.errors import CodecError
 from stoep_gateway.lns import uplink
 from stoep_gateway.lns.frames import Rejected
@@ -57,10 +59,12 @@ class Interpreter:
         clock: Clock,
         reject: Callable[[Rejected], None],
         held: Iterable[HeldRow],
+        flap_pools: FlapPools,
     ) -> None:
         self._memory = memory
         self._clock = clock
         self._reject = reject
+        self._flap_pools = flap_pools
         self.held = list(held)
         self.makes: OtherMakes | None = None
         self._throttle = Throttle()
@@ -118,7 +122,10 @@ class Interpreter:
         key = topics.state_key(device, message)
         previous = None if key is None else self._memory.states.get(key)
         try:
-            outputs = topics.uplink_outputs(device, message, meta, previous)
+            litres = GUESSED_L
+            if isinstance(device.asset, Container) and device.asset.by_flaps:
+                litres = self._flap_pools.litres_per_flap(device.asset)
+            outputs = topics.uplink_outputs(device, message, meta, previous, litres)
         except Exception:  # noqa: BLE001 (one asset's mishap must not stop a network server)
             self._reject(Rejected("internal_error", device.dev_eui_hex))
             if self._throttle.passes("traceback", self._clock.now_ms()):

@@ -32,6 +32,7 @@ from stoep_gateway.assets.registry import Device, Registry
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.configurations import Configurations
 from stoep_gateway.downlinks import Downlinks
+from stoep_gateway.flap_pools import FlapPools
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations.events import SourceDownlink
@@ -146,7 +147,8 @@ class Pipeline:
         )
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self.requests = self._new_requests()
-        self.interpreter = Interpreter(memory, clock, self.reject, held)
+        self.flap_pools = FlapPools(registry, memory, clock)
+        self.interpreter = Interpreter(memory, clock, self.reject, held, self.flap_pools)
         self.derive = derive
         self.mirror: Mirror | None = None
         self.device_watching = DeviceWatching(registry, memory, clock, self.record_messages)

@@ -11,7 +11,7 @@ from stoep_protocol.messages import BayReport, BinReport, Status
 HOUR_MS = 3_600_000
 T0 = 1_800_000_000_000 // HOUR_MS * HOUR_MS
 BIN, BAY = bytes(7) + b"\1", bytes(7) + b"\2"
-CONTAINER = Container("a", "container/a", 0, 0, 1100, Inside(1000, 0), 1.0, 80, "state", "event", "")
+CONTAINER = Container("a", "container/a", 0, 0, 1100, Inside(1000, 0), 80, "state", "event", "")
 NAMED = Named({BIN: "container/a", BAY: "bay/b"}, {"container/a": CONTAINER})
 ALL = Span(0, 2**53)
 RADIO = '[["0016c001ff10a235",-101.2,7.5],["0016c001ff10a236",-111,3]]'

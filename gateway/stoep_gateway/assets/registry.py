@@ -27,8 +27,9 @@ Managed = Literal["file", "store"]
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A bin; ``key`` is "container/ID", ``fixed_json`` the JSON members
-    that every message of it ends with."""
+    """A bin; ``key`` is "container/ID", ``fixed_json`` the JSON members that every message of it
+    ends with. Those of one ``pool`` are taken to be opened for the same things.
+    """
 
     id: str
     key: str
@@ -36,11 +37,14 @@ class Container:
     lon: float
     capacity_l: int
     inside: Inside
-    compaction: float
     threshold_pct: float
     state_topic: str
     event_topic: str
     fixed_json: str
+    compaction: float = 1.0
+    by_flaps: bool = False
+    litres_per_flap: float | None = None
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +251,9 @@ def _container(root: str, container: ContainerConfig, threshold_pct: float) -> C
         capacity_l=container.capacity_l,
         inside=inside(container),
         compaction=container.compaction,
+        by_flaps=container.level == "flaps",
+        litres_per_flap=container.litres_per_flap,
+        pool=f"{container.kind}/{container.fraction}",
         threshold_pct=threshold_pct,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",

@@ -16,6 +16,7 @@ import orjson
 
 from stoep_gateway.insight.echoes import EchoState, FalseDistance, Jump
 from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.insight.flaps import FlapCount
 from stoep_gateway.insight.soundness import Soundness
 from stoep_gateway.values import value
 
@@ -30,7 +31,8 @@ class ContainerState:
     the numbers below it that never arrived. ``distance_mm``, ``quality`` and ``reason`` are the
     newest reading's, ``track`` and ``echo`` are None until a reading had an echo; the waste is most
     likely ``likely_mm`` away. ``alarms`` is a set of the protocol's flags, ``press`` when the press
-    last ran, as far as it was told, and the level that it left.
+    last ran, as far as it was told, and the level that it left. A ``sequence`` of -1: nothing was
+    ever heard of it, but its ``flaps`` are known.
     """
 
     sequence: int
@@ -46,6 +48,7 @@ class ContainerState:
     alarms: int = 0
     press: tuple[int, float] | None = None
     sensor: Soundness | None = None
+    flaps: FlapCount | None = None
 
 
 @value
@@ -91,6 +94,8 @@ def dumps(state: AssetState) -> str:
             echo[_FALSE] = [_array(it) for it in state.echo.false_distances]
         if state.sensor is not None:
             values[_SENSOR] = _array(state.sensor)
+        if state.flaps is not None:
+            values[_FLAPS] = _array(state.flaps)
         return orjson.dumps(values).decode()
     return orjson.dumps(state).decode()
 
@@ -117,6 +122,8 @@ def loads(key: str, text: str) -> AssetState:
             values["press"] = None if press is None else tuple(press)
             sensor = values.get("sensor")
             values["sensor"] = None if sensor is None else _sensor(sensor)
+            flaps = values.get("flaps")
+            values["flaps"] = None if flaps is None else FlapCount(*flaps)
             return ContainerState(**_known(ContainerState, values))
         if kind == "bay":
             return BayState(**_known(BayState, values))
@@ -127,7 +134,7 @@ def loads(key: str, text: str) -> AssetState:
     raise ValueError(f'"{key}" names no container, bay or device')
 
 
-_Part = ContainerState | FillTrack | EchoState | Jump | FalseDistance | Soundness
+_Part = ContainerState | FillTrack | EchoState | Jump | FalseDistance | Soundness | FlapCount
 
 
 def _array(part: _Part) -> list[Any]:
@@ -171,6 +178,8 @@ def _order(cls: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(cls))
 
 
-_TRACK, _ECHO, _SENSOR = map(_order(ContainerState).index, ("track", "echo", "sensor"))
+_TRACK, _ECHO, _SENSOR, _FLAPS = map(
+    _order(ContainerState).index, ("track", "echo", "sensor", "flaps")
+)
 _JUMP = _order(EchoState).index("jump")
 _FALSE = _order(EchoState).index("false_distances")

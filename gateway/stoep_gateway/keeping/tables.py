@@ -235,6 +235,8 @@ def _containers(kind: Kind, uplinks: Iterable[Uplink], named: Named, span: Span)
         newest = report.sequence % SEQUENCE_MODULUS
         for read in news.readings:
             reading, emptied = (read, None) if level is None else level.take(read, pressed=pressed)
+            if container is not None and container.by_flaps:
+                reading = replace(reading, quality=readings.DOUBTED, reason="from_flaps")
             fill = None
             if container is not None and reading.distance_mm is not None:
                 fill = inside.fill_pct(reading.distance_mm)

@@ -9,14 +9,15 @@ from stoep_protocol.schema import PRESSED
 
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
-from stoep_gateway.insight import alarms, filling, readings, soundness
+from stoep_gateway.insight import alarms, filling, flaps, readings, soundness
 from stoep_gateway.insight.alarms import ALARMS
 from stoep_gateway.insight.filling import Emptying
+from stoep_gateway.insight.flaps import GUESSED_L, FlapCount
 from stoep_gateway.insight.levels import Level, likely_pct, loose_l
-from stoep_gateway.insight.readings import Reading
+from stoep_gateway.insight.readings import News, Reading
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
-__all__ = ["outputs"]
+__all__ = ["emptied_by_log", "outputs"]
 
 _HOUR_MS = 3_600_000
 
@@ -27,38 +28,66 @@ def outputs(
     report: BinReport,
     meta: UplinkMeta,
     previous: ContainerState | None,
+    litres_per_flap: float = GUESSED_L,
 ) -> Outputs:
     """Return the messages of a bin report, late readings and emptyings before the state.
 
     The state is None, and nothing published, when every reading of the report is known already.
+    ``litres_per_flap`` is what one opening of its lid brings until that is learned.
     """
     inside = container.inside
-    news = readings.news(
-        report, meta.received_utc_ms, inside.depth_mm, previous, inside.dead_zone_mm
-    )
+    heard = previous if previous is not None and previous.sequence >= 0 else None
+    received_ms = meta.received_utc_ms
+    news = readings.news(report, received_ms, inside.depth_mm, heard, inside.dead_zone_mm)
     if news is None:
         return Outputs((), None, "repeated_reading")
-    level = Level(inside, container.compaction, previous, meta.received_utc_ms)
-    pressed = bool(report.flags & PRESSED)
-    flaps = report.flaps or 0
     messages: list[OutboxMessage] = []
+    if container.by_flaps:
+        state = _by_flaps(container, report, meta, news, previous, litres_per_flap)
+        newest = news.readings[-1]
+    else:
+        state, newest = _by_distance(device, container, report, meta, news, previous, messages)
+    if heard is not None and not newest.newer:
+        # Only earlier readings, now no longer missing: the state is still that of the newest.
+        return Outputs(tuple(messages), replace(heard, missing=news.missing))
+    before = 0 if previous is None else previous.alarms
+    for name, active in alarms.changes(before, state.alarms):
+        messages.append(_alarm(device, container, newest, name, active, meta))
+    messages.append(_state(device, container, report, meta, state))
+    return Outputs(tuple(messages), state)
+
+
+def _by_distance(
+    device: Device,
+    container: Container,
+    report: BinReport,
+    meta: UplinkMeta,
+    news: News,
+    previous: ContainerState | None,
+    messages: list[OutboxMessage],
+) -> tuple[ContainerState, Reading]:
+    """Return the state after distances, and the newest as judged; others become ``messages``."""
+    level = Level(container.inside, container.compaction, previous, meta.received_utc_ms)
+    count = None if previous is None else previous.flaps
+    if count is None and report.flaps is not None:
+        count = FlapCount(base_pct=-1.0 if level.track is not None else 0.0)
+    pressed = bool(report.flags & PRESSED)
+    opened = report.flaps or 0
     last = news.readings[-1]
     newest = last
     for read in news.readings:
-        reading, emptying = level.take(read, pressed=pressed, flaps=flaps if read is last else 0)
+        cycle = level.track
+        reading, emptying = level.take(read, pressed=pressed, flaps=opened if read is last else 0)
         if report.age_min or not (reading.newer and read is last):
             messages.append(_late_reading(device, container, reading, meta))
         if emptying is not None:
-            messages.append(_emptied(device, container, reading, emptying, meta))
+            event_id = f"{meta.event_id}:emptied:{reading.number}"
+            messages.append(_emptied(device, container, event_id, emptying, meta.received_utc_ms))
+            if count is not None and cycle is not None:
+                from_pct = None if level.press is not None else emptying.from_pct
+                count = flaps.emptied(count, emptying.to_pct, from_pct, cycle.since_pct)
         newest = reading
-    if previous is not None and not newest.newer:
-        # Only earlier readings, now no longer missing: the state is still that of the newest.
-        return Outputs(tuple(messages), replace(previous, missing=news.missing))
-    before = 0 if previous is None else previous.alarms
-    flags = before if report.age_min else report.flags & ALARMS
-    for name, active in alarms.changes(before, flags):
-        messages.append(_alarm(device, container, newest, name, active, meta))
-    state = ContainerState(
+    return ContainerState(
         news.sequence,
         news.measured_ms,
         news.interval_ms,
@@ -69,12 +98,93 @@ def outputs(
         level.track,
         level.echo,
         level.likely_mm,
-        flags,
+        _alarms(report, previous),
         level.press,
         level.sensor,
+        _counted(count, report, meta, news, previous),
+    ), newest
+
+
+def _by_flaps(
+    container: Container,
+    report: BinReport,
+    meta: UplinkMeta,
+    news: News,
+    previous: ContainerState | None,
+    litres_per_flap: float,
+) -> ContainerState:
+    """Return the state of a container without a level sensor, whose lid is counted."""
+    count = FlapCount() if previous is None or previous.flaps is None else previous.flaps
+    count = _counted(count, report, meta, news, previous) or count
+    level_pct, quality = flaps.estimate(count, container.capacity_l, litres_per_flap)
+    at_ms = news.measured_ms
+    track = None if previous is None else previous.track
+    if track is None or track.since_ms > at_ms:
+        track = filling.start(at_ms, level_pct)
+    else:
+        track = filling.correct(track, at_ms, level_pct)
+    return ContainerState(
+        *(news.sequence, at_ms, news.interval_ms, news.missing),
+        quality=quality,
+        reason="from_flaps",
+        track=track,
+        alarms=_alarms(report, previous),
+        flaps=count,
     )
-    messages.append(_state(device, container, report, meta, state))
-    return Outputs(tuple(messages), state)
+
+
+def _counted(
+    count: FlapCount | None,
+    report: BinReport,
+    meta: UplinkMeta,
+    news: News,
+    previous: ContainerState | None,
+) -> FlapCount | None:
+    if count is None or report.flaps is None or not news.readings[-1].newer:
+        return count
+    before = -1 if previous is None else previous.sequence
+    steps = news.sequence - before if before >= 0 else 1
+    return flaps.counted(count, report.flaps, meta.f_cnt_up, steps)
+
+
+def _alarms(report: BinReport, previous: ContainerState | None) -> int:
+    if report.age_min:  # an earlier reading's may have been left out of it
+        return 0 if previous is None else previous.alarms
+    return report.flags & ALARMS
+
+
+def emptied_by_log(
+    device: Device,
+    container: Container,
+    previous: ContainerState | None,
+    at_ms: int,
+    now_ms: int,
+    from_pct: float | None,
+    to_pct: float,
+    litres_per_flap: float,
+) -> tuple[OutboxMessage, ContainerState]:
+    """Return what is published when somebody says that a container was emptied, and its state.
+
+    Of one whose lid is counted: openings from then on begin anew, and those before are learned from
+    if it is said how full it was.
+    """
+    state = previous or ContainerState(-1, 0)
+    count = state.flaps or FlapCount()
+    estimated_pct, _ = flaps.estimate(count, container.capacity_l, litres_per_flap)
+    track = state.track
+    rate = cycle_ms = None
+    if track is not None and track.since_ms <= at_ms:
+        rate = filling.rate_pct_per_h(track)
+        cycle_ms = None if track.emptied_ms is None else at_ms - track.emptied_ms
+    before_pct = estimated_pct if from_pct is None else from_pct
+    emptying = Emptying(at_ms, before_pct, to_pct, cycle_ms)
+    fresh = filling.start(at_ms, to_pct)
+    event_id = f"{container.id}-{at_ms}-emptied"
+    return _emptied(device, container, event_id, emptying, now_ms), replace(
+        state,
+        track=replace(fresh, emptied_ms=at_ms, rate_before=rate),
+        flaps=flaps.emptied(count, to_pct, from_pct),
+    )
 
 
 def _state(
@@ -163,17 +273,16 @@ def _late_reading(
 def _emptied(
     device: Device,
     container: Container,
-    confirming: Reading,
+    event_id: str,
     emptying: Emptying,
-    meta: UplinkMeta,
+    received_ms: int,
 ) -> OutboxMessage:
-    event_id = f"{meta.event_id}:emptied:{confirming.number}"
     cycle_ms = emptying.cycle_ms
     payload = encode(
         {
             "event_id": event_id,
             "time_utc": utc(emptying.at_ms),
-            "received_utc": utc(meta.received_utc_ms),
+            "received_utc": utc(received_ms),
             "event": "emptied",
             "container": container.id,
             "from_pct": emptying.from_pct,

@@ -12,6 +12,7 @@ from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Stat
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
 from stoep_gateway.decode import Uplink
+from stoep_gateway.insight.flaps import GUESSED_L
 from stoep_gateway.lns.queue import Ended
 from stoep_gateway.publish import bays, containers, devices
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta
@@ -40,16 +41,21 @@ def state_key(device: Device, message: Uplink) -> str | None:
 
 
 def uplink_outputs(
-    device: Device, message: Uplink, meta: UplinkMeta, previous: AssetState | None
+    device: Device,
+    message: Uplink,
+    meta: UplinkMeta,
+    previous: AssetState | None,
+    litres_per_flap: float = GUESSED_L,
 ) -> Outputs:
     """Return what an uplink causes: messages in the order to publish, and the state to keep.
 
-    ``previous`` is the state under `state_key`, None when there is none yet.
+    ``previous`` is the state under `state_key`, None when there is none yet; ``litres_per_flap``
+    what one opening of a container's lid brings until that is learned.
     """
     asset = device.asset
     if isinstance(message, BinReport) and isinstance(asset, Container):
         before = previous if isinstance(previous, ContainerState) else None
-        return containers.outputs(device, asset, message, meta, before)
+        return containers.outputs(device, asset, message, meta, before, litres_per_flap)
     if isinstance(message, BayReport) and isinstance(asset, Bay):
         earlier = previous if isinstance(previous, BayState) else None
         return bays.outputs(device, asset, message, meta, earlier)

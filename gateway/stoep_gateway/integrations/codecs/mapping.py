@@ -63,15 +63,15 @@ class Mapping:
         status = None if battery_mv is None else Status(battery_mv=battery_mv)
         if self._state is not None:
             return self._bay(self._state, result, before), status
-        assert self._distance is not None
-        return self._bin(self._distance, result, f_cnt_up), status
+        return self._bin(result, f_cnt_up), status
 
-    def _bin(self, at: Place, result: object, f_cnt_up: int) -> BinReport | None:
-        found = at.find(result)
-        if found is None:
+    def _bin(self, result: object, f_cnt_up: int) -> BinReport | None:
+        at = self._distance or self._flaps
+        found = None if at is None else at.find(result)
+        if at is None or found is None:
             return None
         distance_mm = None
-        if not _is_one_of(found, self._no_echo):
+        if self._distance is not None and not _is_one_of(found, self._no_echo):
             distance_mm = round(number(at, found))
             if not 0 <= distance_mm <= _DISTANCE_MAX_MM:
                 raise ValueError(f"{at} would be {distance_mm} mm")
