@@ -24,7 +24,8 @@ test-system: .venv/test .venv/home-assistant/ready
 	@tools/needs.sh mosquitto
 	@tools/needs.sh systemd-nspawn debootstrap dh dpkg-buildpackage lintian || true
 	STOEP_SYSTEM=1 $(BIN)/python -m pytest -rs tests/system $(ARGS)
-	STOEP_KILL_SEEDS=20 $(BIN)/python -m pytest -n 2 -rP tests/scenarios/test_kills.py $(ARGS)
+	STOEP_KILL_SEEDS=20 $(BIN)/python -m pytest -n 2 -rP tests/scenarios/test_kills.py \
+	  tests/scenarios/test_kills_while_forgetting.py $(ARGS)
 	STOEP_CHAOS_S=3600 $(BIN)/python -m pytest -rP tests/scenarios/test_chaos.py $(ARGS)
 	STOEP_CUT_STRIDE=1 $(BIN)/python -m pytest -n 2 -rP --dist worksteal -k "cut_at" \
 	  tests/machines/test_device_power_cut.py $(ARGS)
