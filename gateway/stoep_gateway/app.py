@@ -27,6 +27,7 @@ from stoep_gateway.assets.registry import Registry
 from stoep_gateway.building import adr_settings, stations, taken, target
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
 from stoep_gateway.config import Config, mqtt_password
+from stoep_gateway.container_commands import ContainerCommands
 from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
@@ -198,6 +199,7 @@ class _Gateway:
         self._control_path = socket_path(config, os.environ)
         self._control = ControlServer(self._control_path, config.control.group, config.store.path)
         DeviceCommands(self._network).register(self._control)
+        ContainerCommands(self._registry, memory, self._pipeline, clock).register(self._control)
         plans = PlanCommands(config, memory.states, clock)
         plans.register(self._control)
         self._handing_over: set[asyncio.Task[None]] = set()

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stoep_gateway import check_command, config_path, log, reload_command
+from stoep_gateway import check_command, config_path, emptied_command, log, reload_command
 from stoep_gateway.app import run as run_gateway
 from stoep_gateway.config import load
 from stoep_gateway.doctor import command as doctor
@@ -66,8 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     check_command.add_parser(actions)
     doctor.add_parser(actions)
     reload_command.add_parser(actions)
+    emptied_command.add_parser(actions, command_line.utc_time)
     command_line.add_parsers(actions)
-    for name, act in (("doctor", doctor.run), ("reload", reload_command.run)):
+    for name, act in (
+        ("doctor", doctor.run),
+        ("reload", reload_command.run),
+        ("emptied", emptied_command.run),
+    ):
         actions.choices[name].set_defaults(run=act)
     return parser
 

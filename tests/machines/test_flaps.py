@@ -33,11 +33,13 @@ def test_what_is_learned_is_all_points_by_all_openings() -> None:
     count = FlapCount()
     for openings, points in ((100, 50.0), (60, 24.0), (140, 76.0)):
         count = flaps.learned(count, openings, points)
-    # Older cycles count 0.9 and 0.81; one of 50 points at 1 litre, 0.1 points, comes on top.
-    points = 0.81 * 50 + 0.9 * 24 + 76 + 50
-    openings = 0.81 * 100 + 0.9 * 60 + 140 + 500
-    level, _ = flaps.estimate(dataclasses.replace(count, total=40.0), LITRES, 1.0)
-    assert level == pytest.approx(40 * points / openings, abs=0.05)
+    # Older cycles count 0.9 and 0.81: 138.1 points by 275 openings.
+    own = (0.81 * 50 + 0.9 * 24 + 76) / (0.81 * 100 + 0.9 * 60 + 140)
+    level, _ = flaps.estimate(dataclasses.replace(count, total=40.0), LITRES, 1000 * own / 100)
+    assert level == pytest.approx(40 * own, abs=0.05)
+    # A guess that is ten times too high weighs 0.15 cycles beside 2.71.
+    level, _ = flaps.estimate(dataclasses.replace(count, total=40.0), LITRES, 1000 * own / 10)
+    assert level == pytest.approx(40 * own * 10 ** (0.15 / 2.86), abs=0.05)
 
 
 def test_a_cycle_is_learned_at_its_end_and_begins_anew() -> None:

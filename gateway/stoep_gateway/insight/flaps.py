@@ -32,7 +32,7 @@ FORGET = 0.9  # of what was learned, at every cycle
 OPENINGS_MIN = 5  # of a cycle that is learned from
 RISE_MIN_PCT = 10.0
 FULL_PCT = 100.0  # from which nobody knows how much is beside or on top
-PRIOR_PCT = 50.0  # weight of what others have learned: a cycle by so much
+PRIOR_CYCLES = 0.15  # weight of what others have learned, or of a guess, which may be off tenfold
 CYCLES_MIN = 2.5  # from which the spread of cycles is known
 ACCEPTED_PCT = 10.0  # standard error of a level that is not likely wrong
 LOST_MAX = 48  # reports in a row whose openings are made up for
@@ -99,8 +99,10 @@ def estimate(state: FlapCount, capacity_l: int, litres_per_flap: float) -> tuple
 
     ``litres_per_flap`` is what is taken as long as little has been learned.
     """
-    known = 100 * litres_per_flap / capacity_l
-    per_opening = (state.points + PRIOR_PCT) / (state.openings + PRIOR_PCT / known)
+    per_opening = 100 * litres_per_flap / capacity_l
+    if state.cycles:  # both are scales: the mean of their logarithms
+        own = state.points / state.openings
+        per_opening = own * (per_opening / own) ** (PRIOR_CYCLES / (PRIOR_CYCLES + state.cycles))
     level = max(state.base_pct, 0.0) + per_opening * state.total
     quality = 2
     if state.cycles >= CYCLES_MIN:

@@ -12,7 +12,7 @@ from typing import Any
 
 from stoep_gateway import config_path
 
-__all__ = ["add_parsers"]
+__all__ = ["add_parsers", "utc_time"]
 
 _KINDS = ("readings", "bays", "status", "uplinks", "emptyings")
 
@@ -69,8 +69,8 @@ def add_parsers(actions: Any) -> None:
     it.set_defaults(run=_export)
     it.add_argument("file", metavar="FILE", help='a new file; "-": standard output')
     it.add_argument("--kind", choices=_KINDS, default="readings", help="default: readings")
-    it.add_argument("--from", dest="since", type=_time, metavar="TIME", help="default: all")
-    it.add_argument("--to", dest="until", type=_time, metavar="TIME", help="not included")
+    it.add_argument("--from", dest="since", type=utc_time, metavar="TIME", help="default: all")
+    it.add_argument("--to", dest="until", type=utc_time, metavar="TIME", help="not included")
     it.add_argument("--format", choices=("csv", "parquet"), help="default: by the file's name")
     it.add_argument("--config", type=Path, metavar="FILE", help=config_path.HELP)
     it.add_argument("--force", action="store_true", help="replace a file of that name")
@@ -79,7 +79,7 @@ def add_parsers(actions: Any) -> None:
     )
 
 
-def _time(text: str) -> int:
+def utc_time(text: str) -> int:
     """Return UTC milliseconds."""
     try:
         parsed = datetime.datetime.fromisoformat(text)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from stoep_tools.evaluate.course import Course, Spacing, sparkline
-from stoep_tools.evaluate.kinds import GROUP, Cell, Kind, Run, SideRow, Type, Unit
+from stoep_tools.evaluate.kinds import GROUP, Cell, Kind, Run, SideRow, Storing, Type, Unit
 from stoep_tools.evaluate.series import BadRow, Heading, Unusable, heading, rows, utc
 
 __all__ = ["main"]
@@ -115,6 +115,11 @@ def _evaluate(name: str, kind: Kind, arguments: Sequence[str]) -> int:
         evaluation.read(text, write)
         if not evaluation.count:
             raise _FailedError(evaluation.nothing())
+        if isinstance(run, Storing):
+            try:
+                run.finish()
+            except ValueError as error:
+                raise _FailedError(str(error)) from None
     summary = evaluation.summary()
     if options.json:
         print(json.dumps(summary, ensure_ascii=False, indent=2))
@@ -134,7 +139,8 @@ class _Device:
     def took(self, at_ms: int) -> None:
         """Note the time of a row that has been taken."""
         if self.count:
-            self.spacing.add(at_ms - self.last_ms)
+            if at_ms > self.last_ms:
+                self.spacing.add(at_ms - self.last_ms)
         else:
             self.first_ms = at_ms
         self.count += 1
@@ -164,6 +170,7 @@ class _Evaluation:
         self._refused: set[str] = set()
         self._skipped: Counter[str] = Counter()
         self._told: list[str] = []
+        self._apart_ms = 0 if getattr(kind, "same_time", False) else 1
 
     def read(self, text: IO[str], write: _Write) -> None:
         """Take every row in."""
@@ -179,7 +186,7 @@ class _Evaluation:
             device = self._devices.get(name) or self._begin(line, name)
             if device is None:
                 continue
-            if at_ms <= device.last_ms:
+            if at_ms < device.last_ms + self._apart_ms:
                 before = utc(device.last_ms)
                 self._skip(line, "time backwards", f"is not later than the row before, of {before}")
                 continue

@@ -8,7 +8,7 @@ people.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 GROUP = "stoep.evaluations"
 
@@ -44,8 +44,16 @@ class Run(Protocol):
         """Return a summary, or the total, for people: a label and what there is to say."""
 
 
+@runtime_checkable
+class Storing(Protocol):
+    """A run that does something with what it has learned."""
+
+    def finish(self) -> None:
+        """Do it, once all rows were taken. Raises ValueError."""
+
+
 class Kind(Protocol):
-    """A kind of series.
+    """A kind of series. One that has ``same_time`` takes rows of one time.
 
     Every row has a "device", unless no column says so, and a "time_utc"; ``columns`` are what else
     it may have. ``sides`` are files beside it, each with its columns besides "device", and a help

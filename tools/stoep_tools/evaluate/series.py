@@ -24,6 +24,7 @@ _ALIASES = (
     ("time_utc", "time"),
     ("device", "asset"),
     ("device", "dev_eui"),
+    ("device", "container"),
 )  # as in our own exports
 _NUMBER = re.compile(r"[-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,2})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
