@@ -1,7 +1,6 @@
 """What a bay's sensor does in a wake: let the field settle, decide, watch for the next change."""
 
 import struct
-import sys
 
 from stoep_protocol.messages import BayReport
 from stoep_protocol.schema import (
@@ -16,7 +15,7 @@ from stoep_protocol.schema import (
 
 from stoep_firmware import unload
 from stoep_firmware.board import LIGHT
-from stoep_firmware.drivers import load
+from stoep_firmware.drivers import load, loaded
 from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
 
 const = int
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
-_FORMAT = "<BBqq3i"
+_FORMAT = "<BBqq3i8s"
 _FIELDS = const(6)
 _PATIENCE_MS = const(10_000)  # for a car that manoeuvres
 _RECHECK_MS = const(60_000)
@@ -58,11 +57,13 @@ class BayTask:
         self._board = board
         self._settings = settings
         self._fault = fault
+        self._meter = meter
         self._bay = Bay()
         self._flags = 0
         self._recheck_ms = -1
         self._paid_ms = -_RUSH_MS  # until when looks between slots have been used up
         self._watched = (0, 0, 0)  # the field that a sensor without an interrupt is compared with
+        self.second = bytes(8)  # what second.py remembers
         self.store_due = False
         self.due = False
 
@@ -81,7 +82,7 @@ class BayTask:
         if by_pin:
             self._paid_ms = max(self._paid_ms, now_ms - _RUSH_MS) + _PACE_MS
         news = yield from self._look(by_pin)
-        unload("stoep_firmware.sensing.detection", *[n for n in sys.modules if ".drivers." in n])
+        unload("stoep_firmware.sensing.detection", "stoep_firmware.second", *loaded())
         if spent:
             self._board.sensor_wakes = False
             self._recheck_ms = max(self._recheck_ms, self._paid_ms)
@@ -135,7 +136,12 @@ class BayTask:
                 still = fields[-1]
             else:
                 warm = sensor.temperature()
+                state = self._bay.pack()
                 changed = self._bay.update(still, clock.now_ms(), threshold, warm)
+                if "second" in config:
+                    from stoep_firmware.second import ask  # noqa: PLC0415 - few bays have it
+
+                    changed = yield from ask(self, state, still, threshold, warm, changed)
             if self._regular():
                 sensor.rest()
                 return not by_pin
@@ -198,18 +204,15 @@ class BayTask:
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""
-        return (
-            struct.pack(
-                _FORMAT, self._flags, self.due, self._recheck_ms, self._paid_ms, *self._watched
-            )
-            + self._bay.pack()
-        )
+        head = (self._flags, self.due, self._recheck_ms, self._paid_ms)
+        return struct.pack(_FORMAT, *head, *self._watched, self.second) + self._bay.pack()
 
     def unpack(self, data: bytes) -> None:
         """Take back what `pack` gave."""
         head = struct.unpack_from(_FORMAT, data, 0)
         self._flags, due, self._recheck_ms, self._paid_ms = head[:4]
-        self._watched = head[4:]
+        self._watched = head[4:7]
+        self.second = head[7]
         self.due = due != 0
         self._bay.unpack(data[struct.calcsize(_FORMAT) :])
 

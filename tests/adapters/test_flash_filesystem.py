@@ -151,8 +151,7 @@ def test_a_board_gets_only_what_it_needs():
         "stoep_firmware/bay_task.mpy",
         "stoep_firmware/drivers/lis3mdl.mpy",
         "stoep_firmware/radio/sx127x.mpy",
-        "stoep_firmware/sensing/bay.mpy",
-        "stoep_firmware/sensing/detection.mpy",
+        "stoep_firmware/second.mpy",
         "stoep_protocol/lorawan/regions_fixed.mpy",
         "stoep_protocol/lorawan/regions_us915.mpy",
     }

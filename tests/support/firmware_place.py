@@ -5,6 +5,7 @@ from dual_device import CHANNELS_HZ, Network, new_key
 from stoep_hardware import board_data
 from stoep_hardware.air import Listen
 from stoep_hardware.engine import US_PER_S, Engine
+from stoep_hardware.handling import Handling
 from stoep_hardware.sim_board import SimBoard
 from stoep_hardware.world import Bay, Weather
 from stoep_protocol import messages
@@ -81,13 +82,15 @@ class Place:
         self.config["board"] = data.wiring()
         self.distance = 800
         self.bay = Bay(self.engine, "1", Weather(0)) if kind == "bay" else None
+        self.handling = Handling(self.engine, "1") if kind == "bin" else None
         self.board = SimBoard(
             self.engine,
             self.air,
             data,
             self.config,
-            distance=self if kind == "bin" else None,
+            distance=self if kind == "bin" or "second" in config else None,
             field=self.bay if field else None,
+            handling=self.handling,
             rtc_ppm=rtc_ppm,
             keep_states=True,
         )

@@ -57,9 +57,8 @@ def update(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature:
     kept = bay.kept
     if not bay.readings:
         # The device is calibrated on an empty bay: installation puts it there.
-        _put(bay, _BASE, field)
+        rebase(bay, field, temperature)
         _put(bay, _MEAN, [16 * part for part in field])
-        kept[_T_BASE] = temperature
         kept[_T_MEAN] = 16 * temperature
         bay.readings = 1
         bay.since_ms = now_ms
@@ -79,8 +78,7 @@ def update(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature:
                 bay.flags & NEIGHBOUR_SUSPECTED
                 and _length(_less(field, kept[_LAST:_HOME])) < threshold // 2
             ):
-                _put(bay, _BASE, field)
-                kept[_T_BASE] = temperature
+                rebase(bay, field, temperature)
             bay.flags |= NEIGHBOUR_SUSPECTED
             _stand(bay, field, temperature)
             return False
@@ -121,11 +119,7 @@ def update(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature:
                 kept[_LEFT] = now_ms // 60_000
                 bay.flags = BASELINE_DRIFTED
     if free:
-        if near:
-            _put(bay, _BASE, [(base[axis] + field[axis]) // 2 for axis in range(3)])
-        else:
-            _put(bay, _BASE, field)
-        kept[_T_BASE] = temperature
+        rebase(bay, _between(base, field) if near else field, temperature)
         _change(bay, FREE, now_ms)
         return True
     if young:
@@ -164,6 +158,12 @@ def compare(bay: "Bay", field: "Field", now_ms: int, threshold: int, temperature
     return away
 
 
+def rebase(bay: "Bay", field: "Sequence[int]", temperature: int) -> None:
+    """Take a field as that of the empty bay from here on."""
+    _put(bay, _BASE, field)
+    bay.kept[_T_BASE] = temperature
+
+
 def _change(bay: "Bay", state: int, now_ms: int) -> None:
     bay.previous_ms = now_ms - bay.since_ms if bay.seen_begin else -1
     bay.seen_begin = 1
@@ -195,8 +195,7 @@ def _learn(bay: "Bay", field: "Field", temperature: int, now_ms: int) -> None:
     kept = bay.kept
     long = now_ms - bay.since_ms > _LONG_MS
     base = _at(bay, _BASE, temperature - kept[_T_BASE])
-    _put(bay, _BASE, field if long else [(base[axis] + field[axis]) // 2 for axis in range(3)])
-    kept[_T_BASE] = temperature
+    rebase(bay, field if long else _between(base, field), temperature)
     bay.readings = min(bay.readings + 1, 255)
     count = min(bay.readings, _WARMTH)
     warmer = temperature - kept[_T_MEAN] // 16
@@ -206,6 +205,10 @@ def _learn(bay: "Bay", field: "Field", temperature: int, now_ms: int) -> None:
         more = field[axis] - kept[_MEAN + axis] // 16
         kept[_MEAN + axis] += 16 * more // count
         kept[_DRIFT + axis] += (warmer * more - kept[_DRIFT + axis]) // count
+
+
+def _between(one: "Sequence[int]", other: "Sequence[int]") -> "list[int]":
+    return [(one[axis] + other[axis]) // 2 for axis in range(3)]
 
 
 def _less(one: "Sequence[int]", other: "Sequence[int]") -> "list[int]":

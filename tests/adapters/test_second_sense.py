@@ -1,0 +1,75 @@
+"""A bay with a distance sensor beside its magnetometer, on a board of chip models."""
+
+import pytest
+from firmware_place import Place
+from stoep_hardware.devices import CPythonDevice
+from stoep_protocol import messages, schema
+
+
+@pytest.fixture
+def place():
+    made = []
+
+    def make(**options):
+        made.append(Place(CPythonDevice, kind="bay", **options))
+        made[-1].distance = None  # the sky
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.device.close()
+
+
+def told(here):
+    return [it for it in here.far.messages if isinstance(it, messages.BayReport)][-1]
+
+
+def test_a_car_is_seen_from_below_and_the_sensor_else_left_alone(place):
+    here = place(second="a02yyuw")
+    here.run(hours=6.5)
+    assert here.board.logs()["a02yyuw"].us_in("on", here.engine.now_us) == 0
+    here.bay.arrive()
+    here.distance = 240
+    here.run(seconds=40)
+    assert told(here).state == schema.OCCUPIED
+    asked_us = here.board.sonar.log.us_in("on", here.engine.now_us)
+    assert 0 < asked_us < 3_000_000
+    here.run(hours=5)
+    assert here.board.sonar.log.us_in("on", here.engine.now_us) == asked_us
+    here.bay.leave()
+    here.distance = None
+    here.run(seconds=40)
+    assert told(here).state == schema.FREE
+    here.check()
+
+
+def test_a_field_that_no_car_explains_is_resolved(place):
+    here = place(second="a02yyuw")
+    here.run(hours=0.5)
+    here.bay.arrive()
+    here.distance = 240
+    here.run(hours=1)
+    here.distance = None  # of this sensor that says nothing
+    x, y, z = here.bay._car_ut
+    here.bay._car_ut = (-2 * x, 3 * y, z / 2)
+    here.bay._notify()
+    here.run(hours=1.2)
+    assert told(here).state == schema.UNCERTAIN
+    here.distance = 300
+    here.run(hours=1.2)
+    assert told(here).state == schema.OCCUPIED
+    assert told(here).change_count == 1
+    here.check()
+
+
+def test_a_second_sensor_that_is_not_there_leaves_the_field_to_decide(place):
+    here = place(second="a02yyuw")
+    here.board.esp32.buses.uart_source = None
+    here.run(hours=0.5)
+    here.bay.arrive()
+    here.run(seconds=40)
+    assert told(here).state == schema.OCCUPIED
+    here.bay.leave()
+    here.run(seconds=40)
+    assert told(here).state == schema.FREE
+    here.check()
