@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from stoep_protocol import messages
+from stoep_protocol.calibration import Calibrated
 from stoep_protocol.errors import F_PORT, DecodeError
 
 __all__ = ["Uplink", "decode"]
 
-Uplink = messages.BinReport | messages.BayReport | messages.Status | messages.ConfigurationAck
+Uplink = (
+    messages.BinReport
+    | messages.BayReport
+    | messages.Status
+    | messages.ConfigurationAck
+    | Calibrated
+)
 
 
 def decode(f_port: int, data: bytes) -> Uplink:

@@ -30,6 +30,12 @@ _DONE = {
     "disable": "disabled: neither heard nor answered",
     "remove": "removed",
 }
+_ASKED = {
+    "empty_bay": "will take its field for that of the empty bay. A magnet held to it for ten"
+    " seconds has it report; then go away from it.",
+    "car": "will say whether the car on it changes the field enough.",
+    "echoes": "will say where its echoes come from. Close the lid.",
+}
 _Raw = dict[str, Any]
 
 
@@ -228,6 +234,25 @@ def _wanted(configured: Mapping[str, Any]) -> str:
     return said or "what it was flashed with"
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    said = {"distance_cm": options.distance_cm, "expires_s": options.expires}
+    answer = _ask(
+        options,
+        "calibrate",
+        dev_eui=options.dev_eui,
+        car=options.car,
+        **{key: value for key, value in said.items() if value is not None},
+    )
+    minutes = -(-answer["expires_s"] // 60)
+    _say(
+        options,
+        answer,
+        f"{options.dev_eui}: {_ASKED[answer['step']]}\n"
+        f"It is told with its next uplink, in {minutes} min or never, and begins a minute later.\n"
+        f"What comes of it: stoep device show {options.dev_eui}",
+    )
+
+
 def _flush(options: argparse.Namespace) -> None:
     answer = _ask(options, "flush", dev_eui=options.dev_eui)
     _say(options, answer, f"{options.dev_eui}: downlinks forgotten: {answer['flushed']}")
@@ -279,15 +304,29 @@ def _show(options: argparse.Namespace) -> None:
     configured = device.pop("configuration", None) or {}
     if configured:
         configured["wanted"] = _wanted(configured)
+    calibrated = device.pop("calibration", None) or {}
     said = {
         **device,
         **{f"session {key}": it for key, it in session.items()},
         **{f"configuration {key}": it for key, it in configured.items()},
+        **_found(calibrated),
     }
     for key, value in said.items():
         print(f"{key.replace('_', ' '):20}  {_printable(value) or '-'}")
     if device.get("managed") == "file":
         print("It is in the gateway's configuration, and is changed there.")
+
+
+def _found(calibrated: _Raw) -> _Raw:
+    """Return what is known of a calibration, a line each."""
+    said: _Raw = {"calibration": calibrated["state"]} if calibrated else {}
+    for answer in calibrated.get("answers", ()):
+        step = answer["step"].replace("_", " ")
+        said[step] = f"{answer['result'].replace('_', ' ')}, {answer['utc']}"
+        for number, found in enumerate(answer["found"], 1):
+            remedy = f": {found['remedy']}" if found["remedy"] else ""
+            said[f"{step} {number}"] = found["text"] + remedy
+    return said
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -418,5 +457,6 @@ _RUN = {
     "forgive-nonce": _forgive_nonce,
     "send": _send,
     "configure": _configure,
+    "calibrate": _calibrate,
     "flush": _flush,
 }

@@ -12,13 +12,23 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stoep_gateway.assets import configuration, device_places, device_rows, device_specs
+from stoep_protocol.advice import STEPS
+
+from stoep_gateway.assets import (
+    calibration,
+    configuration,
+    device_places,
+    device_rows,
+    device_specs,
+)
 from stoep_gateway.assets.device_specs import Checked, Fault
 from stoep_gateway.assets.registry import Device
+from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.control import CommandRefused, ControlServer
 from stoep_gateway.device_network import Changes, DeviceNetwork
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.mac_state import MacState
+from stoep_gateway.publish.devices import CALIBRATIONS
 from stoep_gateway.publish.messages import utc
 from stoep_gateway.store.records import ConfigurationRow
 
@@ -30,6 +40,7 @@ _MAX_F_PORT = 223
 _MAX_PAYLOAD = 242
 _PRIORITIES = range(-128, 128)
 _MAX_EXPIRY_S = 366 * 24 * 3600
+_STEP_EXPIRY_S = 15 * 60  # a bay that is empty now will not be for long
 _IN_THE_FILE = "change its [[device]] in the gateway's configuration and restart the gateway"
 
 Request = Mapping[str, Any]
@@ -57,6 +68,7 @@ class DeviceCommands:
             ("forgive-nonce", self._forgive_nonce),
             ("send", self._send),
             ("configure", self._configure),
+            ("calibrate", self._calibrate),
             ("flush", self._flush),
         ):
             control.register(f"device.{name}", handler, changes=True)
@@ -98,6 +110,7 @@ class DeviceCommands:
             "dev_nonces": activity.dev_nonces,
             "queued": activity.queued,
             "configuration": _configured(activity.configuration),
+            "calibration": _calibrated(device, activity.health),
         }
 
     # Changing.
@@ -302,6 +315,39 @@ class DeviceCommands:
             "configuration": _configured(self._network.activity(device.dev_eui).configuration),
         }
 
+    async def _calibrate(self, request: Request) -> dict[str, Any]:
+        device = self._device(request)
+        if device.make is not None:
+            raise CommandRefused(f"it is a {device.make}, which is not calibrated from here")
+        if not device.enabled:
+            raise CommandRefused(f"device {device.dev_eui_hex} is disabled")
+        expires_s = _whole(request, "expires_s", range(1, _MAX_EXPIRY_S + 1), _STEP_EXPIRY_S)
+        distance_cm = request.get("distance_cm")
+        if distance_cm is not None and type(distance_cm) is not int:
+            raise CommandRefused("distance_cm is a whole number")
+        try:
+            step, f_port, payload = calibration.compose(
+                device, car=request.get("car") is True, distance_cm=distance_cm
+            )
+        except ValueError as error:
+            raise CommandRefused(str(error)) from None
+        queued = await self._network.enqueue(
+            device.dev_eui,
+            f_port,
+            payload,
+            confirmed=False,
+            priority=0,
+            expires_utc_ms=self._network.utc_ms() + 1000 * expires_s,
+        )
+        if isinstance(queued, Rejected):
+            raise CommandRefused(f"refused: {queued.reason}")
+        return {
+            "dev_eui": device.dev_eui_hex,
+            "step": STEPS[step],
+            "downlink_id": queued,
+            "expires_s": expires_s,
+        }
+
     async def _flush(self, request: Request) -> dict[str, Any]:
         return {"flushed": await self._network.flush(self._device(request).dev_eui)}
 
@@ -370,6 +416,18 @@ def _configured(row: ConfigurationRow | None) -> dict[str, object] | None:
         "told_hash": None if row.told_hash is None else f"{row.told_hash:04x}",
         "told_utc": _utc(row.told_utc_ms),
         "downlinks": row.tries,
+    }
+
+
+def _calibrated(device: Device, health: DeviceState | None) -> dict[str, object] | None:
+    if health is None:
+        return None
+    floor_mm = calibration.level_mm(device)
+    return {
+        "state": None if health.calibration is None else CALIBRATIONS[health.calibration],
+        "answers": [
+            {"utc": utc(it.at_ms), **calibration.described(it, floor_mm)} for it in health.answers
+        ],
     }
 
 

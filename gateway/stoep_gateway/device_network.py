@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stoep_gateway.assets.registry import Registry
+from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.lns.mac_state import MacState
@@ -22,7 +23,7 @@ class Activity:
     ``dev_addr`` and the counters are those of the newest session on which it was heard, or else of
     the newest: ``f_cnt_up`` the last accepted, ``f_cnt_down`` the next. ``dev_nonces`` are those
     used and not forgiven, ``queued`` the downlinks that wait, ``mac`` what it has accepted by MAC
-    command, ``configuration`` the one that is wanted of it.
+    command, ``configuration`` the one that is wanted of it, ``health`` what it says of itself.
     """
 
     dev_addr: int | None = None
@@ -34,6 +35,7 @@ class Activity:
     queued: int = 0
     mac: MacState | None = None
     configuration: ConfigurationRow | None = None
+    health: DeviceState | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,22 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     it.add_argument(
         "--anew", action="store_true", help="forget what was configured before these options"
     )
+    it = action(
+        "calibrate",
+        "Have the sensor of a bay take its field for that of the empty bay, or that of a container"
+        " say where its echoes come from. It is told with its next uplink, and begins a minute"
+        " later; what came of it: stoep device show.",
+    )
+    it.add_argument("--car", action="store_true", help="a car stands on the bay: is it seen?")
+    it.add_argument(
+        "--distance-cm",
+        metavar="CM",
+        type=int,
+        help="a container's: where the waste is now; default: it is empty",
+    )
+    it.add_argument(
+        "--expires", type=int, metavar="S", help="give up after S seconds; default: 900"
+    )
     action("flush", "Forget the downlinks that wait for a device.")
     return made
 

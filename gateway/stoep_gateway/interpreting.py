@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from stoep_protocol.messages import Status
 
 from stoep_gateway import recording
+from stoep_gateway.assets import calibration
 from stoep_gateway.assets.registry import Container, Device
-from stoep_gateway.assets.states import AssetState
+from stoep_gateway.assets.states import AssetState, ContainerState, DeviceState
 from stoep_gateway.clock import Clock
 from stoep_gateway.decode import Uplink
 from stoep_gateway.flap_pools import FlapPools
+from stoep_gateway.insight import echoes
 from stoep_gateway.insight.flaps import GUESSED_L
 from stoep_gateway.integrations.codecs.errors import CodecError
 from stoep_gateway.lns import uplink
@@ -125,6 +128,8 @@ class Interpreter:
             litres = GUESSED_L
             if isinstance(device.asset, Container) and device.asset.by_flaps:
                 litres = self._flap_pools.litres_per_flap(device.asset)
+            if isinstance(previous, ContainerState):
+                previous = self._tested(device, previous)
             outputs = topics.uplink_outputs(device, message, meta, previous, litres)
         except Exception:  # noqa: BLE001 (one asset's mishap must not stop a network server)
             self._reject(Rejected("internal_error", device.dev_eui_hex))
@@ -134,6 +139,18 @@ class Interpreter:
         if outputs.problem is not None:
             self._reject(Rejected(outputs.problem, device.dev_eui_hex))
         return outputs
+
+    def _tested(self, device: Device, state: ContainerState) -> ContainerState:
+        """Let the filter know what an echo test of the device has found since it last was told."""
+        health = self._memory.states.get(device.key)
+        if state.echo is None or not isinstance(health, DeviceState) or not health.answers:
+            return state
+        floor_mm = calibration.level_mm(device)
+        test = calibration.echoes_of(health.answers, floor_mm)
+        if test is None or floor_mm is None or test[0] <= state.echo.tested_ms:
+            return state
+        fixed_mm = [mm for mm, _ in test[1].fixed]
+        return replace(state, echo=echoes.tested(state.echo, test[0], fixed_mm, floor_mm))
 
     def remember(
         self, device: Device, message: Uplink | str | None, outputs: Outputs

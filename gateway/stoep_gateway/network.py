@@ -8,6 +8,7 @@ from functools import partial
 
 from stoep_gateway import recording
 from stoep_gateway.assets.registry import Registry
+from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.clock import Clock
 from stoep_gateway.config_model import DeviceConfig
 from stoep_gateway.device_network import Activity, Changes
@@ -45,8 +46,10 @@ class NetworkServer:
         queued = len(memory.queue.of_device(dev_eui))
         wanted = memory.configurations.get(dev_eui)
         session = memory.sessions.current(dev_eui)
+        state = memory.states.get(f"device/{dev_eui.hex()}")
+        health = state if isinstance(state, DeviceState) else None
         if session is None:
-            return Activity(dev_nonces=used, queued=queued, configuration=wanted)
+            return Activity(dev_nonces=used, queued=queued, configuration=wanted, health=health)
         return Activity(
             session.dev_addr,
             None if session.is_personalised else session.created_utc_ms,
@@ -57,6 +60,7 @@ class NetworkServer:
             queued,
             session.mac,
             wanted,
+            health,
         )
 
     async def record(self, changes: Changes) -> None:

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from device_network import MemoryNetwork, commands
 from stoep_gateway import device_cli
+from stoep_gateway.assets.calibration import Answer
+from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.device_network import Activity
+from stoep_protocol.calibration import STEP_ECHOES, echo
 
 EUI = "70b3d57ed0000001"
 OTHER = "70b3d57ed0000002"
@@ -402,6 +405,25 @@ def test_configure(site: Site, run: Run) -> None:
         with pytest.raises(SystemExit) as raised:
             run("configure", *wrong)
         assert raised.value.code == 2
+
+
+def test_calibrate(site: Site, run: Run) -> None:
+    run("import", "-", stdin=DEVICES)
+    code, out, error = run("calibrate", IN_FILE)
+    assert (code, error) == (0, "")
+    assert out.startswith(f"{IN_FILE}: will take its field for that of the empty bay. A magnet")
+    assert "in 15 min or never" in out
+    code, out, _ = run("calibrate", EUI, "--distance-cm", "90", "--expires", "3600", "--json")
+    assert (code, json.loads(out)["step"], json.loads(out)["expires_s"]) == (0, "echoes", 3600)
+    assert site.network.queued[-1][2].hex() == "8202185a"
+    refused = run("calibrate", EUI, "--car")
+    assert refused == (1, "", "no car stands on a container\n")
+    answer = Answer(1_700_000_000_000, STEP_ECHOES, 0, (None, echo(120, 22), echo(57, 8)))
+    site.network.activities[bytes.fromhex(EUI)] = Activity(health=DeviceState(1, answers=(answer,)))
+    shown = run("show", EUI)[1]
+    assert re.search(r"(?m)^echoes +done, 2023-11-14T22:13:20.000Z$", shown)
+    assert re.search(r"(?m)^echoes 1 +the floor.*1200 mm, as expected", shown)
+    assert re.search(r"(?m)^echoes 2 +something fixed answers at 570 mm.*: a seam", shown)
 
 
 SCANNED = "LW:D0:0000000000000000:70B3D57ED0000002:00000000"

@@ -147,6 +147,7 @@ async def test_what_is_shown(ask: Commands) -> None:
         "dev_nonces": 2,
         "queued": 1,
         "configuration": None,
+        "calibration": None,
     }
 
 

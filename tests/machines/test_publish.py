@@ -24,6 +24,7 @@ from stoep_gateway.publish.gateways import (
 from stoep_gateway.publish.messages import utc
 from stoep_gateway.publish.topics import UplinkMeta
 from stoep_protocol import messages, schema
+from stoep_protocol.calibration import Calibrated
 from stoep_protocol.errors import DecodeError
 from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Status
 from street import HOUR_MS, SCHEMAS, START_MS, checked, device, meta, street
@@ -453,6 +454,12 @@ UPLINKS = st.one_of(
         st.integers(0, 3),
     ),
     st.builds(Status),
+    st.builds(
+        Calibrated,
+        st.integers(0, 2),
+        st.integers(0, 7),
+        st.lists(st.integers(0, 65_535), max_size=4).map(tuple),
+    ),
     st.builds(ConfigurationAck, st.integers(0, 65_535), st.integers(0, 255)),
 )
 METAS = st.builds(

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from stoep_gateway.assets.calibration import Answer
 from stoep_gateway.insight.echoes import EchoState, FalseDistance, Jump
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.insight.flaps import FlapCount
@@ -63,7 +64,10 @@ class BayState:
 
 @value
 class DeviceState:
-    """What a device last said of itself; a split status is put together here."""
+    """What a device last said of itself; a split status is put together here.
+
+    ``answers`` are those to steps of a calibration, one of each step.
+    """
 
     reported_ms: int
     firmware: str | None = None
@@ -73,6 +77,7 @@ class DeviceState:
     reset_reason: int | None = None
     link_margin_db: int | None = None
     calibration: int | None = None
+    answers: tuple[Answer, ...] = ()
 
 
 AssetState = ContainerState | BayState | DeviceState
@@ -128,6 +133,10 @@ def loads(key: str, text: str) -> AssetState:
         if kind == "bay":
             return BayState(**_known(BayState, values))
         if kind == "device":
+            answers = values.get("answers", ())
+            values["answers"] = tuple(
+                Answer(it["at_ms"], it["step"], it["result"], tuple(it["values"])) for it in answers
+            )
             return DeviceState(**_known(DeviceState, values))
     except TypeError as error:
         raise ValueError(f"the state of {key} is incomplete: {error}") from None

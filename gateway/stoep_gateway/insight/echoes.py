@@ -13,11 +13,12 @@ waste most likely is. What has no source was chosen on the training series of be
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from stoep_gateway.values import value
 
-__all__ = ["EchoState", "FalseDistance", "Jump", "Verdict", "advance", "settle"]
+__all__ = ["EchoState", "FalseDistance", "Jump", "Verdict", "advance", "settle", "tested"]
 
 _HOUR_MS = 3_600_000
 
@@ -32,6 +33,7 @@ WEIGHT_MAX = 20.0
 ONE_READING = 0.4  # weight of a run of one, which may be a stray echo
 FORGET = 0.98  # of the others' weight, at each run at one of them
 KEPT = 3  # false distances of a sensor
+TESTED = 2.0  # weight of what an echo test has found; a guess
 FALSE_SHARE = 0.8  # of the depth: a false distance beyond does little harm
 PROVEN = 200  # readings after which a sensor without false echoes is unlikely to have any
 PATIENCE_RISEN = 2  # readings of a rise that waste may have made
@@ -81,7 +83,8 @@ class EchoState:
     false distance, ``false_mm`` (0: the waste may have been there). ``rise_mm`` at ``rise_ms``
     (0: none) is where the waste was before the last sudden rise that was believed, and
     ``fall_mm`` at ``fall_ms`` before the last fall that the next reading has to confirm;
-    ``empty_mm`` (0: not known) is where it is after an emptying.
+    ``empty_mm`` (0: not known) is where it is after an emptying. The last echo test that is known
+    was at ``tested_ms`` (0: none).
     """
 
     at_ms: int
@@ -99,6 +102,7 @@ class EchoState:
     fall_mm: float = 0.0
     empty_mm: float = 0.0
     false_distances: tuple[FalseDistance, ...] = ()
+    tested_ms: int = 0
 
 
 @value
@@ -114,6 +118,15 @@ class Verdict:
     distance_mm: float
     believed: bool
     undone: bool = False
+
+
+def tested(state: EchoState, at_ms: int, fixed_mm: Iterable[float], depth_mm: int) -> EchoState:
+    """Return the state after an echo test that has found fixed reflections at ``fixed_mm``."""
+    false = state.false_distances
+    for distance_mm in fixed_mm:
+        if distance_mm < FALSE_SHARE * depth_mm:
+            false = _learned(false, distance_mm, TESTED)
+    return replace(state, tested_ms=at_ms, false_distances=false)
 
 
 def advance(

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from stoep_protocol import schema
+from stoep_protocol.calibration import STEP_EMPTY, Calibrated
 from stoep_protocol.messages import ConfigurationAck, Status
 
+from stoep_gateway.assets import calibration
 from stoep_gateway.assets.configuration import REFUSALS
 from stoep_gateway.assets.registry import Device
 from stoep_gateway.assets.states import DeviceState
 from stoep_gateway.lns.queue import Ended
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
 
-__all__ = ["configuration_outputs", "downlink", "joined", "status_outputs", "status_values"]
+__all__ = [
+    "CALIBRATIONS",
+    "calibrated_outputs",
+    "configuration_outputs",
+    "downlink",
+    "joined",
+    "status_outputs",
+    "status_values",
+]
 
 _RESET_REASONS = {
     schema.RESET_NONE: "none",
@@ -24,7 +35,7 @@ _RESET_REASONS = {
     schema.RESET_SOFT: "soft",
     schema.RESET_EXTERNAL: "external",
 }
-_CALIBRATIONS = {
+CALIBRATIONS = {
     schema.CALIBRATION_NONE: "none",
     schema.CALIBRATION_RUNNING: "running",
     schema.CALIBRATION_DONE: "done",
@@ -65,6 +76,7 @@ def status_outputs(
         _either(status.reset_reason, before.reset_reason),
         _either(status.link_margin_db, before.link_margin_db),
         _either(status.calibration, before.calibration),
+        before.answers,
     )
     event_id = f"{meta.event_id}:status"
     payload = encode(
@@ -78,7 +90,7 @@ def status_outputs(
             "reset_reason": _named(_RESET_REASONS, state.reset_reason),
             "errors": [_named(_ERRORS, code) for code in status.errors],
             "link_margin_db": state.link_margin_db,
-            "calibration": _named(_CALIBRATIONS, state.calibration),
+            "calibration": _named(CALIBRATIONS, state.calibration),
             "radio": radio(meta),
             "lat": device.lat,
             "lon": device.lon,
@@ -99,7 +111,7 @@ def status_values(status: Status) -> dict[str, Any]:
         "reset_reason": _named(_RESET_REASONS, status.reset_reason),
         "errors": [_named(_ERRORS, code) for code in status.errors],
         "link_margin_db": status.link_margin_db,
-        "calibration": _named(_CALIBRATIONS, status.calibration),
+        "calibration": _named(CALIBRATIONS, status.calibration),
     }
 
 
@@ -118,6 +130,35 @@ def configuration_outputs(device: Device, ack: ConfigurationAck, meta: UplinkMet
     )
     message = OutboxMessage(device.event_topic, payload, False, "device_configuration", event_id)
     return Outputs((message,), None)
+
+
+def calibrated_outputs(
+    device: Device, answer: Calibrated, meta: UplinkMeta, previous: DeviceState | None
+) -> Outputs:
+    """Return the event of a device that has answered a step of a calibration, and its state.
+
+    A bay whose empty field is known is calibrated from then on; that is its status.
+    """
+    at_ms = meta.received_utc_ms
+    given = calibration.Answer(at_ms, answer.step, answer.result, answer.values)
+    outputs = Outputs((), previous or DeviceState(at_ms))
+    if answer.step == STEP_EMPTY and not answer.result:
+        status = Status(calibration=schema.CALIBRATION_DONE)
+        outputs = status_outputs(device, status, meta, previous)
+    assert isinstance(outputs.state, DeviceState)
+    event_id = f"{meta.event_id}:calibrated"
+    payload = encode(
+        {
+            "event_id": event_id,
+            "time_utc": utc(at_ms),
+            "event": "calibration_failed" if answer.result else "calibrated",
+            **calibration.described(given, calibration.level_mm(device)),
+        },
+        device.fixed_json,
+    )
+    message = OutboxMessage(device.event_topic, payload, False, "device_calibrated", event_id)
+    answers = calibration.after(outputs.state.answers, given)
+    return Outputs((message, *outputs.messages), replace(outputs.state, answers=answers))
 
 
 def joined(device: Device, event_id: str, joined_utc_ms: int, dev_addr: int) -> OutboxMessage:

@@ -7,6 +7,7 @@ in the JSON Schemas beside this module, one per ``kind``.
 
 from __future__ import annotations
 
+from stoep_protocol.calibration import Calibrated
 from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Status
 
 from stoep_gateway.assets.registry import Bay, Container, Device
@@ -30,7 +31,7 @@ __all__ = [
 
 def state_key(device: Device, message: Uplink) -> str | None:
     """Return the key of the state that a message changes; None if it changes none."""
-    if isinstance(message, Status):
+    if isinstance(message, Status | Calibrated):
         return device.key
     asset = device.asset
     if (isinstance(message, BinReport) and isinstance(asset, Container)) or (
@@ -62,6 +63,9 @@ def uplink_outputs(
     if isinstance(message, Status):
         known = previous if isinstance(previous, DeviceState) else None
         return devices.status_outputs(device, message, meta, known)
+    if isinstance(message, Calibrated):
+        before_it = previous if isinstance(previous, DeviceState) else None
+        return devices.calibrated_outputs(device, message, meta, before_it)
     if isinstance(message, ConfigurationAck):
         return devices.configuration_outputs(device, message, meta)
     return Outputs((), None, "no_asset" if asset is None else "wrong_asset")
