@@ -205,6 +205,42 @@ def test_a_container_without_one_learns_from_logged_collections() -> None:
     assert all(hours is None or hours >= 40 for *_, hours in ends)
 
 
+REPORTS = st.builds(
+    BinReport,
+    st.integers(0, 40),
+    st.none() | st.integers(0, 4000),
+    st.integers(0, 4),
+    st.integers(0, 255),
+    flaps=st.none() | st.integers(0, 255),
+    age_min=st.sampled_from([0, 0, 0, 90]),
+)
+
+
+@given(st.lists(st.tuples(REPORTS, st.integers(-3, 400)), max_size=12))
+def test_any_reports_of_a_counter(reports: list[tuple[BinReport, int]]) -> None:
+    board = device(1)
+    assert isinstance(board.asset, Container)
+    board = dataclasses.replace(board, asset=dataclasses.replace(board.asset, by_flaps=True))
+    state: AssetState | None = ContainerState(-1, 0, flaps=FlapCount(12.0))
+    at_ms = START_MS
+    for report, hours in reports:
+        at_ms += hours * HOUR_MS
+        outputs = topics.uplink_outputs(board, report, meta(at_ms), state, 10.0)
+        for message in outputs.messages:
+            values = checked(message)
+            if message.kind == "container_state":
+                assert (values["quality"], values["reason"]) in (
+                    (2, "from_flaps"),
+                    (3, "from_flaps"),
+                )
+                assert values["fill_pct"] is not None
+            else:
+                assert message.kind == "container_alarm"
+        state = outputs.state or state
+        assert isinstance(state, ContainerState)
+        assert loads("container/x", dumps(state)) == state
+
+
 def test_a_flap_counter_that_comes_later_learns_from_the_next_cycle_on() -> None:
     outputs = topics.uplink_outputs(device(1), BinReport(0, 900, 4), meta(), None)
     assert isinstance(outputs.state, ContainerState)

@@ -5,6 +5,7 @@ import datetime
 import itertools
 import random
 import zoneinfo
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,18 @@ def test_compaction_makes_room(tmp_path: Path) -> None:
     truck = base.trucks[0].model_copy(update={"compaction": 2.0})
     plan = checked_plan(levels(0, c1=100, c2=100), base.model_copy(update={"trucks": (truck,)}))
     assert [stop.load_after_l for stop in plan.rounds[0].stops] == [3500, 7000, 0]
+
+
+def test_what_a_container_s_own_press_has_compacted_is_reckoned_loose(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4}, capacity_l=70_000)
+    pressing = here.containers[0].model_copy(update={"compaction": 4.0})
+    states = levels(c1=90)
+    here = here.model_copy(update={"containers": (pressing,)})
+    assert checked_plan(states, here).rounds[0].stops[0].volume_l == 25_200
+    state = states["container/c1"]
+    assert isinstance(state, ContainerState)
+    states = {"container/c1": replace(state, press=(NOW, 40.0))}
+    assert checked_plan(states, here).rounds[0].stops[0].volume_l == 70 * (40 * 4 + 50)
 
 
 def test_without_roads_distances_are_estimates(tmp_path: Path) -> None:

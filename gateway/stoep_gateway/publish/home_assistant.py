@@ -193,7 +193,7 @@ _QUALITY = {
     "quality": _number("Quality", "value_json.quality", None, **_DIAGNOSTIC),
     "problem": _binary(
         "Problem",
-        "value_json.quality in (1, 2, 3)",
+        "value_json.quality in (1, 2, 3) and value_json.reason != 'from_flaps'",
         "problem",
         json_attributes_template=_REASON,
         **_DIAGNOSTIC,
