@@ -50,7 +50,7 @@ class SpiSlave(Protocol):
 
 
 class I2cSlave(Protocol):
-    """A chip with registers."""
+    """A chip with registers, whose numbers have 8 bits, or 16 if it has a `WIDE` that is true."""
 
     def read(self, sub_address: int, count: int, t_us: int) -> bytes | None:
         """Read registers; None is a NAK."""
@@ -135,15 +135,23 @@ class Buses:
         ]
         self._i2c = (freq, ChainMap(*reached))
 
-    def i2c_read(self, address: int, register: int, count: int) -> bytes | None:
+    def i2c_read(self, address: int, register: int, count: int, bits: int = 8) -> bytes | None:
         """readfrom_mem(); None for OSError(ENODEV)."""
-        slave = self._i2c_slave(address, count + 3)
-        return None if slave is None else slave.read(register, count, self._mcu.t_us)
+        slave = self._i2c_slave(address, count + 2 + bits // 8)
+        if slave is None:
+            return None
+        if _is_wide(slave) and bits == 8:
+            return b"\xff" * count  # it waits for the rest of the number
+        _check(slave, bits)
+        return slave.read(register, count, self._mcu.t_us)
 
-    def i2c_write(self, address: int, register: int, data: bytes) -> bool:
+    def i2c_write(self, address: int, register: int, data: bytes, bits: int = 8) -> bool:
         """writeto_mem(); False for OSError(ENODEV)."""
-        slave = self._i2c_slave(address, len(data) + 2)
-        return slave is not None and slave.write(register, data, self._mcu.t_us)
+        slave = self._i2c_slave(address, len(data) + 1 + bits // 8)
+        if slave is None:
+            return False
+        _check(slave, bits)
+        return slave.write(register, data, self._mcu.t_us)
 
     def i2c_scan(self) -> list[int]:
         """i2c.scan()."""
@@ -202,3 +210,12 @@ class Buses:
             self._uart_buffer += octets
             del self._uart_buffer[UART_BUFFER_BYTES:]  # a full buffer takes no more
         self._uart_since_us = self._mcu.t_us
+
+
+def _is_wide(slave: I2cSlave) -> bool:
+    return getattr(slave, "WIDE", False)
+
+
+def _check(slave: I2cSlave, bits: int) -> None:
+    if bits != (16 if _is_wide(slave) else 8):
+        raise SimulationError(f"{type(slave).__name__} is asked for a register of {bits} bits")

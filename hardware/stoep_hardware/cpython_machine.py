@@ -79,8 +79,8 @@ class _I2c:
         self._mcu = mcu
         mcu.buses.i2c_init(freq, scl.number, sda.number)
 
-    def readfrom_mem(self, address: int, register: int, count: int) -> bytes:
-        data = self._mcu.buses.i2c_read(address, register, count)
+    def readfrom_mem(self, address: int, register: int, count: int, *, addrsize: int = 8) -> bytes:
+        data = self._mcu.buses.i2c_read(address, register, count, addrsize)
         if data is None:
             raise OSError(ENODEV, "ENODEV")
         return data
@@ -88,8 +88,8 @@ class _I2c:
     def readfrom_mem_into(self, address: int, register: int, buffer: Any) -> None:
         buffer[:] = self.readfrom_mem(address, register, len(buffer))
 
-    def writeto_mem(self, address: int, register: int, data: Any) -> None:
-        if not self._mcu.buses.i2c_write(address, register, bytes(data)):
+    def writeto_mem(self, address: int, register: int, data: Any, *, addrsize: int = 8) -> None:
+        if not self._mcu.buses.i2c_write(address, register, bytes(data), addrsize):
             raise OSError(ENODEV, "ENODEV")
 
     def scan(self) -> list[int]:

@@ -269,12 +269,13 @@ class Wire:
         self._mcu.buses.i2c_init(*struct.unpack("<IBB", payload))
 
     def _i2c_read(self, payload: bytes) -> bytes:
-        address, register, count = struct.unpack("<BBH", payload)
-        data = self._mcu.buses.i2c_read(address, register, count)
+        address, register, bits, count = struct.unpack("<BHBH", payload)
+        data = self._mcu.buses.i2c_read(address, register, count, bits)
         return b"\0" + bytes(count) if data is None else b"\1" + data
 
     def _i2c_write(self, payload: bytes) -> bytes:
-        return bytes((self._mcu.buses.i2c_write(payload[0], payload[1], payload[2:]),))
+        address, register, bits = struct.unpack_from("<BHB", payload)
+        return bytes((self._mcu.buses.i2c_write(address, register, payload[4:], bits),))
 
     def _i2c_scan(self, _payload: bytes) -> bytes:
         found = self._mcu.buses.i2c_scan()[:15]

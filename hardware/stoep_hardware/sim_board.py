@@ -10,6 +10,7 @@ from .chips import magnetometers, radios, rangers
 from .chips.ssd1306 import ADDRESS, Ssd1306
 from .chips.state_log import StateLog
 from .chips.sx1262 import Sx1262
+from .chips.vl53l1x import Vl53l1x
 from .engine import Engine
 from .esp32 import Esp32, Input, Output
 from .fittings import Fittings
@@ -132,6 +133,8 @@ class SimBoard:
     def violations(self) -> list[str]:
         """What the chips would not have taken, each with its time."""
         found = [f"{self._radio_name} {what}" for what in self.radio.violations]
+        if isinstance(self.sonar, Vl53l1x):
+            found += [f"vl53l1x {what}" for what in self.sonar.violations]
         if self.magnetometer is not None:
             name = self.magnetometer.NAME
             found += [f"{name} {what}" for what in self.magnetometer.violations]

@@ -6,7 +6,7 @@ from stoep_hardware import micropython_runtime
 from stoep_hardware.devices import CPythonDevice
 from stoep_hardware.micropython_device import MicroPythonDevice
 from stoep_protocol.messages import BinReport, Status
-from stoep_protocol.schema import ECHO_BLOCKED, ERROR_SENSOR_SILENT
+from stoep_protocol.schema import ECHO_BLOCKED, ERROR_SENSOR_BUS, ERROR_SENSOR_SILENT
 
 needs_micropython = pytest.mark.skipif(
     not micropython_runtime.is_available(), reason=micropython_runtime.why_unavailable()
@@ -15,7 +15,7 @@ RUNTIMES = [
     pytest.param(CPythonDevice, id="cpython"),
     pytest.param(MicroPythonDevice, id="micropython", marks=needs_micropython),
 ]
-SENSORS = ["a02yyuw", "maxbotix", "hcsr04", "jsnsr04t"]
+SENSORS = ["a02yyuw", "maxbotix", "hcsr04", "jsnsr04t", "vl53l1x"]
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -56,7 +56,7 @@ def test_distances_are_reported(container, sensor):
     assert told[-1].distance_mm == pytest.approx(620, abs=10)
     assert told[-1].history[1][1] == pytest.approx(1_730, abs=10)
     assert faults(place) == set()
-    assert place.board.sonar.log.state == "off"
+    assert place.board.sonar.log.state == ("standby" if sensor == "vl53l1x" else "off")
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
@@ -74,7 +74,7 @@ def test_what_is_no_distance_is_reported_as_such(container, sensor):
     assert (reports(place)[-1].distance_mm, reports(place)[-1].flags) == (None, ECHO_BLOCKED)
 
 
-@pytest.mark.parametrize("sensor", SENSORS)
+@pytest.mark.parametrize("sensor", [name for name in SENSORS if name != "vl53l1x"])
 def test_dead_sensor_is_told_after_some_wakes(container, sensor):
     place = container(sensor, interval_s=600)
     place.run(hours=0.5)
@@ -83,3 +83,11 @@ def test_dead_sensor_is_told_after_some_wakes(container, sensor):
     place.run(hours=2)
     assert reports(place)[-1].distance_mm is None
     assert faults(place) == {ERROR_SENSOR_SILENT}
+
+
+def test_sensor_that_is_missing_on_a_bus_is_told_at_once(container):
+    place = container("vl53l1x", interval_s=600)
+    place.board.sonar.fault = "dead"
+    place.run(hours=0.5)
+    assert reports(place)[-1].distance_mm is None
+    assert faults(place) == {ERROR_SENSOR_BUS}

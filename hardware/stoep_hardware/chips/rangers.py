@@ -12,14 +12,16 @@ from .a02yyuw import A02yyuw
 from .hcsr04 import Hcsr04
 from .maxbotix import Maxbotix
 from .talker import BAUDRATE
+from .vl53l1x import ADDRESS, Vl53l1x
 
-Ranger = A02yyuw | Maxbotix | Hcsr04
+Ranger = A02yyuw | Maxbotix | Hcsr04 | Vl53l1x
 
 _SENSORS: dict[str, Callable[..., Ranger]] = {
     "a02yyuw": A02yyuw,
     "maxbotix": Maxbotix,
     "hcsr04": partial(Hcsr04, **hcsr04.HC_SR04),
     "jsnsr04t": partial(Hcsr04, **hcsr04.JSN_SR04T),
+    "vl53l1x": Vl53l1x,
 }
 
 
@@ -31,6 +33,10 @@ def make(name: str, source: Any, **options: Any) -> Ranger:
 def wire(esp32: Esp32, data: BoardData, sensor: Ranger) -> bool:
     """Connect it to the pins that the board has for it; return whether they switch its supply."""
     tx, rx = data.uart["tx"], data.uart["rx"]
+    if isinstance(sensor, Vl53l1x):
+        esp32.buses.i2c_slaves[ADDRESS] = sensor
+        sensor.power(True, esp32.t_us)
+        return False  # it keeps its supply, with the others on the bus
     if isinstance(sensor, Hcsr04):
         esp32.outputs[tx] = Output(sensor.trigger, idle=False)
         esp32.inputs[rx] = Input(sensor.level, sensor.stable_until_us)

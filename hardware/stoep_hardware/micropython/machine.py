@@ -85,8 +85,9 @@ class I2C:
     def __init__(self, _id, *, scl, sda, freq):
         link.tell(link.I2C_INIT, pack("<IBB", freq, scl.number, sda.number))
 
-    def readfrom_mem(self, address, register, count):
-        answer = link.ask(link.I2C_READ, pack("<BBH", address, register, count), 1 + count)
+    def readfrom_mem(self, address, register, count, *, addrsize=8):
+        payload = pack("<BHBH", address, register, addrsize, count)
+        answer = link.ask(link.I2C_READ, payload, 1 + count)
         if not answer[0]:
             raise OSError(ENODEV)
         return answer[1:]
@@ -94,8 +95,9 @@ class I2C:
     def readfrom_mem_into(self, address, register, buffer):
         buffer[:] = self.readfrom_mem(address, register, len(buffer))
 
-    def writeto_mem(self, address, register, data):
-        if not link.ask(link.I2C_WRITE, bytes((address, register)) + data, 1)[0]:
+    def writeto_mem(self, address, register, data, *, addrsize=8):
+        head = pack("<BHB", address, register, addrsize)
+        if not link.ask(link.I2C_WRITE, head + bytes(data), 1)[0]:
             raise OSError(ENODEV)
 
     def scan(self):
