@@ -8,47 +8,27 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from stoep_gateway import config as configuration
-from stoep_gateway.assets.geometry import Inside, inside
-from stoep_gateway.assets.registry import build
-from stoep_gateway.errors import FatalError
+from stoep_gateway.assets.geometry import Inside
+from stoep_gateway.evaluation import insides
+from stoep_gateway.evaluation.insides import Insides
 from stoep_gateway.evaluation.judging import BinUnit
 from stoep_gateway.evaluation.scores import BinScore, Emptied
 from stoep_gateway.publish.messages import utc
 
 __all__ = ["Bins"]
 
-_MM = {"mm": 1.0, "cm": 10.0}
-_DEEPEST_MM = 20_000  # as a container's depth in the configuration
-_FARTHEST_MM = 100_000  # what is farther is no distance but a sensor's way to say something else
 _TEMPERATURES_C = (-60.0, 125.0)
-_TRUE_PCT = (-50.0, 200.0)
 _SHOWN = 8
-_REMEDY = "say --depth-cm, or name a file by --geometry or --config"
 
-_COLUMNS = {
-    "distance_mm": "number",
-    "distance_cm": "number",
+_COLUMNS = insides.COLUMNS | {
     "temperature_c": "number",
-    "true_pct": "number",
-    "true_distance_mm": "number",
-    "true_distance_cm": "number",
     "emptied": "flag",
     "good": "flag",
 }
 _SIDES = {
-    "geometry": (
-        {
-            "depth_mm": "number",
-            "depth_cm": "number",
-            "full_mm": "number",
-            "full_cm": "number",
-        },
-        "a CSV of device, depth_cm (or depth_mm) and full_cm (or full_mm)",
-    ),
+    "geometry": insides.SIDE,
     "emptyings": (
         {"time_utc": "time", "from_pct": "number", "to_pct": "number"},
         "a CSV of device and time_utc: when each was emptied; from_pct and to_pct if known",
@@ -71,22 +51,7 @@ class Bins:
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         """Add what tells how deep containers are."""
-        parser.add_argument(
-            "--depth-cm", type=float, metavar="CM", help="from the sensor to the floor (0 %%)"
-        )
-        parser.add_argument(
-            "--full-cm",
-            type=float,
-            default=0.0,
-            metavar="CM",
-            help="from the sensor to the level that is 100 %% (default: 0)",
-        )
-        parser.add_argument(
-            "--config",
-            type=Path,
-            metavar="FILE",
-            help="a gateway's stoep.toml; the series name its containers or their devices",
-        )
+        insides.add_options(parser)
 
     def open(
         self,
@@ -95,47 +60,30 @@ class Bins:
         sides: Mapping[str, Sequence[tuple[int, Mapping[str, Any]]]],
     ) -> _Run:
         """Begin. Raises ValueError."""
-        for name in ("distance", "true_distance"):
-            if f"{name}_mm" in columns and f"{name}_cm" in columns:
-                raise ValueError(f"has both {name}_mm and {name}_cm; leave one")
         if not {"distance_mm", "distance_cm"} & set(columns):
             raise ValueError("has no column distance_cm or distance_mm")
-        known: dict[str, Inside] = {}
-        if options.config is not None:
-            known = _of_config(options.config)
-        for line, row in sides.get("geometry", ()):
-            try:
-                known[row["device"]] = _of_row(row)
-            except ValueError as error:
-                raise ValueError(f"{options.geometry}:{line}: {error}") from None
-        default = None
-        if options.depth_cm is not None:
-            default = _geometry(options.depth_cm * 10, options.full_cm * 10)
+        known = Insides(options, columns, sides.get("geometry", ()))
         emptied: dict[str, list[Emptied]] | None = None
         if "emptyings" in sides:
             emptied = {}
             for _, row in sides["emptyings"]:
                 it = Emptied(row["time_utc"], row.get("from_pct"), row.get("to_pct"))
                 emptied.setdefault(row["device"], []).append(it)
-        return _Run(known, default, emptied)
+        return _Run(known, emptied)
 
 
 class _Run:
     def __init__(
         self,
-        known: Mapping[str, Inside],
-        default: Inside | None,
+        known: Insides,
         emptied: Mapping[str, Sequence[Emptied]] | None,
     ) -> None:
         self._known = known
-        self._default = default
         self._emptied = emptied
         self._units: list[_Unit] = []
 
     def unit(self, device: str) -> _Unit:
-        geometry = self._known.get(device, self._default)
-        if geometry is None:
-            raise ValueError(f'how deep "{device}" is is not known: {_REMEDY}')
+        geometry = self._known.of(device)
         unit = _Unit(geometry, None if self._emptied is None else self._emptied.get(device, ()))
         self._units.append(unit)
         return unit
@@ -179,22 +127,15 @@ class _Unit:
         self.unit = BinUnit(geometry, emptied)
 
     def take(self, at_ms: int, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], float | None]:
-        distance_mm = _millimetres(values, "distance")
-        true_pct = values.get("true_pct")
-        true_mm = _millimetres(values, "true_distance")
-        if distance_mm is not None and distance_mm > _FARTHEST_MM:
-            raise ValueError(f"no sensor reaches as far as {distance_mm:.0f} mm")
-        if true_pct is None and true_mm is not None:
-            true_pct = self.unit.geometry.level_pct(true_mm)
-        if true_pct is not None and not _TRUE_PCT[0] <= true_pct <= _TRUE_PCT[1]:
-            raise ValueError(f"no container is {true_pct:.0f} % full")
+        distance_mm = insides.distance_mm(values)
+        true_pct = insides.true_pct(values, self.unit.geometry)
         temperature_c = values.get("temperature_c")
         low, high = _TEMPERATURES_C
         if temperature_c is not None and not low <= temperature_c <= high:
             raise ValueError(f"no container is at {temperature_c:.0f} °C")
         judged = self.unit.take(
             at_ms,
-            round(distance_mm) if distance_mm is not None and distance_mm > 0 else None,
+            distance_mm,
             true_pct,
             good=values.get("good"),
             emptied=values.get("emptied"),
@@ -224,45 +165,6 @@ class _Unit:
             ],
             "scores": _scores(unit.score()),
         }
-
-
-def _millimetres(values: Mapping[str, Any], name: str) -> float | None:
-    for unit, factor in _MM.items():
-        number: float | None = values.get(f"{name}_{unit}")
-        if number is not None:
-            return number * factor
-    return None
-
-
-def _of_config(path: Path) -> dict[str, Inside]:
-    """Return the geometry of every container, by its id, its asset's name and its devices."""
-    try:
-        config = configuration.load(path)
-    except FatalError as error:
-        raise ValueError(str(error)) from None
-    known: dict[str, Inside] = {}
-    for it in config.containers:
-        known[it.id] = known[f"container/{it.id}"] = inside(it)
-    for device in build(config).devices.values():
-        if device.asset_key in known:
-            known[device.dev_eui_hex] = known[device.asset_key]
-    return known
-
-
-def _of_row(row: Mapping[str, Any]) -> Inside:
-    depth_mm = _millimetres(row, "depth")
-    if depth_mm is None:
-        raise ValueError("has no depth_cm or depth_mm")
-    return _geometry(depth_mm, _millimetres(row, "full") or 0.0)
-
-
-def _geometry(depth_mm: float, full_mm: float) -> Inside:
-    if not (0 <= full_mm < depth_mm <= _DEEPEST_MM and round(full_mm) < round(depth_mm)):
-        raise ValueError(
-            f"a depth of {depth_mm / 10:g} cm, full at {full_mm / 10:g} cm: the depth is at most"
-            f" {_DEEPEST_MM // 10} cm, and full is nearer to the sensor"
-        )
-    return Inside(round(depth_mm), round(full_mm))
 
 
 def _by_quality(counts: Mapping[int, int]) -> dict[str, int]:

@@ -11,11 +11,21 @@ from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.forecast.feeding import feed
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.outlook import Outlook
-from stoep_gateway.insight.filling import DROP_PCT
+from stoep_gateway.insight import filling
+from stoep_gateway.insight.filling import DROP_PCT, FillTrack
 from stoep_gateway.insight.levels import Level, likely_pct
 from stoep_gateway.insight.readings import ACCEPTED, Reading, judge
 
-__all__ = ["OURS", "THRESHOLD_PCT", "DistanceUnit", "ForecastScore", "ForecastUnit", "Mean"]
+__all__ = [
+    "OURS",
+    "THRESHOLD_PCT",
+    "CollectionUnit",
+    "DistanceUnit",
+    "ForecastScore",
+    "ForecastUnit",
+    "LevelUnit",
+    "Mean",
+]
 
 OURS = "forecast"
 THRESHOLD_PCT = 80.0
@@ -25,6 +35,7 @@ _HORIZONS_MS = (DAY_MS, 3 * DAY_MS)
 _EVERY_MS = 3 * HOUR_MS
 _LATE_MS = 2 * HOUR_MS  # a reading that much after its time still tells the level then
 FIRST_MS = 28 * DAY_MS  # nothing is asked before
+FIRST_COLLECTIONS = 3  # that end a known gap; likewise
 
 
 @dataclass
@@ -58,13 +69,16 @@ class ForecastScore:
     """Means by method, errors in points and hours.
 
     ``level``: the absolute error of the level 24 h ahead; ``hours``: that of the hours to 80 %,
-    where that was reached within 24 h. ``inside``: the share of levels in the interval, by horizon,
-    and ``width`` its width. ``chances`` counts (percent that it would be at 80 % within 24 h, was
-    it), ``called`` (as the rule says, was it).
+    where that was reached within 24 h; ``found``: that of how full it was at a collection.
+    ``inside``: the share of levels, as they were told, in the interval, by horizon, and ``width``
+    its width.
+    ``chances`` counts (percent that it would be at 80 % within 24 h, was it), ``called`` (as the
+    rule says, was it).
     """
 
     level: defaultdict[str, Mean] = field(default_factory=_means)
     hours: defaultdict[str, Mean] = field(default_factory=_means)
+    found: defaultdict[str, Mean] = field(default_factory=_means)
     inside: defaultdict[str, Mean] = field(default_factory=_means)
     width: defaultdict[str, Mean] = field(default_factory=_means)
     chances: Counter[tuple[int, bool]] = field(default_factory=Counter)
@@ -72,7 +86,7 @@ class ForecastScore:
 
     def add(self, other: ForecastScore) -> None:
         """Add another unit's."""
-        for name in ("level", "hours", "inside", "width"):
+        for name in ("level", "hours", "found", "inside", "width"):
             mine = getattr(self, name)
             for key, mean in getattr(other, name).items():
                 mine[key].merge(mean)
@@ -144,7 +158,8 @@ class ForecastUnit:
         ``emptied`` tells whether it was since the level before.
         """
         self._baselines.take(at_ms, level_pct, emptied=emptied)
-        self._check(at_ms, level_pct if true_pct is None else true_pct, emptied=emptied)
+        true = level_pct if true_pct is None else true_pct
+        self._check(at_ms, true, level_pct, emptied=emptied)
         if self._first_ms is None:
             self._first_ms = at_ms
             self._next_ms = at_ms + FIRST_MS
@@ -172,7 +187,7 @@ class ForecastUnit:
             asked.hours[name] = HOURS if never else float(reached) + 1
         self._asked.append(asked)
 
-    def _check(self, at_ms: int, level_pct: float, *, emptied: bool) -> None:
+    def _check(self, at_ms: int, level_pct: float, told_pct: float, *, emptied: bool) -> None:
         for asked in self._asked:
             if emptied or level_pct < asked.highest_pct - DROP_PCT:
                 if asked.checked == 0 and asked.reached_ms is not None:
@@ -187,21 +202,21 @@ class ForecastUnit:
                 if at_ms < due_ms:
                     break
                 if at_ms <= due_ms + _LATE_MS:
-                    self._judge_level(asked, min(level_pct, _FULL_PCT))
+                    self._judge_level(asked, min(level_pct, _FULL_PCT), min(told_pct, _FULL_PCT))
                 if asked.checked == 0:
                     self._judge_day(asked)
                 asked.checked += 1
         while self._asked and self._asked[0].checked == len(_HORIZONS_MS):
             self._asked.popleft()
 
-    def _judge_level(self, asked: _Asked, level_pct: float) -> None:
+    def _judge_level(self, asked: _Asked, level_pct: float, told_pct: float) -> None:
         score = self.score
         if asked.checked == 0:
             for name, forecast in asked.levels.items():
                 score.level[name].add(abs(min(forecast, _FULL_PCT) - level_pct))
         low, high = (min(it, _FULL_PCT) for it in asked.intervals[asked.checked])
         hours = f"{_HORIZONS_MS[asked.checked] // HOUR_MS}h"
-        score.inside[hours].add(low <= level_pct <= high)
+        score.inside[hours].add(low <= told_pct <= high)
         score.width[hours].add(high - low)
 
     def _judge_day(self, asked: _Asked) -> None:
@@ -221,22 +236,53 @@ class ForecastUnit:
                 score.hours[name].add(abs(hours - (reached_ms - asked.at_ms) / HOUR_MS))
 
 
-class DistanceUnit:
-    """One container by its sensor's distances, which go the way of live ones."""
+class LevelUnit:
+    """One container by its levels in percent, as they are: emptyings are found, nothing else."""
 
-    def __init__(self, inside: Inside, history: History) -> None:
+    def __init__(self, history: History) -> None:
         self.history = history
         self.level_pct: float | None = None
-        self._inside = inside
-        self._level = Level(inside)
         self._unit = ForecastUnit(history)
-        self._count = 0
+        self._track: FillTrack | None = None
         self._emptied_ms: int | None = None
 
     @property
     def score(self) -> ForecastScore:
         """Return how good the forecasts were so far."""
         return self._unit.score
+
+    def take_level(self, at_ms: int, level_pct: float, true_pct: float | None = None) -> None:
+        """Take in a level, later than all before."""
+        if self._track is None:
+            self._track = filling.start(at_ms, level_pct)
+        else:
+            self._track, _ = filling.advance(self._track, at_ms, level_pct)
+        self._learn(at_ms, self._track, level_pct, ACCEPTED, true_pct)
+
+    def _learn(
+        self,
+        at_ms: int,
+        track: FillTrack | None,
+        level_pct: float | None,
+        quality: int,
+        true_pct: float | None,
+    ) -> None:
+        self.level_pct = level_pct
+        feed(self.history, track, level_pct, quality)
+        if track is not None and level_pct is not None and self.history.at_ms == at_ms:
+            emptied = track.emptied_ms != self._emptied_ms
+            self._emptied_ms = track.emptied_ms
+            self._unit.take(at_ms, level_pct, true_pct, emptied=emptied)
+
+
+class DistanceUnit(LevelUnit):
+    """One by its sensor's distances, which go the way of live ones."""
+
+    def __init__(self, inside: Inside, history: History) -> None:
+        super().__init__(history)
+        self._inside = inside
+        self._level = Level(inside)
+        self._count = 0
 
     def take(self, at_ms: int, distance_mm: int | None, true_pct: float | None = None) -> None:
         """Take in a reading, later than all before; ``distance_mm`` None: no echo."""
@@ -246,9 +292,40 @@ class DistanceUnit:
         )
         self._count += 1
         track = self._level.track
-        self.level_pct = likely_pct(self._inside, track, self._level.likely_mm)
-        feed(self.history, track, self.level_pct, reading.quality)
-        if track is not None and self.level_pct is not None and self.history.at_ms == at_ms:
-            emptied = track.emptied_ms != self._emptied_ms
-            self._emptied_ms = track.emptied_ms
-            self._unit.take(at_ms, self.level_pct, true_pct, emptied=emptied)
+        level_pct = likely_pct(self._inside, track, self._level.likely_mm)
+        self._learn(at_ms, track, level_pct, reading.quality, true_pct)
+
+
+class CollectionUnit:
+    """One container by a log of its collections: how full it was found, and emptied.
+
+    How full it is the next time is forecast at the time before.
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.score = ForecastScore()
+        self._fills = Mean()
+        self._gaps = Mean()  # of which the levels are known
+
+    def take(self, at_ms: int, found_pct: float) -> None:
+        """Take in a collection, later than all before."""
+        history, score = self.history, self.score
+        before_ms = history.at_ms
+        if before_ms is not None:
+            gap_h = (at_ms - before_ms) / HOUR_MS
+            if self._gaps.count >= FIRST_COLLECTIONS:
+                found = min(found_pct, _FULL_PCT)
+                level = Outlook(history, before_ms).level(at_ms)
+                low, middle, high = (
+                    min(it, _FULL_PCT) for it in (level.low, level.middle, level.high)
+                )
+                rate = self._fills.sum / self._gaps.sum
+                score.found[OURS].add(abs(middle - found))
+                score.found["mean"].add(abs(self._fills.sum / self._fills.count - found))
+                score.found["rate_x_gap"].add(abs(min(rate * gap_h, _FULL_PCT) - found))
+                score.inside["collection"].add(low <= found <= high)
+                score.width["collection"].add(high - low)
+            self._gaps.add(gap_h)
+            self._fills.add(found_pct)
+        history.emptied(at_ms, None if before_ms is None else found_pct)

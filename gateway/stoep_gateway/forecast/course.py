@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
@@ -60,18 +61,27 @@ class Course:
         """Return the local time by which as much has come; None if not in `LONGEST_DAYS`."""
         if points <= 0:
             return from_ms
+        rates, factors = self.rates, self.factors
         day, within_ms = divmod(from_ms, DAY_MS)
+        end = day + LONGEST_DAYS
         left = points + self.day(day) * self.share(within_ms)  # from the beginning of the day
-        for at in range(day, day + LONGEST_DAYS):
-            of_day = self.day(at)
+        if not factors:
+            week = sum(rates)
+            weeks = min(int(left / week), LONGEST_DAYS // 7)
+            left -= weeks * week
+            day += 7 * weeks
+        while day < end:
+            of_day = self.day(day) if factors else rates[weekday(day)]
             if left <= of_day:
-                return at * DAY_MS + self._within_ms(left / of_day)
+                return day * DAY_MS + self._within_ms(left / of_day)
             left -= of_day
+            day += 1
         return None
 
     def _within_ms(self, share: float) -> int:
+        """Return the time of a day by which a share of its waste has come."""
         before = self.before
-        hour = next(hour for hour in range(24) if share <= before[hour + 1] or hour == 23)
+        hour = bisect_left(before, share, 1, 24) - 1
         of_hour = before[hour + 1] - before[hour]
         part = (share - before[hour]) / of_hour if of_hour else 1.0
         return round((hour + min(max(part, 0.0), 1.0)) * HOUR_MS)

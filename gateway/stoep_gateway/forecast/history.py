@@ -12,6 +12,7 @@ points divided by ``unit``, the variance of a day's waste by its mean.
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
 from stoep_gateway.forecast.course import Course
@@ -37,19 +38,37 @@ _STEP = 0.1  # of the quantiles
 _RETURN = 0.1  # by which they go back to the kind's
 _LEAST_UNIT = 0.05
 _LEAST_RATE = 0.01
-_FARTHEST = 4.0  # a standardised error that is larger counts as this
+_USUAL = 2.5  # a standardised error that is larger counts as this
+_FARTHEST = 4.0  # what is above this is not believed at once
 _PROVEN_DAYS = 7.0  # then a container's days say something of its kind
 _KNOWN_OF_WEEK = 5
 _LEAST_SHARE = 1e-4
 _LEAST_Z = 0.3
 _MOST_VARY = 2.0
 _UNKNOWN = -1e6
+_NUMBERS = (
+    "at_ms",
+    "level_pct",
+    "noise",
+    "bad",
+    "day",
+    "_rise",
+    "_seen",
+    "_error",
+    "_expected",
+    "_doubtful",
+    "_low",
+    "_high",
+)
+_ARRAYS = ("_came", "_days", "_hours", "_week", "_ahead")
 
 
 class History:
     """One container's. ``at_ms`` (UTC) and ``level_pct`` are the last level's, None before any.
 
-    ``course`` is what it expects; ``noise`` is what the last level may be wrong by, in points.
+    ``course`` is what it expects, ``unit`` the variance of a day's waste by its mean, in points;
+    ``noise`` is what the last level may be wrong by, ``bad`` the share of readings of late that
+    could not be used.
     """
 
     __slots__ = (
@@ -65,6 +84,8 @@ class History:
         "_low",
         "_rise",
         "_seen",
+        "_unknown",
+        "_vary",
         "_week",
         "at_ms",
         "bad",
@@ -73,6 +94,7 @@ class History:
         "kind",
         "level_pct",
         "noise",
+        "unit",
     )
 
     def __init__(self, kind: Kind) -> None:
@@ -80,7 +102,7 @@ class History:
         self.at_ms: int | None = None
         self.level_pct = 0.0
         self.noise = NOISE
-        self.bad = 0.0  # of the readings of late, which share could not be used
+        self.bad = 0.0
         self.day = 0  # the local day of at_ms
         self._rise = self._seen = 0.0  # points of the day so far, and the share of it they are of
         self._coarse = False  # it has a gap, over which errors were judged as a whole
@@ -95,6 +117,9 @@ class History:
         self._ahead = array("f", bytes(4 * 7))
         self._low = self._high = 0.0  # by how much its quantiles differ from its kind's
         self.course = Course(array("f", bytes(4 * 7)), array("f", bytes(4 * 25)), kind.factors)
+        self.unit = self._vary = self._unknown = (
+            0.0  # the last: of the rate, for what it cannot know
+        )
         self._fit()
 
     @property
@@ -102,22 +127,14 @@ class History:
         """Return how many days are known, older ones counting less."""
         return sum(self._days)
 
-    @property
-    def unit(self) -> float:
-        """Return the variance of a day's waste by its mean, in points."""
-        prior = _ERROR_DAYS * self.kind.rate
-        unit = (self._error + prior * self.kind.unit) / (self._expected + prior)
-        return max(unit, _LEAST_UNIT)
-
     def spread(self) -> Spread:
         """Return how far what comes may be from what is expected."""
-        kind, unit = self.kind, self.unit
-        vary = kind.vary + self._unknown(unit)
+        kind = self.kind
         middle = kind.middle
         low = min(kind.low + self._low, middle - _LEAST_Z)
         high = max(kind.high + self._high, middle + _LEAST_Z)
         noise = self.noise * (1 + 3 * self.bad) / gain(self.level_pct, kind.slow)
-        return Spread(noise, unit, vary, low, middle, high)
+        return Spread(noise, self.unit, self._vary, low, middle, high)
 
     def take(self, at_ms: int, level_pct: float, noise: float = NOISE) -> None:
         """Take in a cleaned level, unless it is older than the last."""
@@ -144,9 +161,38 @@ class History:
         self.level_pct = level_pct
         self._doubtful = 0.0
 
+    def forget_level(self) -> None:
+        """Begin anew with the next level, whenever it was; rates and errors stay."""
+        self.at_ms = None
+        self._rise = self._seen = 0.0
+
     def refused(self) -> None:
         """Take note of a reading that could not be used."""
         self.bad += (1 - self.bad) / 8
+
+    def values(self) -> dict[str, Any]:
+        """Return all that it knows, for `restored`: numbers and lists of them."""
+        known: dict[str, Any] = {name.lstrip("_"): getattr(self, name) for name in _NUMBERS}
+        for name in _ARRAYS:
+            known[name.lstrip("_")] = [float(f"{it:.5g}") for it in getattr(self, name)]
+        return known
+
+    @classmethod
+    def restored(cls, kind: Kind, values: dict[str, Any]) -> History:
+        """Return it again. Raises ValueError for what are no such values."""
+        history = cls(kind)
+        for name in _NUMBERS:
+            number = values.get(name.lstrip("_"), getattr(history, name))
+            if not (isinstance(number, int | float) or (number is None and name == "at_ms")):
+                raise ValueError(f"{name.lstrip('_')} is no number")
+            setattr(history, name, number)
+        for name in _ARRAYS:
+            numbers = array("f", values.get(name.lstrip("_"), getattr(history, name)))
+            if len(numbers) != len(getattr(history, name)):
+                raise ValueError(f"{name.lstrip('_')} has {len(numbers)} numbers")
+            setattr(history, name, numbers)
+        history._fit()
+        return history
 
     def _pass(self, at_ms: int, level_pct: float | None) -> None:
         """Let the time pass until ``at_ms``; with a level, it rose to that without an emptying."""
@@ -188,7 +234,7 @@ class History:
 
     def _learn_slowing(self, expected: float, level_pct: float) -> None:
         """Learn from a large rise whether levels rise more slowly the higher they are."""
-        if expected < _STEP_PCT or sum(self._days) < _STEP_DAYS:
+        if expected < _STEP_PCT or self.days < _STEP_DAYS:
             return
         before_pct, slow = self.level_pct, self.kind.slow
         end_pct = min(level_of(waste_of(before_pct, slow) + expected, slow), 100.0)
@@ -232,7 +278,7 @@ class History:
                 came, rise = believed, believed * self._seen
         self._count(weekday(day), rise)
         self._days[weekday(day)] += course.factors.get(day, 1.0) * self._seen
-        if sum(self._days) >= _PROVEN_DAYS:
+        if self.days >= _PROVEN_DAYS:
             rate = sum(course.rates) / 7
             hours = [course.before[hour + 1] - course.before[hour] for hour in range(24)]
             self.kind.learn_day(day, came, rate, self.unit, hours)
@@ -246,14 +292,14 @@ class History:
         spread = self.spread()
         scaled = spread.scaled(expected)
         z = spread.scaled(came) - scaled
-        believed = spread.points(scaled + min(max(z, -_FARTHEST), _FARTHEST))
-        error = (believed - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
+        usual = spread.points(scaled + min(max(z, -_USUAL), _USUAL))
+        error = (usual - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
         self._error += error
         self._expected += expected
         self._judge(z, 1.0)
-        if sum(self._days) >= _PROVEN_DAYS:
+        if self.days >= _PROVEN_DAYS:
             self.kind.learn_error(error, expected)
-        return believed, z
+        return spread.points(scaled + min(z, _FARTHEST)), z
 
     def _count(self, number: int, points: float) -> None:
         """Count the points of a day that came on a weekday.
@@ -276,7 +322,7 @@ class History:
         kind = self.kind
         self._low += weight * _STEP * (0.05 - (z < kind.low + self._low) - _RETURN * self._low)
         self._high += weight * _STEP * (0.95 - (z < kind.high + self._high) - _RETURN * self._high)
-        if sum(self._days) >= _PROVEN_DAYS:
+        if self.days >= _PROVEN_DAYS:
             kind.judge(z, weight)
 
     def _judge_week(self) -> None:
@@ -289,12 +335,15 @@ class History:
         spread = self.spread()
         self._judge(spread.scaled(came) - spread.scaled(expected), 1 / 7)
         error = (came - expected) ** 2 - 2 * NOISE**2 - spread.unit * expected
-        vary = error / expected**2 - self._unknown(spread.unit)
+        vary = error / expected**2 - self._unknown
         self.kind.learn_week(min(max(vary, -_MOST_VARY), _MOST_VARY))
 
     def _fit(self) -> None:
-        """Make the rates and hours anew."""
-        kind, course, unit = self.kind, self.course, self.unit
+        """Make the rates, the hours and the law of errors anew."""
+        kind, course = self.kind, self.course
+        prior = _ERROR_DAYS * kind.rate
+        unit = (self._error + prior * kind.unit) / (self._expected + prior)
+        self.unit = unit = max(unit, _LEAST_UNIT)
         factors = kind.weekdays()
         prior = 1 / kind.rates_vary
         came = sum(self._came) / unit
@@ -305,6 +354,8 @@ class History:
             deposits = rate * self._days[number] / unit
             own = (self._came[number] / unit + prior * factor) / (deposits + prior)
             course.rates[number] = max(rate * own, _LEAST_RATE)
+        self._unknown = 1 / (self.days * rate / unit + 1 / kind.rates_vary)
+        self._vary = kind.vary + self._unknown
         self._fit_hours(unit)
 
     def _fit_hours(self, unit: float) -> None:
@@ -319,11 +370,6 @@ class History:
             self.course.before[hour] = so_far / total
             so_far += share
         self.course.before[24] = 1.0
-
-    def _unknown(self, unit: float) -> float:
-        """Return the variance of the rate for what is not known yet, relative."""
-        rate = sum(self.course.rates) / 7
-        return 1 / (sum(self._days) * rate / unit + 1 / self.kind.rates_vary)
 
     def _fade(self, by: float) -> None:
         for sums in (self._came, self._days, self._hours):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.slowing import SLOW_MAX
@@ -21,6 +22,19 @@ _PRIOR_RISES = 300.0  # deposits for which a guess counts that levels do not slo
 _MOST_RISES = 50_000.0
 _STEP = 0.02  # of the quantiles
 _EVENTS_VARY = 0.5  # variance of the factors of events
+_NUMBERS = (
+    "_days",
+    "_rate",
+    "_erred",
+    "_error",
+    "_weeks",
+    "_week_error",
+    "low",
+    "middle",
+    "high",
+    "slow",
+)
+_LISTS = ("_came", "_expected", "_hours", "_rises")
 
 
 class Kind:
@@ -140,6 +154,28 @@ class Kind:
         ]
         # Least squares of r = e (a + b x): slow is -b / a.
         self.slow = min(max((ex * r - e * rx) / (exx * r - ex * rx), 0.0), SLOW_MAX)
+
+    def values(self) -> dict[str, Any]:
+        """Return all that it knows, for `restored`."""
+        known: dict[str, Any] = {name.lstrip("_"): getattr(self, name) for name in _NUMBERS}
+        known |= {name.lstrip("_"): list(getattr(self, name)) for name in _LISTS}
+        return known | {"events": self._events}
+
+    @classmethod
+    def restored(cls, calendar: Calendar, values: dict[str, Any]) -> Kind:
+        """Return it again. Raises ValueError for what are no such values."""
+        kind = cls(calendar)
+        for name in _NUMBERS:
+            setattr(kind, name, float(values.get(name.lstrip("_"), getattr(kind, name))))
+        for name in _LISTS:
+            numbers = [float(it) for it in values.get(name.lstrip("_"), getattr(kind, name))]
+            if len(numbers) != len(getattr(kind, name)):
+                raise ValueError(f"{name.lstrip('_')} has {len(numbers)} numbers")
+            setattr(kind, name, numbers)
+        for name, (came, expected) in values.get("events", {}).items():
+            kind._events[name] = [float(came), float(expected)]
+        kind._set_factors()
+        return kind
 
     def _set_factors(self) -> None:
         for day, event in self.calendar.events.items():
