@@ -58,8 +58,10 @@ class BinTask:
         self.store_due = False
         self.due = False
 
-    def sense(self, by_pin: bool) -> "Wait[bool]":
-        """Take one reading; True if it is to be reported."""
+    def sense(
+        self, by_pin: bool, temperature_c: "int | None" = None, alarm: bool = False
+    ) -> "Wait[bool]":
+        """Take one reading; True if it is to be reported, as it is in an alarm."""
         self._news = bytes(8) + self._news[8:]
         board = self._board
         clock = board.clock
@@ -68,7 +70,7 @@ class BinTask:
         signs = 1
         begun_ms = clock.now_ms()
         try:
-            distances_mm, signs = yield from driver.sample(board, _PINGS, None)
+            distances_mm, signs = yield from driver.sample(board, _PINGS, temperature_c)
         except OSError:
             self._fault(ERROR_SENSOR_BUS)
         self._meter.draw(driver.SUPPLY_UA, clock.now_ms() - begun_ms)
@@ -85,7 +87,7 @@ class BinTask:
             told, self._news = weigh(
                 self._news, clock.now_ms(), distance_mm, quality, self._settings
             )
-            if not told:
+            if not told and not alarm:
                 return False
         self._flags = flags
         if self._outbox.full():

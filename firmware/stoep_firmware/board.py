@@ -12,7 +12,7 @@ be simulated:
   `WDT_RESET`, `DEEPSLEEP_RESET`; `machine.wake_reason()` with `TIMER_WAKE`;
 - `machine.WDT(timeout=ms)`, `feed()`; `machine.time_pulse_us(pin, level, timeout_us)`;
 - `machine.lightsleep(ms)`, `machine.deepsleep(ms)`, `esp32.wake_on_ext1(pins, level)` where an
-  empty tuple disarms, `esp32.WAKEUP_ANY_HIGH`;
+  empty tuple disarms, `esp32.WAKEUP_ANY_HIGH`; `esp32.wake_on_ext0(pin, level)`, None disarms;
 - `time.time_ns()`, `time.ticks_ms()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stoep_firmware._types import Any, Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
+    from stoep_firmware.lid import Lid
 
 LIGHT = 0  # RAM kept, the radio wakes too
 DEEP = 1  # the end of the run; only RTC memory and storage survive, the sensor's pin wakes too
@@ -88,11 +89,19 @@ class Board:
         self._radio_pins: RadioPins | None = None
         self._watchdog: Any = None
         self.sensor_wakes = True  # whether the sensor's pin may end a deep sleep
-        # A container's sensor has no such line; its data line may be on that pin.
-        number = self.wiring.get("sensor_int") if config.get("kind") == "bay" else None
+        # A container's distance sensor has no such line; its data line may be on that pin.
+        name = (
+            "sensor_int" if config.get("kind") == "bay" else config.get("motion") and "motion_int"
+        )
+        number = self.wiring.get(name)
         self._sensor_int: Pin | None = None
         if number is not None:
             self._sensor_int = machine.Pin(number, machine.Pin.IN)
+        self.lid: Lid | None = None
+        if "lid" in config:
+            from stoep_firmware.lid import found  # noqa: PLC0415 - few boards count a lid
+
+            self.lid = found(config, machine, esp32, time)
 
     def spi(self) -> "Spi":
         """The radio's bus: mode 0, 8 MHz; an SX126x takes 16 MHz, an SX127x 10."""
@@ -231,6 +240,8 @@ class Board:
         ms = until_ms - self.clock.now_ms()
         if mode == DEEP:
             self.arm(DEEP)
+            if self.lid is not None:
+                ms = self.lid.arm(ms)
             self._machine.deepsleep(ms if ms > 1 else 1)  # 0 would sleep for ever
         elif ms > 0:
             if mode == IDLE:

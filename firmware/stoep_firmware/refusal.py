@@ -12,15 +12,15 @@ from stoep_protocol.schema import (
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
-    from stoep_firmware._types import Any
+    from stoep_firmware._types import Any, Config
 
-# No board has a thermometer for the alarm yet; what is the other kind's is never obeyed in silence.
+# What is the other kind's is never obeyed in silence, nor what needs a sensor that is not there.
 _UNSUPPORTED_BAY = ("history", "change_cm", "alarm_distance_cm", "alarm_temperature_c")
-_UNSUPPORTED_BIN = ("alarm_temperature_c", "bay_threshold_nt", "settle_s")
+_UNSUPPORTED_BIN = ("bay_threshold_nt", "settle_s")
 _BAY_THRESHOLD_MIN_NT = const(3000)  # below, the sensor's noise would wake the device all day
 
 
-def refusal(payload: bytes, bay: bool) -> int:
+def refusal(payload: bytes, bay: bool, config: "Config | None" = None) -> int:
     """Return the schema's REFUSED_... code for a payload, 0 for one that can be obeyed."""
     try:
         configuration: Any = decode(F_PORT_CONFIGURATION, payload)
@@ -29,6 +29,8 @@ def refusal(payload: bytes, bay: bool) -> int:
     for name in _UNSUPPORTED_BAY if bay else _UNSUPPORTED_BIN:
         if getattr(configuration, name) is not None:
             return REFUSED_UNSUPPORTED
+    if configuration.alarm_temperature_c is not None and "thermometer" not in (config or ""):
+        return REFUSED_UNSUPPORTED
     threshold_nt = configuration.bay_threshold_nt
     if threshold_nt is not None and threshold_nt < _BAY_THRESHOLD_MIN_NT:
         return REFUSED_RANGE

@@ -68,38 +68,38 @@ class Settings:
     def mode(self) -> int:
         """Return the schema's MODE_...; by default a bay reports changes too."""
         if not self._bay:
-            return self._value("mode", MODE_REGULAR)
-        return MODE_REGULAR if self.level > 1 else self._value("mode", MODE_BOTH)
+            return self.value("mode", MODE_REGULAR)
+        return MODE_REGULAR if self.level > 1 else self.value("mode", MODE_BOTH)
 
     def history(self) -> int:
         """Return how many earlier readings a report carries."""
-        return min(HISTORY_MAX, self._value("history", _HISTORY))
+        return min(HISTORY_MAX, self.value("history", _HISTORY))
 
     def confirmed_every(self) -> int:
         """Return every how many reports one is confirmed, 0 for none."""
-        return 0 if self.level else self._value("confirmed_every", _CONFIRMED_EVERY)
+        return 0 if self.level else self.value("confirmed_every", _CONFIRMED_EVERY)
 
     def change_mm(self) -> int:
         """Return the difference from the last reported distance that is a change."""
-        return self._value("change_cm", _CHANGE_CM) * 10
+        return self.value("change_cm", _CHANGE_CM) * 10
 
     def alarm_distance_mm(self) -> int:
         """Return the distance from which on down a container is in alarm, 0 for never."""
-        return self._value("alarm_distance_cm", _ALARM_DISTANCE_CM) * 10
+        return self.value("alarm_distance_cm", _ALARM_DISTANCE_CM) * 10
 
     def bay_threshold_nt(self) -> int:
         """Return the change of field, in nT, that is a car."""
-        return self._value("bay_threshold_nt", _BAY_THRESHOLD_NT)
+        return self.value("bay_threshold_nt", _BAY_THRESHOLD_NT)
 
     def settle_s(self) -> int:
         """Return how long a changing field is left alone, in s."""
-        return self._value("settle_s", _SETTLE_S)
+        return self.value("settle_s", _SETTLE_S)
 
     def receive(self, payload: bytes) -> int:
         """Put a configuration from a downlink in force; return why not (REFUSED_...), or 0."""
         from stoep_firmware.refusal import refusal  # noqa: PLC0415 - few wakes see one
 
-        refused = refusal(payload, self._bay)
+        refused = refusal(payload, self._bay, self._config)
         if not refused:
             self.unpack(payload)
         return refused
@@ -117,7 +117,8 @@ class Settings:
         received: Any = decode(F_PORT_CONFIGURATION, data)
         self._received = received
 
-    def _value(self, name: str, default: int) -> int:
+    def value(self, name: str, default: int) -> int:
+        """Return what is in force under this name, or the default."""
         received: int | None = getattr(self._received, name)
         value: int = self._config.get(name, default) if received is None else received
         return value

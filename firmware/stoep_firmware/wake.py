@@ -76,6 +76,8 @@ class Wake:
         # Only what this kind of device needs is loaded: heap.
         if config["kind"] == "bay":
             from stoep_firmware.bay_task import BayTask as Task  # noqa: PLC0415
+        elif {"motion", "thermometer", "lid"} & set(config):
+            from stoep_firmware.guarded_task import GuardedTask as Task  # type: ignore[assignment]  # noqa: PLC0415
         else:
             from stoep_firmware.bin_task import BinTask as Task  # type: ignore[assignment]  # noqa: PLC0415
         self._task: Any = Task(board, self._settings, self._fault, meter)

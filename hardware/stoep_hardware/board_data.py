@@ -45,6 +45,8 @@ class BoardData:
         """Return what config.json says under `board`."""
         pins = (
             "sensor_int",
+            "motion_int",
+            "lid",
             "sensor_power",
             "sensor_power_on",
             "battery_adc",

@@ -7,12 +7,13 @@ so the same seed gives the same frames at the same times.
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import resources
 from types import SimpleNamespace
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from stoep_firmware import app
+from stoep_firmware import app, lid
 from stoep_firmware.board import Board, hold
 
 from .buses import SimulationError
@@ -126,8 +127,7 @@ class CPythonDevice(Device):
         self._esp32 = make_esp32(mcu)
         self._time = make_time(mcu, lambda: self._is_sleeping)
         self._files = _Files()
-        self._board: Board | None = None
-        self._program: Iterator[tuple[int, int]] | None = None
+        self._program: Iterator[Callable[[], None]] | None = None
         self.write_file("config.json", json.dumps(config).encode())
 
     def read_file(self, name: str) -> bytes | None:
@@ -151,8 +151,11 @@ class CPythonDevice(Device):
         if self.board.esp32.is_awake:
             self._resume()
 
-    def _begin(self) -> tuple[Board, Iterator[tuple[int, int]]]:
-        """Do what device/main.py does before it runs the program."""
+    def _sleeps(self) -> Iterator[Callable[[], None]]:
+        """Do what device/main.py does; yields where it sleeps."""
+        if self._machine.wake_reason() == self._machine.EXT0_WAKE:
+            for mode, ms in lid.run(self._machine, self._esp32, self._time):
+                yield partial(self._machine.deepsleep if mode else self._machine.lightsleep, ms)
         board = Board(
             self._machine,
             self._esp32,
@@ -164,18 +167,19 @@ class CPythonDevice(Device):
         )
         # In the field a mistake becomes an error code; here it shall be seen.
         board.on_problem = _raise
-        return board, app.run(board)
+        for mode, until_ms in app.run(board):
+            yield partial(board.sleep, mode, until_ms)
 
     def _resume(self) -> None:
         """Run until the firmware sleeps."""
         mcu = self.board.esp32
         try:
-            if self._program is None or self._board is None:
-                self._board, self._program = self._begin()
+            if self._program is None:
+                self._program = self._sleeps()
             while mcu.is_awake:
-                mode, until_ms = next(self._program)
+                sleep = next(self._program)
                 self._is_sleeping = True
-                self._board.sleep(mode, until_ms)
+                sleep()
                 self._is_sleeping = False
         except Reset as reset:
             self._reset(reset.cause)
@@ -193,7 +197,7 @@ class CPythonDevice(Device):
 
     def _stop(self) -> None:
         self._is_sleeping = False
-        self._program = self._board = None
+        self._program = None
 
 
 def _raise(problem: BaseException) -> None:

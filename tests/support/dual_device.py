@@ -238,6 +238,7 @@ class Board:
         self.problems = []
         self.on_problem = self.problems.append
         self._rtc = b""
+        self.lid = None
 
     def rtc_memory(self, data=None):
         if data is not None:

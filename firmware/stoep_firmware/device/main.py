@@ -8,9 +8,6 @@ import time
 import cryptolib
 import esp32
 import machine
-from stoep_firmware import app
-from stoep_firmware.board import Board, hold
-from stoep_firmware.device.files import Files
 
 const = int
 TYPE_CHECKING = const(0)
@@ -31,6 +28,15 @@ def main() -> None:
 
     Without a config.json the board stays awake, for whoever is about to write it.
     """
+    if machine.wake_reason() == machine.EXT0_WAKE:
+        from stoep_firmware import lid  # noqa: PLC0415 - and nothing else, for that takes its time
+
+        for mode, ms in lid.run(machine, esp32, time):
+            (machine.deepsleep if mode else machine.lightsleep)(ms)
+    from stoep_firmware import app  # noqa: PLC0415
+    from stoep_firmware.board import Board, hold  # noqa: PLC0415
+    from stoep_firmware.device.files import Files  # noqa: PLC0415
+
     hold(machine, time)
     with open("config.json") as file:
         config = json.load(file)

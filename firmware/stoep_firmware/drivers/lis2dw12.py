@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stoep_firmware._types import I2c
 
 WATCHING_UA = 1  # the meter's currents are whole
+SAMPLE_MS = 700  # a sample and a little
 SETTLE_MS = 6400  # until the filter has let go of the pull with which it began
 
 _ENODEV = const(19)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WATCHING_UA = 3
 SETTLE_MS = 150
+SAMPLE_MS = 250  # two samples and a little
 
 _ENODEV = const(19)
 _ADDRESSES = (0x18, 0x19)  # by the SDO/SA0 pin

@@ -4,7 +4,7 @@ What main.py imports is loaded before the wake comes, in the background of the s
 """
 
 import _link
-from stoep_firmware import wake  # noqa: F401
+from stoep_firmware import app, wake  # noqa: F401
 from stoep_firmware.device.main import main
 
 _link.begin()

@@ -1,0 +1,106 @@
+"""Looks after a container's body and lid in a wake: accelerometer, thermometer, lid switch.
+
+Loaded only on a board that has one of them, and only for the look. config.json says which:
+`motion` and `thermometer` (drivers) and `lid`. What it means is in sensing/alarms.py, what happens
+between wakes in lid.py.
+"""
+
+from stoep_protocol.schema import ERROR_SENSOR_BUS, ERROR_SENSOR_SILENT
+
+from stoep_firmware import unload
+from stoep_firmware.board import LIGHT
+from stoep_firmware.drivers import load
+from stoep_firmware.meter import BOOT_MS
+from stoep_firmware.sensing.alarms import UNKNOWN_C, Alarms, calm
+
+const = int
+TYPE_CHECKING = const(0)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stoep_firmware._types import Wait
+    from stoep_firmware.board import Board
+    from stoep_firmware.meter import Meter
+    from stoep_firmware.settings import Settings
+
+# Between two slots a look of its own accord every ten minutes, and a rush of 24: whom the wind
+# never leaves alone, or whose line is stuck, spends 2 mAh a day on it.
+_PACE_MS = const(600_000)
+_RUSH_MS = const(24 * 600_000)
+_THERMOMETER_UA = const(1)
+# EN 54-5 class B, for places of 65 degrees at most, such as under a lid in the sun: from 69 on.
+_ALARM_TEMPERATURE_C = const(70)
+
+
+def look(
+    board: "Board",
+    settings: "Settings",
+    state: bytes,
+    fault: "Callable[[int], None]",
+    meter: "Meter",
+    by_pin: bool,
+) -> "Wait[tuple[bool, bytes]]":
+    """Return whether there is news, and the new state; both for sensing/alarms.py."""
+    alarms = Alarms(state)
+    config = board.config
+    now_ms = board.clock.now_ms()
+    spent = by_pin and alarms.paid_ms > now_ms
+    if by_pin:
+        alarms.paid_ms = max(alarms.paid_ms, now_ms - _RUSH_MS) + _PACE_MS
+    past_ms = now_ms - alarms.looked_ms if alarms.looked_ms else 0
+    alarms.looked_ms = now_ms
+    alarms.again_ms = 0
+    news = False
+    try:
+        if "motion" in config:
+            # The pin of a sensor that is not under control would end every sleep at once.
+            board.sensor_wakes = False
+            driver = load(config["motion"])
+            meter.draw(driver.WATCHING_UA, past_ms)
+            sensor = driver.Accelerometer(board.i2c())
+            settled = sensor.watches()
+            if not settled:
+                sensor.watch()
+                yield LIGHT, now_ms + driver.SETTLE_MS
+            pull = sensor.position_mg()
+            if not any(pull):
+                fault(ERROR_SENSOR_SILENT)
+            moved = sensor.moved() and settled
+            if moved:
+                yield LIGHT, board.clock.now_ms() + driver.SAMPLE_MS
+                pull = calm(pull, sensor.position_mg())
+            news = alarms.pulled(pull, now_ms)
+            if alarms.moved(moved, now_ms):
+                news = True
+            # What moves without an end is looked at by the clock.
+            board.sensor_wakes = not spent and not board.sensor_int()
+            unload("stoep_firmware.drivers." + config["motion"])
+        if "thermometer" in config:
+            meter.draw(_THERMOMETER_UA, past_ms)
+            now_c = yield from _temperature(board, config["thermometer"], alarms.before_c)
+            if now_c is None:
+                fault(ERROR_SENSOR_SILENT)
+            if alarms.warmed(
+                now_c, settings.value("alarm_temperature_c", _ALARM_TEMPERATURE_C), now_ms
+            ):
+                news = True
+    except OSError:
+        fault(ERROR_SENSOR_BUS)
+    if board.lid is not None:
+        flaps, open_ms = board.lid.taken(board.wiring.get("boot_ms", BOOT_MS), meter)
+        alarms.flaps = min(0xFFFF, alarms.flaps + flaps)
+        if alarms.opened(open_ms, board.lid.limit_ms):
+            news = True
+    return news, alarms.pack()
+
+
+def _temperature(board: "Board", name: str, before_c: int) -> "Wait[int | None]":
+    """Measure; a leap is believed if the next measurement confirms it."""
+    measure = load(name).temperature_c
+    now_c: int | None = yield from measure(board)
+    if now_c is not None and (before_c == UNKNOWN_C or abs(now_c - before_c) > 2):
+        again_c: int | None = yield from measure(board)
+        if again_c is None or abs(again_c - now_c) > 2:
+            now_c = None
+    unload("stoep_firmware.drivers." + name)
+    return now_c
