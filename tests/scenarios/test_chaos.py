@@ -2,7 +2,8 @@
 
 What the gateway has recorded arrives, and if twice, twice the same; when it is calm again, which is
 tried every few minutes, the gateway is what it was. `make test` has some seconds of it, with a
-fault of every kind, plain and with TLS, `make test-system` an hour (``STOEP_CHAOS_S``).
+fault of every kind, once more with TLS and all that speaks MQTT, `make test-system` an hour
+(``STOEP_CHAOS_S``).
 """
 
 from __future__ import annotations
@@ -43,6 +44,21 @@ REST_AFTER_S = 300.0
 MAY_GROW_MB = 6.0
 MAY_GROW_AT_LAST_MB = 1.5  # in the last third, when all that is full
 PAGE_CACHE_MB = 6.0
+PLAIN = "[mqtt]\nport = {port}\n"
+ALL_WITH_TLS = """\
+[home_assistant]
+[[source]]
+id = "other"
+kind = "chirpstack"
+application = "d7bb1c33-66f4-4b1c-8fae-5c2e0d1b2a3f"
+port = {{port}}
+tls = true
+ca_file = "{ca}"
+[mqtt]
+port = {{port}}
+tls = true
+ca_file = "{ca}"
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -160,23 +176,27 @@ def _asked(gateway: MortalGateway, question: str) -> int:
 
 def test_a_network_that_fails_every_few_seconds(tmp_path: Path) -> None:
     with Mosquitto(tmp_path / "broker") as broker:
-        survives(tmp_path, CHAOS_S, broker, broker.port)
+        survives(tmp_path, CHAOS_S, broker, broker.port, PLAIN)
 
 
-def test_the_same_with_tls(tmp_path: Path) -> None:
+def test_the_same_with_tls_and_all_that_speaks_mqtt(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "certificates")
     certificate, key = authority.issue("broker")
     port = free_port()
     more = f"listener {port} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n"
     with Mosquitto(tmp_path / "broker", more) as broker:
-        trust = f'tls = true\nca_file = "{authority.certificate}"\n'
-        survives(tmp_path, min(CHAOS_S, 10.0), broker, port, trust)
+        settings = ALL_WITH_TLS.format(ca=authority.certificate)
+        survives(tmp_path, min(CHAOS_S, 10.0), broker, port, settings)
+
+
+def _told(gateway: MortalGateway) -> list[str]:
+    return re.findall(r"broker \S+ is (away|back)", gateway.log())
 
 
 def survives(
-    folder: Path, seconds: float, broker: Mosquitto, broker_port: int, mqtt: str = ""
+    folder: Path, seconds: float, broker: Mosquitto, broker_port: int, settings: str
 ) -> None:
-    """Put the gateway through it; ``mqtt`` is more of its settings for the broker at that port."""
+    """Put the gateway through it, with these settings for the broker at that port."""
     chance = random.Random(SEED)
     devices = [Device(at, (CONTAINER, BAY)[at % 2]) for at in range(1, DEVICES + 1)]
     with (
@@ -186,7 +206,7 @@ def survives(
         MortalGateway(
             folder / "gateway",
             configuration(devices, chaos.tcp_port, region=REGION).replace(
-                "[mqtt]\n", "[mqtt]\n" + mqtt
+                PLAIN.format(port=chaos.tcp_port), settings.format(port=chaos.tcp_port)
             ),
         ) as gateway,
     ):
@@ -197,7 +217,7 @@ def survives(
         # What a first outage makes it keep ready, it keeps.
         chaos.begin_tcp("cut", 3)
         load.run(6)
-        wait_until(lambda: gateway.log().count(" is back") == 1, "connected again")
+        wait_until(lambda: _told(gateway) == ["away", "back"], "connected again")
         wait_until(lambda: _outbox(gateway) == 0, "all published")
         rests = [_sizes_mb(gateway)]
         bad_day = BadDay(chaos, chance)
@@ -218,12 +238,12 @@ def survives(
             f"{up.dev_eui.hex()}-{up.app_nonce}-{up.f_cnt_up}" for up in found if isinstance(up, Up)
         }
         city.wait_for(lambda: recorded <= city.causes, "all that was recorded")
-    log = gateway.log()
+    log, told = gateway.log(), _told(gateway)
     print(
         f"seed {SEED}: {seconds:.0f} s, {bad_day.faults} faults, met by {dict(chaos.counts)};"
         f" {forwarder.pushes} uplinks sent, {len(recorded)} recorded,"
         f" {len(load.acknowledged)} acknowledged; {len(city.said)} messages,"
-        f" {city.repeated} of them again; {log.count(' is away')} outages; MB at rest:"
+        f" {city.repeated} of them again; {told.count('away')} outages; MB at rest:"
         f" {' '.join(f'{rss_mb:.1f}' for rss_mb, _ in rests)};"
         f" database {rests[0][1]:.1f} → {rests[-1][1]:.1f} MB"
     )
@@ -235,7 +255,6 @@ def survives(
     assert held_mb[-1] - held_mb[0] < MAY_GROW_MB
     assert held_mb[-1] - held_mb[2 * len(held_mb) // 3] < MAY_GROW_AT_LAST_MB
     # Told once each, in turn; nothing else has gone wrong.
-    told = re.findall(r"broker \S+ is (away|back)", log)
     assert told == ["away", "back"] * (len(told) // 2)
     assert len(told) >= 4
     assert "Traceback" not in log
