@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,9 +98,18 @@ def test_what_is_left_in_a_container_is_no_drift() -> None:
     assert not state.drifting
 
 
-def test_drift_is_not_known_before_six_weeks() -> None:
-    assert emptied([(n / 4, 1400 - 30 * n) for n in range(12)]).drift_mm is None
-    assert emptied([(0, 1400), (5, 1300), (9, 1200)]).drift_mm is None
+def test_drift_is_not_known_before_ten_weeks() -> None:
+    assert emptied([(n / 4, 1400 - 30 * n) for n in range(20)]).drift_mm is None
+    assert emptied([(0, 1400), (5, 1300), (9, 1200), (11, 1150), (12, 1100)]).drift_mm is None
+
+
+def test_floors_by_chance_are_seldom_a_drift() -> None:
+    source = random.Random(3)
+    units = [
+        emptied([(n / 2, 1490 - round(source.expovariate(1 / 40))) for n in range(16)])
+        for _ in range(300)
+    ]
+    assert sum(it.drifting for it in units) <= 6
 
 
 def test_old_floors_are_forgotten() -> None:

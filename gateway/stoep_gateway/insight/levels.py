@@ -18,6 +18,7 @@ from stoep_gateway.insight.soundness import Soundness
 __all__ = ["Level", "likely_pct", "loose_l"]
 
 FLOOR_PCT = 20.0  # an emptying that leaves more does not show the floor
+OVERFULL_PCT = 95.0  # waste at the sensor may give one distance for days
 PRESS_SLACK_PCT = 5.0  # below what the factor says, which is a mean
 _ELSEWHERE = ("lid_open", "tilted")
 
@@ -58,7 +59,8 @@ class Level:
         if (
             not reading.newer
             or distance_mm is None
-            or distance_mm <= self._inside.dead_zone_mm  # which an overfull one gives for long
+            or distance_mm <= self._inside.dead_zone_mm
+            or self._inside.level_pct(distance_mm) >= OVERFULL_PCT
             or reading.reason in _ELSEWHERE
         ):
             return judged, emptying

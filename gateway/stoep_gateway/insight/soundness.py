@@ -28,11 +28,11 @@ MOVES = 20  # from which it is known how long it usually stays
 FORGET = 0.998  # of the longest stay, at every move
 PERIOD_DAYS = 14  # of which the farthest floor counts: what is left in a container is nearer
 KEPT = 8  # periods
-DRIFT_PERIODS = 4
-DRIFT_SPAN = 3  # periods between the first and the last
+DRIFT_PERIODS = 6
+DRIFT_SPAN = 5  # periods between the first and the last
 DRIFT_MM = 40.0
 DRIFT_SHARE = 0.03  # of the depth
-DRIFT_AGREED = 0.8  # of all pairs of periods go the same way
+DRIFT_AGREED = 0.9  # of all pairs of periods go the same way
 _PERIOD_MIN = PERIOD_DAYS * 24 * _HOUR_MIN
 _MONTH_PERIODS = 30.4 / PERIOD_DAYS
 
