@@ -137,6 +137,22 @@ def test_what_is_wrong_with_a_container_is_said():
     assert "rx pin" in silent.hint
 
 
+@pytest.mark.parametrize(
+    ("sensor", "wire"),
+    [("a02yyuw", "rx pin"), ("maxbotix", "rx pin"), ("hcsr04", "trigger"), ("vl53l1x", "SDA")],
+)
+def test_whichever_distance_sensor_a_container_has_is_tested(sensor, wire):
+    check = Desk(sensor=sensor).test(join=False)["sensor"]
+    assert check.passed
+    assert check.value.endswith("mm (median of 5)")
+    missing = Desk(distance=None, sensor=sensor).test(join=False)["sensor"]
+    assert (missing.passed, missing.value) == (False, "silent")
+    assert wire in missing.hint
+    far = Desk(distance=Wall(None), sensor=sensor).test(join=False)["sensor"]
+    assert not far.passed
+    assert far.value == ("silent" if sensor == "a02yyuw" else "no distance")
+
+
 def test_what_is_wrong_with_the_radio_is_said():
     desk = Desk()
     desk.bench.hardware.hang("busy")

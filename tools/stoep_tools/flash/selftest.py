@@ -22,7 +22,11 @@ _JOIN_S = 180.0
 _CHECK_S = 30.0
 
 _CELL_MV = (2_600, 4_500)  # LiSOCl2 that is loaded, to a charger's output
-_DISTANCE_MM = (40, 4_500)  # A02YYUW: what is nearer than 30 it says to be at 30
+_WIRES = {
+    "hcsr04": "its trigger at the board's tx pin, its echo at rx",
+    "jsnsr04t": "its trigger at the board's tx pin, its echo at rx",
+    "vl53l1x": "its SDA and SCL",
+}
 _FIELD_NT = (15_000, 250_000)  # the earth's is 22 to 67 uT; iron nearby bends it
 _LEAST_FREE = 64 * 1024
 _LEAST_HEAP = 110_000  # what a wake may take, see docs/developer.md
@@ -265,15 +269,17 @@ class _Test:
         return Check(name, True, said + (", INT follows" if line else ""), expected)
 
     def _bin(self, name: str) -> Check:
-        low, high = _DISTANCE_MM
+        distances, signs, sensor, low, high = self._drive("_t_bin(_t_board)")
         expected = f"{low} to {high} mm"
-        distances, octets = self._drive("_t_bin(_t_board)")
-        if not octets:
-            hint = "check the sensor's supply and that its TX is at the board's rx pin"
+        wires = _WIRES.get(sensor, "that its TX is at the board's rx pin")
+        if not signs:
+            hint = f"check the sensor's supply and {wires}"
             return Check(name, False, "silent", expected, hint)
         if not distances:
-            hint = "is it an A02YYUW (UART, automatic)? check its ground"
-            return Check(name, False, "no sound frame", expected, hint)
+            hint = (
+                f"is it the {sensor.upper()} of config.json? point it at a wall, check its ground"
+            )
+            return Check(name, False, "no distance", expected, hint)
         middle = sorted(distances)[len(distances) // 2]
         said = f"{middle} mm (median of {len(distances)})"
         hint = "point it at a wall half a metre away and test again"

@@ -59,12 +59,17 @@ def _t_scan(board, bus):
 
 
 def _t_bin(board):
-    """Return the distances of five pings, and the sensor's signs of life."""
+    """Return the distances of five pings, the sensor's signs of life, its name and its range."""
     from stoep_firmware.drivers import load
 
-    driver = load(board.config.get("sensor", "a02yyuw"))
-    distances, signs = yield from driver.sample(board, 5, None)
-    return [distance for distance in distances if distance], signs
+    name = board.config.get("sensor", "a02yyuw")
+    driver = load(name)
+    try:
+        distances, signs = yield from driver.sample(board, 5, None)
+    except OSError:
+        distances, signs = [], 0
+    found = [distance for distance in distances if distance]
+    return found, signs, name, driver.NEAREST_MM, driver.FARTHEST_MM
 
 
 def _t_bay(board):
