@@ -42,6 +42,7 @@ _USUAL = 2.5  # a standardised error that is larger counts as this
 _FARTHEST = 4.0  # what is above this is not believed at once
 _PROVEN_DAYS = 7.0  # then a container's days say something of its kind
 _KNOWN_OF_WEEK = 5
+_WEEK_WEIGHT = 0.5  # of an error over a week: the next one is nearly the same
 _LEAST_SHARE = 1e-4
 _LEAST_Z = 0.3
 _MOST_VARY = 2.0
@@ -333,7 +334,8 @@ class History:
             return
         came = sum(known) * 7 / len(known)
         spread = self.spread()
-        self._judge(spread.scaled(came) - spread.scaled(expected), 1 / 7)
+        if not self._coarse:
+            self._judge(spread.scaled(came) - spread.scaled(expected), _WEEK_WEIGHT)
         error = (came - expected) ** 2 - 2 * NOISE**2 - spread.unit * expected
         vary = error / expected**2 - self._unknown
         self.kind.learn_week(min(max(vary, -_MOST_VARY), _MOST_VARY))
