@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from stoep_gateway.assets.geometry import Misfit, inside
-from stoep_gateway.config_checks import check_network_side
+from stoep_gateway.config_checks import check_network_side, check_trucks
 from stoep_gateway.config_documents import Merged, drop_ins, merge
 from stoep_gateway.config_makes import MakeConfig
 from stoep_gateway.config_model import (
@@ -33,14 +33,18 @@ from stoep_gateway.config_model import (
     Id,
     LorawanConfig,
     MqttConfig,
-    PlaceConfig,
-    PlanningConfig,
     ReadingsConfig,
     SourceConfig,
     StoreConfig,
     TableModel,
-    TruckConfig,
     identifier,
+)
+from stoep_gateway.config_planning import (
+    FractionConfig,
+    KindConfig,
+    PlaceConfig,
+    PlanningConfig,
+    TruckConfig,
 )
 from stoep_gateway.config_reader import Document, Entry, Reader, did_you_mean
 from stoep_gateway.config_service import (
@@ -87,6 +91,8 @@ class Config(TableModel):
     devices: tuple[DeviceConfig, ...]
     containers: tuple[ContainerConfig, ...]
     bays: tuple[BayConfig, ...]
+    kinds: tuple[KindConfig, ...] = ()
+    fractions: tuple[FractionConfig, ...] = ()
     places: tuple[PlaceConfig, ...]
     trucks: tuple[TruckConfig, ...]
     distances: DistanceTable | None = None
@@ -118,6 +124,8 @@ _LISTS: dict[str, type[TableModel]] = {
     "device": DeviceConfig,
     "container": ContainerConfig,
     "bay": BayConfig,
+    "kind": KindConfig,
+    "fraction": FractionConfig,
     "place": PlaceConfig,
     "truck": TruckConfig,
 }
@@ -135,6 +143,8 @@ LENIENT = (
     "home_assistant",
     "container",
     "bay",
+    "kind",
+    "fraction",
     "place",
     "truck",
 )
@@ -191,6 +201,7 @@ def read(path: Path | str) -> Loaded:
     }
     _check_unique(reader, entries)
     _check_references(reader, entries)
+    check_trucks(reader, entries)
     _check_geometry(reader, entries, sections["planning"])
     _check_password_file(reader, main, sections["mqtt"])
     check_network_side(reader, main, sections, entries)
@@ -310,6 +321,8 @@ def _check_unique(reader: Reader, entries: _Entries) -> None:
         ("device", "asset"),
         ("container", "id"),
         ("bay", "id"),
+        ("kind", "id"),
+        ("fraction", "id"),
         ("place", "id"),
         ("truck", "id"),
     ):
@@ -342,15 +355,27 @@ def _check_references(reader: Reader, entries: _Entries) -> None:
         ("device", "make", shipped.names() | _ids(entries["make"]), "a [[make]]"),
         ("truck", "depot", depots, 'a [[place]] of kind "depot"'),
         ("truck", "disposal", disposals, 'a [[place]] of kind "disposal"'),
+        ("truck", "kinds", _named(entries, "kind"), "the kind of any [[container]]"),
+        ("truck", "fractions", _named(entries, "fraction"), "the fraction of any [[container]]"),
+        ("container", "trucks", _ids(entries["truck"]), "a [[truck]]"),
+        ("kind", "id", _named(entries, "kind"), "the kind of any [[container]]"),
+        ("fraction", "id", _named(entries, "fraction"), "the fraction of any [[container]]"),
     ):
         for entry in entries[kind]:
-            value = entry.raw.get(key)
-            if not isinstance(value, str) or value in known:
-                continue
-            if key == "asset" and not ASSET.fullmatch(value):
-                continue  # reported by its own check
-            message = f'{key} "{value}" is not {what}{did_you_mean(value, known)}'
-            reader.report(entry.document, (*entry.path, key), message)
+            said = entry.raw.get(key)
+            for value in said if isinstance(said, list) else [said]:
+                if not isinstance(value, str) or value in known:
+                    continue
+                if key == "asset" and not ASSET.fullmatch(value):
+                    continue  # reported by its own check
+                message = f'{key} "{value}" is not {what}{did_you_mean(value, known)}'
+                reader.report(entry.document, (*entry.path, key), message)
+
+
+def _named(entries: _Entries, key: str) -> set[str]:
+    """Return what containers say of themselves under a key."""
+    models = [entry.model for entry in entries["container"] if entry.model is not None]
+    return {getattr(model, key) for model in models}
 
 
 def _check_geometry(reader: Reader, entries: _Entries, planning: TableModel | None) -> None:

@@ -21,11 +21,12 @@ from stoep_gateway.config_model import (
     MqttConfig,
     SourceConfig,
 )
+from stoep_gateway.config_planning import SUMMARY, TruckConfig
 from stoep_gateway.config_reader import Document, Entry, Reader
 from stoep_gateway.config_service import NgsiLdConfig
 from stoep_gateway.lns import channel_plan
 
-__all__ = ["check_network_side"]
+__all__ = ["check_network_side", "check_trucks"]
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _READ_BY_OTHERS = 0o004
@@ -68,6 +69,19 @@ def check_network_side(
     for entry in entries["make"]:
         if isinstance(entry.model, MakeConfig):
             _check_codec(reader, entry, entry.model.codec)
+
+
+def check_trucks(reader: Reader, entries: Mapping[str, Sequence[Entry]]) -> None:
+    """Report trucks whose topic would be the summary's, and breaks longer than their shift."""
+    for entry in entries["truck"]:
+        if not isinstance(entry.model, TruckConfig):
+            continue
+        if entry.model.id == SUMMARY:
+            message = f'a truck cannot be called "{SUMMARY}": that topic sums up the day'
+            reader.report(entry.document, (*entry.path, "id"), message)
+        if entry.model.break_min >= 60 * entry.model.shift_h:
+            message = "break_min is as long as the shift"
+            reader.report(entry.document, (*entry.path, "break_min"), message)
 
 
 def _check_region(

@@ -37,13 +37,10 @@ __all__ = [
     "Id",
     "LorawanConfig",
     "MqttConfig",
-    "PlaceConfig",
-    "PlanningConfig",
     "ReadingsConfig",
     "SourceConfig",
     "StoreConfig",
     "TableModel",
-    "TruckConfig",
     "identifier",
 ]
 
@@ -96,11 +93,21 @@ def _host(value: str) -> str:
     raise ValueError('a host is a name or an address, such as "127.0.0.1" or "broker.example.org"')
 
 
-def _clock_time(value: object) -> object:
+def _clock_time(value: object) -> datetime.time:
     match = _CLOCK_TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError('a time of day is written "HH:MM"')
     return datetime.time(int(match[1]), int(match[2]))
+
+
+def _window(value: object) -> tuple[datetime.time, datetime.time]:
+    early, dash, late = value.partition("-") if isinstance(value, str) else ("", "", "")
+    if not dash:
+        raise ValueError('a window is written "07:00-09:30"')
+    window = _clock_time(early.strip()), _clock_time(late.strip())
+    if window[0] >= window[1]:
+        raise ValueError("a window ends after it begins, on the same day")
+    return window
 
 
 def _network(value: str) -> str:
@@ -144,6 +151,7 @@ Host = Annotated[Text, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
+Window = Annotated[tuple[datetime.time, datetime.time], BeforeValidator(_window)]
 HeightAndLitres = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -254,20 +262,6 @@ class ReadingsConfig(TableModel):
     request_missing: bool = True
 
 
-class PlanningConfig(TableModel):
-    """``[planning]``: the daily round; absent means that none is planned."""
-
-    enabled: bool = True
-    at: TimeOfDay = datetime.time(6, 0)
-    threshold_pct: float = Field(default=80, gt=0, le=100)
-    distances: FilePath | None = None
-    detour_factor: float = Field(default=1.35, ge=1, le=5)
-    speed_kmh: float = Field(default=30, gt=0, le=120)
-    service_min: float = Field(default=8, ge=0, le=240)
-    iterations: int = Field(default=1000, ge=1, le=1_000_000)
-    seed: int = Field(default=0, ge=0, le=2**32 - 1)
-
-
 class GatewayConfig(TableModel):
     """``[[gateway]]``: one packet forwarder; only those listed are listened to.
 
@@ -351,7 +345,9 @@ class ContainerConfig(TableModel):
     what belongs to it are explained and checked in `stoep_gateway.assets.geometry`.
     ``compaction`` is how many litres of loose waste its own press makes one of. ``distance_index``
     is its id in the table of road distances. Where the ``level`` is by "flaps", openings of the lid
-    are counted, of ``litres_per_flap`` until that is learned, and there are no distances.
+    are counted, of ``litres_per_flap`` until that is learned, and there are no distances. It is
+    emptied within one of its ``windows``, by one of its ``trucks``, where some are named, and
+    ``max_days`` after the last time at the latest.
     """
 
     id: Id
@@ -374,6 +370,9 @@ class ContainerConfig(TableModel):
     compaction: float = Field(default=1, ge=1, le=20)
     level: Literal["distance", "flaps"] = "distance"
     litres_per_flap: float | None = Field(default=None, gt=0, le=10_000)
+    windows: list[Window] = []
+    trucks: list[Id] = []
+    max_days: float | None = Field(default=None, gt=0, le=3650)
     distance_index: int | None = None
 
     @model_validator(mode="before")
@@ -392,29 +391,3 @@ class BayConfig(TableModel):
     street: Text
     lat: Latitude
     lon: Longitude
-
-
-class PlaceConfig(TableModel):
-    """``[[place]]``: a yard where trucks stand, or a site where they unload."""
-
-    id: Id
-    name: Text | None = None
-    kind: Literal["depot", "disposal"]
-    lat: Latitude
-    lon: Longitude
-    distance_index: int | None = None
-
-
-class TruckConfig(TableModel):
-    """``[[truck]]``: starts and ends at ``depot``, unloads at ``disposal`` whenever it is full.
-
-    ``compaction`` is how many litres of loose waste go into one litre of the truck.
-    """
-
-    id: Id
-    capacity_l: int = Field(gt=0, le=1_000_000)
-    depot: Id
-    disposal: Id
-    shift_h: float = Field(default=8, gt=0, le=24)
-    unload_min: float = Field(default=15, ge=0, le=240)
-    compaction: float = Field(default=1, ge=1, le=20)

@@ -16,7 +16,9 @@ from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.config import Config
 from stoep_gateway.metrics import Metrics
-from stoep_gateway.planning import apart, planner
+from stoep_gateway.planning import apart, knowing, planner
+from stoep_gateway.planning.days import round_at
+from stoep_gateway.planning.selection import Running
 from stoep_gateway.publish.messages import OutboxMessage
 
 __all__ = ["DailyRounds"]
@@ -52,6 +54,7 @@ class DailyRounds:
         self._record = record
         self._planned_date = planned_date
         self._planned = planned
+        self._running = Running()
         self._due_utc_ms = 0
         self._stopped = threading.Event()
         self._timer: Timer | None = None
@@ -67,8 +70,8 @@ class DailyRounds:
         if not (self._config.planning.enabled and self._config.trucks):
             return
         utc_ms = self._clock.utc_ms()
-        self._due_utc_ms = planner.next_round_ms(self._config, utc_ms)
-        missed_ms = planner.next_round_ms(self._config, utc_ms - _LATEST_MS)
+        self._due_utc_ms = round_at(self._config, utc_ms)
+        missed_ms = round_at(self._config, utc_ms - _LATEST_MS)
         if missed_ms <= utc_ms and self._date(missed_ms) > self._planned_date != "":
             self._due_utc_ms = missed_ms
         self._arm()
@@ -110,14 +113,17 @@ class DailyRounds:
 
     async def _plan(self) -> None:
         try:
-            plan = await asyncio.to_thread(
-                apart.plan,
-                dict(self._states),
+            utc_ms = self._clock.utc_ms()
+            today, next_one, self._running = await asyncio.to_thread(
+                planner.two_days,
+                knowing.known(self._states, self._config, utc_ms),
                 self._config,
-                self._clock.utc_ms(),
+                utc_ms,
+                self._running,
                 self._stopped.is_set,
+                apart.answer,
             )
-            self._record(planner.outputs(plan))
+            self._record([*planner.outputs(today), *planner.outputs(next_one)])
             self._planned(self._planned_date)
             self._metrics.count("rounds_planned")
         except Exception:  # noqa: BLE001 (the root of this task: a day without a round, not without a gateway)

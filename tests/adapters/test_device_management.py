@@ -237,7 +237,7 @@ def test_the_running_gateway_plans(site: Site) -> None:
     device = Device(bytes.fromhex(EUI), bytes(8), bytes.fromhex(KEY))
     device.accept(site.answer(device.join_request()))
     device.downlink(site.answer(device.uplink(BinReport(1, 310, 4), confirmed=True)), 0)
-    (line,) = site.stoep("plan", "show", "--json").splitlines()
+    line, _ = site.stoep("plan", "show", "--json").splitlines()
     assert [stop["id"] for stop in json.loads(line)["stops"]] == ["corner", "dump"]
     planned = site.stoep("plan", "show", "--at", "2026-10-20T06:00Z")
     assert planned.startswith("2026-10-20, truck-1: 1 container, ")

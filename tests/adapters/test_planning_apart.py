@@ -1,36 +1,47 @@
-"""The solver in a process of its own: the same plan, an end when told, a word when it fails."""
+"""The solver in a process of its own: the same answer, an end when told, a word when it fails."""
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stoep_gateway.planning import apart
-from stoep_gateway.planning.routing import UNLOAD, Problem, Truck, Visit, solve
+from stoep_gateway.planning import apart, routes
+from stoep_gateway.planning.distances import Point
+from stoep_gateway.planning.problem import MONEY_PER_EUR, Disposal, Truck, Visit
+from stoep_gateway.planning.routes import Question
 
-WAYS = [[0, 900, 700, 400], [900, 0, 300, 600], [700, 300, 0, 500], [400, 600, 500, 0]]
-TOWN = Problem(
-    WAYS,
-    WAYS,
-    [Visit(1, 4000, 300, 1.0), Visit(2, 5000, 300, 2.0)],
-    [Truck(0, 3, 8000, 20_000, 600)],
+TOWN = Question(
+    points=(Point(52.0, 5.0), Point(52.0, 5.02), Point(52.01, 5.0), Point(52.01, 5.02)),
+    visits=(
+        Visit(1, 300, 4000, prize=500 * MONEY_PER_EUR, windows=((0, 3600),)),
+        Visit(2, 300, 5000, required=True, trucks=(0,)),
+    ),
+    disposals=(Disposal(3),),
+    trucks=(Truck(0, 0, (0,), 8000, 600, 20_000, 100, 1694),) * 2,
+    start=(),
+    km=None,
+    detour_factor=1.35,
+    speed_kmh=30,
+    iterations=50,
+    seconds=None,
+    seed=1,
 )
 
 
-def test_the_same_problem_has_the_same_tours() -> None:
-    tours = apart._solve(TOWN, 50, 1, lambda: False)
-    assert tours == solve(TOWN, 50, 1)
-    assert sorted(set(tours[0])) == [UNLOAD, 0, 1]
+def test_the_same_question_has_the_same_answer() -> None:
+    answer = apart.answer(TOWN)
+    assert answer == routes.answer(TOWN)
+    assert sorted({stop for tour in answer.tours for stop in tour}) == [~0, 0, 1]
 
 
 def test_nothing_to_do_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "Popen", None)
-    nothing = Problem(TOWN.distances_m, TOWN.durations_s, [], TOWN.trucks)
-    assert apart._solve(nothing, 50, 1, lambda: False) == [[]]
+    assert apart.answer(replace(TOWN, visits=())).tours == ((), ())
 
 
 def test_it_ends_when_told() -> None:
-    assert apart._solve(TOWN, 1_000_000, 1, lambda: True) == [[]]
+    assert apart.answer(replace(TOWN, iterations=1_000_000), lambda: True).tours == ((), ())
 
 
 def test_a_solver_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,4 +50,4 @@ def test_a_solver_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path:
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     with pytest.raises(RuntimeError, match="has ended with 3: no such library"):
-        apart._solve(TOWN, 50, 1, lambda: False)
+        apart.answer(TOWN)

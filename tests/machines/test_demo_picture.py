@@ -93,15 +93,23 @@ def test_the_screen_shows_containers_bays_round_and_news() -> None:
         picture,
         "round/2021-03-01/truck-1",
         "r:1",
+        provisional=False,
         stops=[stop],
-        deferred=[],
-        skipped=[
-            {"container": "bca-1", "reason": "no_data"},
-            {"container": "bca-2", "reason": "below_threshold"},
-        ],
         totals={"containers": 1, "km": 12.0, "hours": 0.8},
         distance_source="matrix",
     )
+    take(
+        picture,
+        "round/2021-03-01/summary",
+        "r:2",
+        provisional=False,
+        deferred=[],
+        skipped=[
+            {"container": "bca-1", "reason": "no_data"},
+            {"container": "bca-2", "reason": "too_empty"},
+        ],
+    )
+    take(picture, "round/2021-03-02/truck-1", "r:3", provisional=True, stops=[])
     text = shown(picture)
     assert "████" in text
     assert "83" in text

@@ -29,21 +29,24 @@ def levels(folder: Path, **containers: Any) -> Path:
 
 
 def test_a_round_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = levels(tmp_path, **{"market-organic-1": {"fill_pct": 85, "rate_pct_per_day": 24}})
+    file = levels(tmp_path, **{"market-organic-1": {"fill_pct": 85, "rate_pct_per_day": 48}})
     at = "2026-10-20T06:00+02:00"
     code, out, err = show(capsys, file, "--config", EXAMPLE, "--at", at)
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         (
-            "2026-10-20, truck-1: 1 container, 5950 l, unloaded 1 x, 37.6 km, 1.6 h"
+            "2026-10-20, truck-1: 1 container, 5950 l, unloaded 1 x, 37.6 km, 1.6 h, 137.43 €"
             " (estimated distances)"
         ),
         "     at         km   fill  load l  stop",
-        "  1  06:23    11.9   85 %    5950  Market, organic 1: full by the next round",
+        (
+            "  1  06:23    11.9   85 %    5950"
+            "  Market, organic 1: would overflow (100 % by the next round)"
+        ),
         "  2  06:53    10.8              0  dump: end of the round",
         "     07:38    14.9              0  back",
         "",
-        "Not due:",
+        "Not today:",
         "  market-paper-1: has sent no level yet",
     ]
 
@@ -53,11 +56,11 @@ def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     code, out, _ = show(capsys, file, "--config", EXAMPLE, "--at", "2026-10-20T04:00Z")
     assert code == 0
     assert out.splitlines() == [
-        "2026-10-20, truck-1: nothing to do: no container is due",
+        "2026-10-20, truck-1: nothing to do: no container is worth the way",
         "",
-        "Not due:",
+        "Not today:",
         "  market-organic-1: has sent no level yet",
-        "  market-paper-1: stays below 80 % (20 %, 20 % by the next round)",
+        "  market-paper-1: too empty (20 %, overflows by the next round: < 1 %)",
     ]
 
 
@@ -67,7 +70,8 @@ def test_a_round_as_the_message_it_would_be(
     file = levels(tmp_path, **{"market-paper-1": {"fill_pct": 99}})
     code, out, _ = show(capsys, file, "--config", EXAMPLE, "--at", "2026-10-20T04:00", "--json")
     assert code == 0
-    (message,) = map(json.loads, out.splitlines())
+    message, summary = map(json.loads, out.splitlines())
+    assert summary["trucks"] == {"truck-1": "planned"}
     assert message["date"] == "2026-10-20"
     assert [stop["id"] for stop in message["stops"]] == ["market-paper-1", "dump"]
 

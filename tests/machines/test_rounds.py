@@ -10,6 +10,7 @@ from stoep_gateway import config, rounds
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.metrics import Metrics
+from stoep_gateway.planning import knowing
 from stoep_gateway.planning import planner as real_planner
 from stoep_gateway.rounds import DailyRounds
 
@@ -50,14 +51,26 @@ def utc_ms(text: str) -> int:
     return round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
 
 
+def plan_nothing(monkeypatch, planned):
+    """Have planning do no more than note when it was asked."""
+    monkeypatch.setattr(
+        rounds.planner, "two_days", lambda _1, _2, now_ms, running, *_: (now_ms, None, running)
+    )
+
+    def outputs(plan):
+        planned.extend([] if plan is None else [plan])
+        return ()
+
+    monkeypatch.setattr(rounds.planner, "outputs", outputs)
+
+
 class Planner:
     """Daily rounds at 06:00 in Blantyre, 04:00 UTC, with the planner and the clock in hand."""
 
     def __init__(self, town, monkeypatch, now):
         self.clock = HandClock(utc_ms(now))
         self.planned = []
-        monkeypatch.setattr(rounds.apart, "plan", lambda _1, _2, now_ms, _3: now_ms)
-        monkeypatch.setattr(rounds.planner, "outputs", self.planned.append)
+        plan_nothing(monkeypatch, self.planned)
         self.rounds = DailyRounds(town, {}, self.clock, Metrics(), lambda messages: None)
         self.rounds.start()
 
@@ -106,11 +119,11 @@ async def test_a_stop_tells_the_solver_to_give_up(planner, monkeypatch):
     cancelled = asyncio.get_running_loop().create_future()
     go_on = threading.Event()
 
-    def plan(_states, _config, _now_ms, told):
+    def plan(_known, _config, _now_ms, _running, told, _answer):
         cancelled.get_loop().call_soon_threadsafe(cancelled.set_result, told)
         go_on.wait()
 
-    monkeypatch.setattr(rounds.apart, "plan", plan)
+    monkeypatch.setattr(rounds.planner, "two_days", plan)
     planner.clock.pass_ms(4 * HOUR_MS)
     told = await cancelled
     assert not told()
@@ -124,7 +137,8 @@ def test_a_solver_that_is_told_to_give_up_does(town):
     now = utc_ms("2026-10-20T04:00Z")
     full = ContainerState(1, now, track=FillTrack(now, 90.0, now, 90.0))
     states = {f"container/c{n}": full for n in range(1, 9)}
-    assert len(real_planner.plan(states, town, now, lambda: True).rounds) == 1
+    known = knowing.known(states, town, now)
+    assert len(real_planner.plan(known, town, now, cancelled=lambda: True).rounds) == 1
 
 
 def started(town, monkeypatch, now, planned_date):
@@ -132,8 +146,7 @@ def started(town, monkeypatch, now, planned_date):
     planner.clock = HandClock(utc_ms(now))
     planner.planned = []
     planner.dates = []
-    monkeypatch.setattr(rounds.apart, "plan", lambda _1, _2, now_ms, _3: now_ms)
-    monkeypatch.setattr(rounds.planner, "outputs", planner.planned.append)
+    plan_nothing(monkeypatch, planner.planned)
     planner.rounds = DailyRounds(
         town, {}, planner.clock, Metrics(), lambda _: None, planned_date, planner.dates.append
     )

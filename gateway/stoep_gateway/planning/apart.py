@@ -9,35 +9,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-import orjson
+from stoep_gateway.planning import routes, solver
+from stoep_gateway.planning.routes import Answer, Question
 
-from stoep_gateway.assets.states import AssetState
-from stoep_gateway.config import Config
-from stoep_gateway.planning import planner, solver
-from stoep_gateway.planning.plan import Plan
-from stoep_gateway.planning.routing import Problem
-
-__all__ = ["plan"]
+__all__ = ["answer"]
 
 _ASK_S = 0.2  # whether to give up
 
 
-def plan(
-    states: Mapping[str, AssetState], config: Config, now_utc_ms: int, cancelled: Callable[[], bool]
-) -> Plan:
-    """Do as ``planner.plan``. Raises ``RuntimeError`` too, for a solver that has failed."""
-    return planner.plan(states, config, now_utc_ms, cancelled, _solve)
+def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
+    """Do as ``routes.answer``. Raises ``RuntimeError`` too, for a solver that has failed.
 
-
-def _solve(
-    problem: Problem, iterations: int, seed: int, cancelled: Callable[[], bool]
-) -> list[list[int]]:
-    nothing: list[list[int]] = [[] for _ in problem.trucks]
-    if not problem.visits:
-        return nothing
-    request = orjson.dumps([problem, iterations, seed])
+    Once ``cancelled()`` is true the answer is that nothing is driven.
+    """
+    if not question.visits:
+        return routes.nothing(question)
+    asked: bytes | None = solver.QUESTION.dump_json(question)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-m", solver.__name__],
@@ -46,18 +35,16 @@ def _solve(
         stderr=subprocess.PIPE,
         env=environ,
     ) as process:
-        given: bytes | None = request
         while True:
             try:
-                answer, words = process.communicate(given, timeout=_ASK_S)
+                told, words = process.communicate(asked, timeout=_ASK_S)
                 break
             except subprocess.TimeoutExpired:
-                given = None
+                asked = None
                 if cancelled():
                     process.kill()
-                    return nothing
+                    return routes.nothing(question)
     if process.returncode != 0:
         last = words.decode(errors="replace").strip().rpartition("\n")[2]
         raise RuntimeError(f"the solver has ended with {process.returncode}: {last}")
-    tours: list[list[int]] = orjson.loads(answer)
-    return tours
+    return solver.ANSWER.validate_json(told)

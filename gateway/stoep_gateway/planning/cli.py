@@ -20,7 +20,7 @@ from stoep_gateway.config_reader import did_you_mean
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.insight.filling import FillTrack
-from stoep_gateway.planning import planner
+from stoep_gateway.planning import knowing, planner
 from stoep_gateway.planning.text import for_people
 from stoep_gateway.store.latest import read_latest
 
@@ -107,8 +107,8 @@ def _show(options: argparse.Namespace) -> int:
         raise ConfigError([Mistake(str(options.config), 0, "a round needs at least one [[truck]]")])
     now_ms: int = _time(_now()) if options.at is None else options.at
     from_file = options.file is not None
-    known = _from_file(options.file, config, now_ms) if from_file else _stored(config)
-    plan = planner.plan(known, config, now_ms)
+    found = _from_file(options.file, config, now_ms) if from_file else _stored(config)
+    plan = planner.plan(knowing.known(found, config, now_ms), config, now_ms)
     messages = [message.payload.decode() for message in planner.outputs(plan)]
     print("\n".join(messages) if options.json else for_people(plan, config))
     return 0

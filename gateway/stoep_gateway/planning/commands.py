@@ -11,7 +11,7 @@ from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
 from stoep_gateway.control import CommandRefused, ControlServer
-from stoep_gateway.planning import apart, planner
+from stoep_gateway.planning import apart, knowing, planner
 from stoep_gateway.planning.text import for_people
 
 __all__ = ["PlanCommands"]
@@ -49,7 +49,12 @@ class PlanCommands:
         try:
             async with self._planning:
                 plan = await asyncio.to_thread(
-                    apart.plan, dict(self._states), self._config, at_ms, given_up.is_set
+                    planner.plan,
+                    knowing.known(self._states, self._config, at_ms),
+                    self._config,
+                    at_ms,
+                    cancelled=given_up.is_set,
+                    answer=apart.answer,
                 )
         finally:
             given_up.set()

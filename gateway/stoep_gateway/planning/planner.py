@@ -1,269 +1,398 @@
-"""Which containers to empty today, by which truck, in what order, and why. Pure.
+"""Which containers to empty on a day, by which truck, in what order, and why. Pure.
 
-Due is a container that has reached the threshold, or is expected to before the round after this
-one. `plan` always answers: what cannot be done is deferred with its reason, and a day on which
-nothing is due has a round that says so.
+::
+
+    what is known of containers → cases → Question → tours → Plan
+                                             ↑ places, trucks, hours, decisions
+
+`plan` always answers: what cannot be done is deferred with its reason, and a day on which nothing
+is worth the way has rounds that say so.
 """
 
 from __future__ import annotations
 
 import datetime
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
-from stoep_gateway.config_model import ContainerConfig, PlaceConfig, TruckConfig
-from stoep_gateway.insight import filling
-from stoep_gateway.insight.levels import loose_l
-from stoep_gateway.planning import routing
-from stoep_gateway.planning.distances import Point, matrix_m
+from stoep_gateway.config_model import ContainerConfig
+from stoep_gateway.config_planning import PlaceConfig, TruckConfig
+from stoep_gateway.planning import routes
+from stoep_gateway.planning.days import local, round_at, seconds_of, windows_s
+from stoep_gateway.planning.distances import Point
 from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop, outputs
+from stoep_gateway.planning.problem import MONEY_PER_EUR, Course, Disposal, Tour, Truck, Visit
+from stoep_gateway.planning.routes import Answer, Question
+from stoep_gateway.planning.selection import Case, Decisions, Known, Running, cases
 from stoep_gateway.publish.messages import utc
 
-__all__ = ["Plan", "next_round_ms", "outputs", "plan"]
-
-_HOUR_MS = 3_600_000
-_OVERFLOW_PCT = 100.0
-_URGENCY = {"overflow_risk": 4.0, "threshold": 2.0, "expected": 1.0}
+__all__ = ["Plan", "Progress", "outputs", "plan", "two_days"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
-    """A container that should be emptied, and its litres of loose waste."""
+class Progress:
+    """A truck on its way: the container that it emptied last, and what is in it."""
 
-    container: ContainerConfig
-    reason: str
-    fill_pct: float
-    expected_pct: float
-    data_age_h: float
-    volume_l: int
+    at: str
+    load_l: int
+    load_kg: int = 0
 
 
 def plan(
-    states: Mapping[str, AssetState],
+    known: Mapping[str, Known],
     config: Config,
-    now_utc_ms: int,
+    now_ms: int,
+    *,
+    starts_ms: int | None = None,
+    decisions: Decisions | None = None,
+    running: Running | None = None,
+    emptied: Mapping[str, int] | None = None,
+    progress: Mapping[str, Progress] | None = None,
+    before: Plan | None = None,
     cancelled: Callable[[], bool] = bool,
-    solve: Callable[..., list[list[int]]] = routing.solve,
+    answer: Callable[[Question, Callable[[], bool]], Answer] = routes.answer,
 ) -> Plan:
-    """Return the plan that starts now; ``states`` by asset key ("container/ID") as stored.
+    """Return the plan of rounds that start now, or at ``starts_ms``, which is then provisional.
 
-    The same arguments give the same plan. Takes about a second of one core for a thousand
-    iterations on a hundred containers, so call it off the event loop; once ``cancelled()`` is
-    true it ends soon, with a plan to throw away.
+    ``known`` is by container id, ``emptied`` what an earlier plan empties and when, ``progress`` by
+    truck id. The search starts from ``before``, a plan of the same day. The same arguments give the
+    same plan, unless ``[planning] solve_s`` ends the search. Takes seconds of one core for hundreds
+    of containers, so call it off the event loop; once ``cancelled()`` is true it ends soon, with a
+    plan to throw away.
 
     Raises ValueError if the configuration has no truck.
     """
     if not config.trucks:
         raise ValueError("a round needs at least one truck")
-    next_ms = next_round_ms(config, now_utc_ms)
-    due, skipped = _select(states, config, now_utc_ms, next_ms)
-    places = {place.id: place for place in config.places}
-    largest_l = max(map(_loose_capacity_l, config.trucks))
-    fitting = [it for it in due if it.volume_l <= largest_l]
-    deferred = [_left_out(it, "larger_than_truck") for it in due if it.volume_l > largest_l]
-    routes = _Routes(fitting, places, config)
-    planning = config.planning
-    tours = solve(routes.problem, planning.iterations, planning.seed, cancelled)
-    visited = {visit for tour in tours for visit in tour}
-    deferred += [
-        _left_out(it, "shift_too_short")
-        for number, it in enumerate(fitting)
-        if number not in visited
+    begin_ms = now_ms if starts_ms is None else starts_ms
+    next_ms = round_at(config, begin_ms)
+    said = decisions or Decisions()
+    found = cases(config, known, begin_ms, next_ms, said, running or Running(), emptied or {})
+    day = _Day(config, [it for it in found if it.wanted], begin_ms, said, progress or {}, before)
+    solved = answer(day.question, cancelled)
+    rounds = day.rounds(solved)
+    left = [
+        *day.left_out(solved),
+        *(_left_out(it, it.reason, None) for it in found if not it.wanted),
     ]
-    idle = "all_deferred" if due else "nothing_to_do"
-    if visited:
-        idle = "not_needed"
+    order = {container.id: index for index, container in enumerate(config.containers)}
+    left.sort(key=lambda it: order[it.container])
+    ages = [it.level.data_age_h for it in found if it.level is not None]
     return Plan(
         site=config.site,
-        date=_local(config, now_utc_ms).date().isoformat(),
-        planned_ms=now_utc_ms,
+        date=local(config, begin_ms).date().isoformat(),
+        planned_ms=now_ms,
+        starts_ms=begin_ms,
         next_round_ms=next_ms,
-        threshold_pct=planning.threshold_pct,
-        rounds=tuple(
-            routes.round(number, tour, now_utc_ms, idle) for number, tour in enumerate(tours)
-        ),
-        deferred=tuple(deferred),
-        skipped=tuple(skipped),
-        distance_source=routes.distance_source,
-        solver=routing.SOLVER,
-        iterations=planning.iterations,
-        seed=planning.seed,
+        provisional=starts_ms is not None,
+        rounds=rounds,
+        deferred=tuple(it for it in left if it.reason in _DEFERRED),
+        skipped=tuple(it for it in left if it.reason not in _DEFERRED),
+        data_age_h=round(max(ages), 1) if ages else None,
+        distance_source=solved.distance_source,
+        solver=solved.solver,
+        iterations=config.planning.iterations,
+        seed=config.planning.seed,
     )
 
 
-def next_round_ms(config: Config, after_utc_ms: int) -> int:
-    """Return when the next round is planned: ``planning.at`` local time, after the given time.
-
-    A local time that a change of clocks leaves out is taken at the offset before the change.
-    """
-    today = _local(config, after_utc_ms).date()
-    for days in (0, 1, 2):
-        day = today + datetime.timedelta(days=days)
-        local = datetime.datetime.combine(day, config.planning.at, tzinfo=config.timezone)
-        at_ms = round(local.timestamp()) * 1000
-        if at_ms > after_utc_ms:
-            return at_ms
-    raise AssertionError("a day has less than 48 hours")
-
-
-def _local(config: Config, utc_ms: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(utc_ms / 1000, tz=config.timezone)
-
-
-def _select(
-    states: Mapping[str, AssetState], config: Config, now_ms: int, next_ms: int
-) -> tuple[list[_Due], list[LeftOut]]:
-    threshold_pct = config.planning.threshold_pct
-    due: list[_Due] = []
-    skipped: list[LeftOut] = []
-    for container in config.containers:
-        state = states.get(f"container/{container.id}")
-        track = state.track if isinstance(state, ContainerState) else None
-        if track is None:
-            skipped.append(LeftOut(container.id, "no_data", None, None, None))
-            continue
-        fill_pct = round(filling.level_at(track, now_ms), 1)
-        expected_pct = round(filling.level_at(track, next_ms), 1)
-        data_age_h = round(max(0, now_ms - track.at_ms) / _HOUR_MS, 1)
-        if expected_pct < threshold_pct:
-            reason = "below_threshold"
-            skipped.append(LeftOut(container.id, reason, fill_pct, expected_pct, data_age_h))
-            continue
-        if expected_pct >= _OVERFLOW_PCT:
-            reason = "overflow_risk"
-        else:
-            reason = "threshold" if fill_pct >= threshold_pct else "expected"
-        press = state.press if isinstance(state, ContainerState) else None
-        volume_l = max(1, loose_l(container.capacity_l, container.compaction, fill_pct, press))
-        due.append(_Due(container, reason, fill_pct, expected_pct, data_age_h, volume_l))
-    return due, skipped
+def two_days(
+    known: Mapping[str, Known],
+    config: Config,
+    now_ms: int,
+    running: Running,
+    cancelled: Callable[[], bool] = bool,
+    answer: Callable[[Question, Callable[[], bool]], Answer] = routes.answer,
+) -> tuple[Plan, Plan, Running]:
+    """Return the plan from now on, the provisional one of the next rounds, and what it all cost."""
+    today = plan(known, config, now_ms, running=running, cancelled=cancelled, answer=answer)
+    stops = [it for of_truck in today.rounds for it in of_truck.stops if it.action == "empty"]
+    after = running.after(
+        sum(it.eur for it in today.rounds),
+        [100.0 if it.arrival_pct is None else it.arrival_pct for it in stops],
+    )
+    next_one = plan(
+        known,
+        config,
+        now_ms,
+        starts_ms=today.next_round_ms,
+        running=after,
+        emptied={it.id: _ms(it.eta_utc) for it in stops},
+        cancelled=cancelled,
+        answer=answer,
+    )
+    return today, next_one, after
 
 
-def _left_out(due: _Due, reason: str) -> LeftOut:
-    return LeftOut(due.container.id, reason, due.fill_pct, due.expected_pct, due.data_age_h)
+def _ms(utc_text: str) -> int:
+    return round(datetime.datetime.fromisoformat(utc_text).timestamp() * 1000)
 
 
-def _loose_capacity_l(truck: TruckConfig) -> int:
-    return int(truck.capacity_l * truck.compaction)
+_DEFERRED = frozenset(
+    {
+        "shift_too_short",
+        "larger_than_truck",
+        "heavier_than_truck",
+        "too_far",
+        "window_missed",
+        "no_truck",
+    }
+)
 
 
-class _Routes:
-    """The routing problem of the containers due, and the way back from tours to rounds."""
+def _left_out(case: Case, reason: str, detour: int | None) -> LeftOut:
+    level = case.level
+    return LeftOut(
+        case.container.id,
+        reason,
+        None if level is None else round(level.fill_pct, 1),
+        None if level is None else round(level.expected_pct, 1),
+        None if level is None else round(level.p_overflow, 3),
+        _eur(case.prize) if case.wanted else None,
+        None if detour is None else _eur(detour),
+        None if level is None else round(level.data_age_h, 1),
+        None if level is None else level.doubt,
+    )
 
-    def __init__(self, due: list[_Due], places: Mapping[str, PlaceConfig], config: Config) -> None:
-        self._due = due
-        self._trucks = config.trucks
-        self._depots = [places[truck.depot] for truck in config.trucks]
-        self._disposals = [places[truck.disposal] for truck in config.trucks]
-        planning = config.planning
-        sites: list[ContainerConfig | PlaceConfig] = [it.container for it in due]
-        sites += self._depots
+
+def _eur(money: int) -> float:
+    return round(money / MONEY_PER_EUR, 2)
+
+
+class _Day:
+    """The question of a day, and the way back from its answer to rounds."""
+
+    def __init__(
+        self,
+        config: Config,
+        wanted: Sequence[Case],
+        begin_ms: int,
+        decisions: Decisions,
+        progress: Mapping[str, Progress],
+        before: Plan | None,
+    ) -> None:
+        self._config = config
+        self._wanted = wanted
+        self._begin_ms = begin_ms
+        self._out = decisions.trucks_out
+        self._trucks = [it for it in config.trucks if it.id not in decisions.trucks_out]
+        used = {name for truck in self._trucks for name in truck.disposal}
+        places = {place.id: place for place in config.places}
+        self._disposals = [it for it in config.places if it.id in used]
+        yards = [places[truck.depot] for truck in self._trucks]
+        containers = {it.id: it for it in config.containers}
+        starts: list[ContainerConfig | PlaceConfig] = [
+            containers[progress[truck.id].at] if truck.id in progress else yard
+            for truck, yard in zip(self._trucks, yards, strict=True)
+        ]
+        sites: list[ContainerConfig | PlaceConfig] = [it.container for it in wanted]
         sites += self._disposals
-        points = [Point(site.lat, site.lon, site.distance_index) for site in sites]
-        distances_m, self.distance_source = matrix_m(
-            points, config.distances, planning.detour_factor
-        )
-        self.problem = routing.Problem(
-            distances_m,
-            [[round(metres * 3.6 / planning.speed_kmh) for metres in row] for row in distances_m],
-            [
-                routing.Visit(
-                    number,
-                    it.volume_l,
-                    round(60 * planning.service_min),
-                    _URGENCY[it.reason] + it.expected_pct / 1000,
-                )
-                for number, it in enumerate(due)
+        rows: dict[str, int] = {}  # of a place that several share, by what it is
+        for site in (*yards, *starts):
+            if f"{type(site)} {site.id}" not in rows:
+                rows[f"{type(site)} {site.id}"] = len(sites)
+                sites.append(site)
+        self._kg = any(truck.capacity_kg is not None for truck in self._trucks)
+        planning = config.planning
+        self.question = Question(
+            points=[Point(it.lat, it.lon, it.distance_index) for it in sites],
+            visits=[self._visit(number, it, decisions) for number, it in enumerate(wanted)],
+            disposals=[
+                Disposal(len(wanted) + number, *self._opening(it))
+                for number, it in enumerate(self._disposals)
             ],
-            [
-                routing.Truck(
-                    len(due) + number,
-                    len(due) + len(config.trucks) + number,
-                    _loose_capacity_l(truck),
-                    round(3600 * truck.shift_h),
-                    round(60 * truck.unload_min),
+            trucks=[
+                self._truck(
+                    truck,
+                    rows[f"{type(start)} {start.id}"],
+                    rows[f"{type(yard)} {yard.id}"],
+                    progress.get(truck.id),
                 )
-                for number, truck in enumerate(config.trucks)
+                for truck, start, yard in zip(self._trucks, starts, yards, strict=True)
             ],
+            start=self._tours(before),
+            km=None if config.distances is None else config.distances.km,
+            detour_factor=planning.detour_factor,
+            speed_kmh=planning.speed_kmh,
+            iterations=planning.iterations,
+            seconds=planning.solve_s,
+            seed=planning.seed,
         )
 
-    def round(self, number: int, tour: list[int], start_ms: int, idle: str) -> Round:
-        """Return the round of a truck from its tour."""
-        truck = self._trucks[number]
-        model = self.problem.trucks[number]
-        place, at_s, metres, load_l, volume_l = model.depot, 0, 0, 0, 0
+    def _visit(self, number: int, case: Case, decisions: Decisions) -> Visit:
+        container, config = case.container, self._config
+        kind = next((it for it in config.kinds if it.id == container.kind), None)
+        service_min = config.planning.service_min
+        if kind is not None and kind.service_min is not None:
+            service_min = kind.service_min
+        locked = decisions.locked.get(container.id)
+        may = tuple(
+            index
+            for index, truck in enumerate(self._trucks)
+            if (locked is None or truck.id == locked)
+            and (not container.trucks or truck.id in container.trucks)
+            and (not truck.kinds or container.kind in truck.kinds)
+            and (not truck.fractions or container.fraction in truck.fractions)
+        )
+        return Visit(
+            place=number,
+            service_s=round(60 * service_min),
+            load_l=case.volume_l,
+            load_kg=case.weight_kg if self._kg else 0,
+            prize=case.prize,
+            required=case.required,
+            windows=windows_s(config, container.windows, self._begin_ms),
+            trucks=None if len(may) == len(self._trucks) else may,
+        )
+
+    def _opening(self, place: PlaceConfig) -> tuple[int, ...]:
+        if place.open is None:
+            return ()
+        return windows_s(self._config, [place.open], self._begin_ms)[0]
+
+    def _truck(self, truck: TruckConfig, start: int, home: int, progress: Progress | None) -> Truck:
+        planning = self._config.planning
+        per_km = planning.eur_per_km if truck.eur_per_km is None else truck.eur_per_km
+        per_h = planning.eur_per_h if truck.eur_per_h is None else truck.eur_per_h
+        fixed = planning.eur_per_round if truck.eur_per_round is None else truck.eur_per_round
+        starts_s = 0
+        if truck.starts is not None:
+            starts_s = seconds_of(self._config, truck.starts, self._begin_ms)
+        names = [it.id for it in self._disposals]
+        shift_s = round(3600 * truck.shift_h - 60 * truck.break_min)
+        if progress is not None:  # it left when its shift began
+            shift_s, fixed = max(0, shift_s + min(0, starts_s)), 0.0
+        return Truck(
+            start=start,
+            home=home,
+            disposals=tuple(names.index(name) for name in truck.disposal),
+            capacity_l=int(truck.capacity_l * truck.compaction),
+            unload_s=round(60 * truck.unload_min),
+            shift_s=shift_s,
+            per_m=round(per_km * MONEY_PER_EUR / 1000),
+            per_s=round(per_h * MONEY_PER_EUR / 3600),
+            fixed=round(fixed * MONEY_PER_EUR),
+            capacity_kg=truck.capacity_kg,
+            longest_m=None if truck.range_km is None else round(1000 * truck.range_km),
+            earliest_s=max(0, starts_s),
+            load_l=0 if progress is None else progress.load_l,
+            load_kg=0 if progress is None else progress.load_kg,
+        )
+
+    def _tours(self, before: Plan | None) -> list[Tour]:
+        """Return what is left of the tours of a plan."""
+        if before is None:
+            return []
+        visits = {it.container.id: number for number, it in enumerate(self._wanted)}
+        sites = {it.id: ~number for number, it in enumerate(self._disposals)}
+        tours = {
+            it.truck: tuple(
+                number
+                for stop in it.stops
+                if (number := (visits if stop.action == "empty" else sites).get(stop.id))
+                is not None
+            )
+            for it in before.rounds
+        }
+        return [tours.get(truck.id, ()) for truck in self._trucks]
+
+    def left_out(self, solved: Answer) -> list[LeftOut]:
+        """Return the containers that are worth a visit, and get none."""
+        visited = {stop for tour in solved.tours for stop in tour}
+        found = []
+        for number, case in enumerate(self._wanted):
+            if number in visited:
+                continue
+            reason = solved.impossible.get(number)
+            if reason is None:
+                detour = solved.detours[number]
+                is_worth_it = case.required or (detour is not None and detour < case.prize)
+                reason = "shift_too_short" if is_worth_it else "not_worth_the_way"
+            found.append(_left_out(case, reason, solved.detours[number]))
+        return found
+
+    def rounds(self, solved: Answer) -> tuple[Round, ...]:
+        """Return the round of every truck."""
+        driven = {
+            truck.id: (tour, course)
+            for truck, tour, course in zip(self._trucks, solved.tours, solved.courses, strict=True)
+        }
+        is_required = any(case.required for case in self._wanted)
+        idle = "not_needed" if any(solved.tours) else "nothing_to_do"
+        if is_required and not any(solved.tours):
+            idle = "all_deferred"
+        return tuple(
+            self._round(truck, *driven[truck.id], idle, solved.detours)
+            if truck.id in driven
+            else self._idle(truck, "out_of_service")
+            for truck in self._config.trucks
+        )
+
+    def _idle(self, truck: TruckConfig, status: str) -> Round:
+        at_utc = utc(self._begin_ms)
+        return Round(truck.id, status, (), 0, 0, 0, 0.0, 0.0, 0.0, at_utc, 0.0, at_utc)
+
+    def _round(
+        self,
+        truck: TruckConfig,
+        tour: Tour,
+        course: Course,
+        idle: str,
+        detours: Sequence[int | None],
+    ) -> Round:
+        if not tour:
+            return self._idle(truck, idle)
         stops = []
-        for position, visit in enumerate(tour):
-            unloads = visit == routing.UNLOAD
-            target = model.disposal if unloads else self.problem.visits[visit].place
-            leg_m = self.problem.distances_m[place][target]
-            leg_s = self.problem.durations_s[place][target]
-            at_s += leg_s
-            metres += leg_m
-            leg_km, leg_min = round(leg_m / 1000, 3), round(leg_s / 60, 1)
-            eta_utc = utc(start_ms + 1000 * at_s)
-            if unloads:
-                load_l = 0
-                site = self._disposals[number]
+        volume_l = 0
+        for position, number in enumerate(tour):
+            leg = course.legs[position]
+            eta_ms = self._begin_ms + 1000 * leg.arrives_s
+            common = (round(leg.metres / 1000, 3), round(leg.seconds / 60, 1), utc(eta_ms))
+            load_l = round(leg.load_l / truck.compaction)
+            load_kg = leg.load_kg if self._kg else None
+            if number < 0:
+                site = self._disposals[~number]
+                name = site.name or site.id
                 reason = "end_of_round" if position == len(tour) - 1 else "truck_full"
-                stops.append(
-                    Stop(
-                        position + 1,
-                        "unload",
-                        site.id,
-                        site.name or site.id,
-                        site.lat,
-                        site.lon,
-                        reason,
-                        leg_km,
-                        leg_min,
-                        eta_utc,
-                        0,
-                    )
+                where = (site.id, name, site.lat, site.lon)
+                stops.append(Stop(position + 1, "unload", *where, reason, *common, load_l, load_kg))
+                continue
+            case = self._wanted[number]
+            container, level = case.container, case.level
+            volume_l += case.volume_l
+            where = (container.id, container.name or container.id, container.lat, container.lon)
+            detour = detours[number]
+            stops.append(
+                Stop(
+                    position + 1,
+                    "empty",
+                    *where,
+                    case.reason,
+                    *common,
+                    load_l,
+                    load_kg,
+                    case.volume_l,
+                    None if level is None else round(level.fill_pct, 1),
+                    None if level is None else round(level.at(eta_ms), 1),
+                    None if level is None else round(level.p_overflow, 3),
+                    _eur(case.prize),
+                    None if detour is None else _eur(detour),
+                    None if level is None else round(level.data_age_h, 1),
+                    None if level is None else level.doubt,
                 )
-                at_s += model.unload_s
-            else:
-                due = self._due[visit]
-                load_l += due.volume_l
-                volume_l += due.volume_l
-                container = due.container
-                stops.append(
-                    Stop(
-                        position + 1,
-                        "empty",
-                        container.id,
-                        container.name or container.id,
-                        container.lat,
-                        container.lon,
-                        due.reason,
-                        leg_km,
-                        leg_min,
-                        eta_utc,
-                        math.ceil(load_l / truck.compaction),
-                        due.volume_l,
-                        due.fill_pct,
-                        due.expected_pct,
-                        due.data_age_h,
-                    )
-                )
-                at_s += self.problem.visits[visit].service_s
-            place = target
-        return_m = self.problem.distances_m[place][model.depot]
-        metres += return_m
-        at_s += self.problem.durations_s[place][model.depot]
-        emptied = sum(1 for visit in tour if visit != routing.UNLOAD)
+            )
         return Round(
-            truck=truck.id,
-            status="planned" if tour else idle,
-            stops=tuple(stops),
-            containers=emptied,
-            unloads=len(tour) - emptied,
-            volume_l=volume_l,
-            km=round(metres / 1000, 3),
-            hours=round(at_s / 3600, 2),
-            return_km=round(return_m / 1000, 3),
-            return_utc=utc(start_ms + 1000 * at_s),
+            truck.id,
+            "planned",
+            tuple(stops),
+            sum(stop >= 0 for stop in tour),
+            sum(stop < 0 for stop in tour),
+            volume_l,
+            round(course.metres / 1000, 3),
+            round(course.seconds / 3600, 2),
+            _eur(course.cost),
+            utc(self._begin_ms + 1000 * course.leaves_s),
+            round(course.legs[-1].metres / 1000, 3),
+            utc(self._begin_ms + 1000 * course.legs[-1].arrives_s),
         )

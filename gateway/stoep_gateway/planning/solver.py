@@ -1,23 +1,20 @@
-"""The solver as a program of its own: a problem comes in as JSON, tours go out; see ``apart``."""
+"""The solver as a program of its own: a question comes in, its answer goes out; see `apart`."""
 
 from __future__ import annotations
 
 import sys
 
-import orjson
+from pydantic import TypeAdapter
 
-from stoep_gateway.planning.routing import Problem, Truck, Visit, solve
+from stoep_gateway.planning.routes import Answer, Question, answer
+
+QUESTION = TypeAdapter(Question)
+ANSWER = TypeAdapter(Answer)
 
 
 def _main() -> None:
-    told, iterations, seed = orjson.loads(sys.stdin.buffer.read())
-    problem = Problem(
-        told["distances_m"],
-        told["durations_s"],
-        [Visit(**visit) for visit in told["visits"]],
-        [Truck(**truck) for truck in told["trucks"]],
-    )
-    sys.stdout.buffer.write(orjson.dumps(solve(problem, iterations, seed)))
+    question = QUESTION.validate_json(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(ANSWER.dump_json(answer(question)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 
 from stoep_gateway.config import Config
-from stoep_gateway.planning.plan import LeftOut, Plan, Round
+from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop
 
 __all__ = ["for_people"]
 
@@ -16,21 +16,30 @@ _SOURCES = {
     "mixed": "distances partly estimated",
 }
 _REASONS = {
-    "overflow_risk": "full by the next round",
-    "threshold": "at {threshold:g} % now",
-    "expected": "at {threshold:g} % by the next round",
+    "manual": "as you said",
+    "age": "too long since the last time",
+    "overflow_risk": "would overflow",
+    "on_the_way": "on the way",
     "truck_full": "truck is full",
     "end_of_round": "end of the round",
     "shift_too_short": "the shift is too short",
     "larger_than_truck": "holds more than the truck",
-    "below_threshold": "stays below {threshold:g} %",
+    "heavier_than_truck": "weighs more than the truck can take",
+    "too_far": "too far for the truck",
+    "window_missed": "nobody can be there at its hours",
+    "no_truck": "no truck may empty it",
     "no_data": "has sent no level yet",
+    "too_empty": "too empty",
+    "not_worth_the_way": "not worth the way",
+    "excluded": "excluded, as you said",
+    "skipped": "skipped, as the driver said",
+    "done": "done",
 }
 _STATUS = {
-    "planned": "",
-    "nothing_to_do": "nothing to do: no container is due",
+    "nothing_to_do": "nothing to do: no container is worth the way",
     "not_needed": "not needed: other trucks do it all",
     "all_deferred": "no container could be taken, see below",
+    "out_of_service": "out of service",
 }
 
 
@@ -38,21 +47,21 @@ def for_people(plan: Plan, config: Config) -> str:
     """Return a plan as lines to read, in the site's own time."""
     blocks = [_round_lines(plan, truck_round, config) for truck_round in plan.rounds]
     if plan.deferred:
-        blocks.append(_left_out_lines("Deferred", plan.deferred, plan))
+        blocks.append(_left_out_lines("Deferred", plan.deferred))
     if plan.skipped:
-        blocks.append(_left_out_lines("Not due", plan.skipped, plan))
+        blocks.append(_left_out_lines("Not today", plan.skipped))
     return "\n\n".join(blocks)
 
 
 def _round_lines(plan: Plan, truck_round: Round, config: Config) -> str:
-    title = f"{plan.date}, {truck_round.truck}"
+    title = f"{plan.date}, {truck_round.truck}" + (" (provisional)" if plan.provisional else "")
     if not truck_round.stops:
         return f"{title}: {_STATUS[truck_round.status]}"
     back = _clock(truck_round.return_utc, config)
     sums = (
         f"{truck_round.containers} container{'' if truck_round.containers == 1 else 's'},"
         f" {truck_round.volume_l} l, unloaded {truck_round.unloads} x, {truck_round.km:.1f} km,"
-        f" {truck_round.hours:.1f} h ({_SOURCES[plan.distance_source]})"
+        f" {truck_round.hours:.1f} h, {truck_round.eur:.2f} € ({_SOURCES[plan.distance_source]})"
     )
     lines = [
         f"{title}: {sums}",
@@ -62,23 +71,33 @@ def _round_lines(plan: Plan, truck_round: Round, config: Config) -> str:
         fill = "" if stop.fill_pct is None else f"{stop.fill_pct:.0f} %"
         lines.append(
             f"{stop.sequence:>3}  {_clock(stop.eta_utc, config):5}  {stop.leg_km:>6.1f}"
-            f"  {fill:>5}  {stop.load_after_l:>6}  {stop.name}: {_reason(stop.reason, plan)}"
+            f"  {fill:>5}  {stop.load_after_l:>6}  {stop.name}: {_why(stop)}"
         )
     lines.append(f"{'':>3}  {back:5}  {truck_round.return_km:>6.1f}  {'':>5}  {'0':>6}  back")
     return "\n".join(lines)
 
 
-def _left_out_lines(title: str, left_out: Sequence[LeftOut], plan: Plan) -> str:
+def _left_out_lines(title: str, left_out: Sequence[LeftOut]) -> str:
     lines = [f"{title}:"]
     for it in left_out:
-        level = "" if it.fill_pct is None else f" ({it.fill_pct:.0f} %, {it.expected_pct:.0f} % by"
-        level += " the next round)" if level else ""
-        lines.append(f"  {it.container}: {_reason(it.reason, plan)}{level}")
+        line = f"  {it.container}: {_REASONS[it.reason]}"
+        if it.fill_pct is not None and it.p_overflow is not None:
+            line += f" ({it.fill_pct:.0f} %, overflows by the next round: {_percent(it.p_overflow)}"
+            if it.reason == "not_worth_the_way" and it.detour_eur is not None:
+                line += f"; worth {it.prize_eur:.2f} €, the way costs {it.detour_eur:.2f} €"
+            line += ")"
+        lines.append(line)
     return "\n".join(lines)
 
 
-def _reason(reason: str, plan: Plan) -> str:
-    return _REASONS[reason].format(threshold=plan.threshold_pct)
+def _why(stop: Stop) -> str:
+    if stop.p_overflow is None or stop.reason not in ("overflow_risk", "on_the_way"):
+        return _REASONS[stop.reason]
+    return f"{_REASONS[stop.reason]} ({_percent(stop.p_overflow)} by the next round)"
+
+
+def _percent(share: float) -> str:
+    return "< 1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
 def _clock(utc_text: str, config: Config) -> str:

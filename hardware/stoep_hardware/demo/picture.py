@@ -24,6 +24,7 @@ class Picture:
     """The asset ("container/…" or "bay/…") of each board that has joined, by its DevEUI."""
     gateways: dict[str, dict[str, Any]] = field(default_factory=dict)
     rounds: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
     news: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_NEWS_KEPT))
     messages_by_kind: Counter[str] = field(default_factory=Counter)
     event_ids: set[str] = field(default_factory=set)
@@ -64,6 +65,10 @@ class Picture:
                 self._tell(body, f"board on {body['asset']} joined")
             case ["gateway", gateway, "state"]:
                 self.gateways[gateway] = body
+            case ["round", _, _] if body["provisional"]:
+                pass
+            case ["round", date, "summary"]:
+                self.summaries[date] = body
             case ["round", date, truck]:
                 self.rounds[date, truck] = body
                 self._tell(body, f"round for {truck}: {len(body['stops'])} stops")

@@ -128,10 +128,11 @@ def _round(picture: Picture, zone: tzinfo | None) -> Panel:
             str(stop["reason"]).replace("_", " "),
             style="" if emptied else "dim",
         )
+    summary = picture.summaries.get(date, {"deferred": (), "skipped": ()})
     left_out = [
         f"{it['container']} ({it['reason'].replace('_', ' ')})"
-        for it in (*body["deferred"], *body["skipped"])
-        if it["reason"] != "below_threshold"
+        for it in (*summary["deferred"], *summary["skipped"])
+        if it["reason"] != "too_empty"
     ]
     words = Text("not on it: " + ", ".join(left_out) if left_out else "", "yellow")
     totals = body["totals"]

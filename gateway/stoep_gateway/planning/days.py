@@ -1,0 +1,60 @@
+"""Times of day at a site, and the days on which trucks drive. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from stoep_gateway.config import Config
+
+__all__ = ["local", "round_at", "seconds_of", "windows_s"]
+
+_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_LONGEST_DAYS = 400  # without a round
+
+
+def local(config: Config, utc_ms: int) -> datetime.datetime:
+    """Return the local time."""
+    return datetime.datetime.fromtimestamp(utc_ms / 1000, tz=config.timezone)
+
+
+def round_at(config: Config, after_utc_ms: int) -> int:
+    """Return when the next rounds start: ``planning.at`` local time, on the next day of rounds.
+
+    A local time that a change of clocks leaves out is taken at the offset before the change. With
+    hardly any day of rounds at all it is the last day that was looked at.
+    """
+    planning = config.planning
+    today = local(config, after_utc_ms).date()
+    at_ms = after_utc_ms
+    for days in range(_LONGEST_DAYS):
+        day = today + datetime.timedelta(days=days)
+        at_ms = _utc_ms(config, day, planning.at)
+        is_driven = _WEEK[day.weekday()] in planning.days and day not in planning.not_on
+        if is_driven and at_ms > after_utc_ms:
+            break
+    return at_ms
+
+
+def seconds_of(config: Config, at: datetime.time, begin_ms: int) -> int:
+    """Return when it is that time of the local day, in seconds after ``begin_ms`` (or before)."""
+    return (_utc_ms(config, local(config, begin_ms).date(), at) - begin_ms) // 1000
+
+
+def windows_s(
+    config: Config, windows: Sequence[tuple[datetime.time, datetime.time]], begin_ms: int
+) -> tuple[tuple[int, int], ...]:
+    """Return windows of the day in seconds after ``begin_ms``, without those that are over.
+
+    If all are over, the last of them is left.
+    """
+    found = [
+        (seconds_of(config, early, begin_ms), seconds_of(config, late, begin_ms))
+        for early, late in windows
+    ]
+    return tuple(it for it in found if it[1] >= 0) or tuple(found[-1:])
+
+
+def _utc_ms(config: Config, day: datetime.date, at: datetime.time) -> int:
+    moment = datetime.datetime.combine(day, at, tzinfo=config.timezone)
+    return round(moment.timestamp()) * 1000

@@ -1,0 +1,58 @@
+"""What a plan rests on, from what is remembered of containers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stoep_gateway.assets.states import AssetState, ContainerState
+from stoep_gateway.config import Config
+from stoep_gateway.forecast.calendar import DAY_MS, Calendar
+from stoep_gateway.forecast.history import History
+from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.outlook import Outlook
+from stoep_gateway.insight import filling
+from stoep_gateway.planning.selection import Known
+
+__all__ = ["known", "steady"]
+
+_DAYS = 28
+_MOST_PCT = 90.0  # in a day; a level beyond does not show what comes
+
+
+def known(
+    states: Mapping[str, AssetState],
+    config: Config,
+    now_ms: int,
+    histories: Mapping[str, History] | None = None,
+) -> dict[str, Known]:
+    """Return what is known of every container, by its id.
+
+    ``states`` are by asset key ("container/ID"), as stored. A container whose history is not known
+    is taken to fill as it has since it was last emptied.
+    """
+    kind = Kind(Calendar(config.timezone))
+    found = {}
+    for container in config.containers:
+        state = states.get(f"container/{container.id}")
+        if not isinstance(state, ContainerState) or (track := state.track) is None:
+            continue
+        history = (histories or {}).get(container.id)
+        if history is None or history.at_ms is None:
+            rate = filling.rate_pct_per_h(track)
+            history = steady(kind, track.at_ms, track.fill_pct, None if rate is None else 24 * rate)
+        found[container.id] = Known(
+            Outlook(history, now_ms), track.at_ms, track.emptied_ms, state.press
+        )
+    return found
+
+
+def steady(kind: Kind, at_ms: int, fill_pct: float, rate_pct_per_day: float | None) -> History:
+    """Return the history of a container that has filled at one rate; None: nobody knows."""
+    history = History(kind)
+    if rate_pct_per_day is not None:
+        rise = min(rate_pct_per_day, _MOST_PCT)
+        for begin_ms in range(at_ms - _DAYS * DAY_MS, at_ms, DAY_MS):
+            history.correct(begin_ms, 0.0)
+            history.take(begin_ms + DAY_MS, rise)
+    history.correct(at_ms, fill_pct)
+    return history

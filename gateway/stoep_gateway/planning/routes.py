@@ -1,0 +1,147 @@
+"""From places on the map to tours: what a solver is asked, and what it answers. Pure.
+
+The question and the answer are JSON, so that a process of its own can do it (`apart`): distances
+between a thousand places take seconds, the solver tens of megabytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from stoep_gateway.planning.distances import DistanceTable, Point, matrix_m
+from stoep_gateway.planning.problem import (
+    Course,
+    Disposal,
+    Problem,
+    Tour,
+    Truck,
+    Visit,
+)
+
+__all__ = ["Answer", "Question", "answer", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A routing problem whose places are points, and how long to search.
+
+    ``km`` are distances by road between points, by their index, as far as they are known.
+    """
+
+    points: Sequence[Point]
+    visits: Sequence[Visit]
+    disposals: Sequence[Disposal]
+    trucks: Sequence[Truck]
+    start: Sequence[Tour]
+    km: dict[int, dict[int, float]] | None
+    detour_factor: float
+    speed_kmh: float
+    iterations: int
+    seconds: float | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A tour and a course per truck; per visit what it adds to the cost of its tour, in money.
+
+    Of a visit in no tour that is what the cheapest detour would have added, None without a truck
+    on the road; ``impossible`` says why no truck could do it at all.
+    """
+
+    tours: tuple[Tour, ...]
+    courses: tuple[Course, ...]
+    detours: tuple[int | None, ...]
+    impossible: dict[int, str]
+    relaxed: bool
+    solver: str
+    distance_source: str
+
+
+def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
+    """Solve: the same question gives the same answer, unless ``seconds`` end the search."""
+    # Half a second and 40 MB that a gateway without trucks need not spend.
+    from stoep_gateway.planning import solving  # noqa: PLC0415
+
+    table = None if question.km is None else DistanceTable(question.km)
+    metres, source = matrix_m(question.points, table, question.detour_factor)
+    seconds = [[round(it * 3.6 / question.speed_kmh) for it in row] for row in metres]
+    problem = Problem(metres, seconds, question.visits, question.disposals, question.trucks)
+    solved = solving.solve(
+        problem,
+        question.iterations,
+        question.seed,
+        seconds=question.seconds,
+        start=question.start,
+        cancelled=cancelled,
+    )
+    courses = tuple(problem.course(*it) for it in enumerate(solved.tours))
+    return Answer(
+        solved.tours,
+        courses,
+        _detours(problem, solved.tours, courses),
+        solved.impossible,
+        solved.relaxed,
+        solving.SOLVER,
+        source,
+    )
+
+
+def nothing(question: Question) -> Answer:
+    """Return the answer that nothing is driven."""
+    idle = Course((), 0, 0, 0, 0, frozenset())
+    trucks, visits = len(question.trucks), len(question.visits)
+    return Answer(((),) * trucks, (idle,) * trucks, (None,) * visits, {}, False, "none", "none")
+
+
+def _detours(
+    problem: Problem, tours: Sequence[Tour], courses: Sequence[Course]
+) -> tuple[int | None, ...]:
+    detours: list[int | None] = [None] * len(problem.visits)
+    for number, (tour, course) in enumerate(zip(tours, courses, strict=True)):
+        for position, stop in enumerate(tour):
+            if stop >= 0:
+                without = _tidied((*tour[:position], *tour[position + 1 :]), problem.trucks[number])
+                detours[stop] = course.cost - problem.course(number, without).cost
+    visited = {stop for tour in tours for stop in tour}
+    for number, visit in enumerate(problem.visits):
+        if number not in visited:
+            detours[number] = min(
+                (
+                    problem.trucks[truck].per_m * more_m + problem.trucks[truck].per_s * more_s
+                    for truck, tour in enumerate(tours)
+                    if tour
+                    for more_m, more_s in _ways_round(problem, truck, tour, visit)
+                ),
+                default=None,
+            )
+    return tuple(detours)
+
+
+def _ways_round(problem: Problem, truck: int, tour: Tour, visit: Visit) -> list[tuple[int, int]]:
+    """Return how many metres and seconds a visit would add at each place of a tour."""
+    at = [problem.trucks[truck].start, *map(problem.place, tour), problem.trucks[truck].home]
+    here = visit.place
+    return [
+        (
+            problem.metres[a][here] + problem.metres[here][b] - problem.metres[a][b],
+            problem.seconds[a][here]
+            + problem.seconds[here][b]
+            - problem.seconds[a][b]
+            + visit.service_s,
+        )
+        for a, b in itertools.pairwise(at)
+    ]
+
+
+def _tidied(tour: Tour, truck: Truck) -> Tour:
+    """Return a tour without unloadings of nothing."""
+    tidy: list[int] = []
+    loaded = bool(truck.load_l or truck.load_kg)
+    for stop in tour:
+        if stop >= 0 or loaded:
+            tidy.append(stop)
+        loaded = stop >= 0
+    return tuple(tidy)
