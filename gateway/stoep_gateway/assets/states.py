@@ -8,8 +8,9 @@ missing takes its default, so that versions may come and go.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -147,7 +148,7 @@ _Part = ContainerState | FillTrack | EchoState | Jump | FalseDistance | Soundnes
 
 
 def _array(part: _Part) -> list[Any]:
-    return [getattr(part, name) for name in _order(type(part))]  # type: ignore[arg-type]
+    return list(_values(type(part))(part))  # type: ignore[arg-type]
 
 
 def _track(values: Sequence[Any] | Mapping[str, Any]) -> FillTrack:
@@ -180,6 +181,11 @@ def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _names(cls: type[Any]) -> frozenset[str]:
     return frozenset(field.name for field in fields(cls))
+
+
+@functools.cache
+def _values(cls: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*_order(cls))  # type: ignore[arg-type]
 
 
 @functools.cache

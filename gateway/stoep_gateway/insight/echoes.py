@@ -318,6 +318,8 @@ def _jumped(state: EchoState, distance_mm: int) -> Jump:
 def _returned(state: EchoState, depth_mm: int) -> EchoState:
     """Learn from a rise that ended where it began."""
     false, jump = state.false_distances, state.jump
+    if jump is None and not state.false_mm:
+        return state
     if state.false_mm:
         false = _learned(false, state.false_mm, LEARNED)
     nearest_mm = min(state.distance_mm, FALSE_SHARE * depth_mm)

@@ -65,7 +65,15 @@ def counted(state: FlapCount, flaps: int, f_cnt: int, steps: int) -> FlapCount:
     lost = 0
     if state.f_cnt >= 0:
         lost = max(min(f_cnt - state.f_cnt - 1, steps - 1, LOST_MAX), 0)
-    return replace(state, total=round(state.total + flaps * (1 + lost), 1), f_cnt=f_cnt)
+    return FlapCount(
+        round(state.total + flaps * (1 + lost), 1),
+        state.base_pct,
+        f_cnt,
+        state.cycles,
+        state.openings,
+        state.points,
+        state.squares,
+    )
 
 
 def emptied(
