@@ -10,7 +10,7 @@ channel. The same seed gives the same frames at the same times, and the same ans
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +71,7 @@ class Street:
         containers: int = 16,
         bays: int = 8,
         micropython: int = 4,
+        bin_sensors: Sequence[str] = ("a02yyuw",),
         bin_interval_s: int = 3600,
         bay_interval_s: int = 6 * 3600,
         history: int = 3,
@@ -83,7 +84,8 @@ class Street:
     ) -> None:
         """Build the street and start its gateway, which keeps its files in `directory`.
 
-        `broker` is the MQTT broker's host and port, `planning_at` the local time of the daily
+        `broker` is the MQTT broker's host and port, `bin_sensors` what the containers have in
+        turn, `planning_at` the local time of the daily
         round, None for none, `backhaul_ms` how long a datagram takes from or to a forwarder.
         `region` is the network's, in US915 and AU915 with the gateways on `sub_band` 1 to 8.
         `make_device` replaces the firmware, for tests of the rest.
@@ -100,6 +102,7 @@ class Street:
         self.air = Air(self.engine, shadowing_db=_SHADOWING_DB)
         self.air.observe(self._on_sent)
         self.weather = Weather(self.plan.local_start_s)
+        self.bin_sensors = bin_sensors
         self.bin_interval_s = bin_interval_s
         self.bay_interval_s = bay_interval_s
         self.history = history

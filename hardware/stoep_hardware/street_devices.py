@@ -22,6 +22,10 @@ def make_device(street: Street, planned: Planned) -> tuple[Device, Radio]:
     data = board_data.load(BOARD)
     data.check_region(street.region)
     is_bin = isinstance(planned, PlannedContainer)
+    sensor = {}
+    if isinstance(planned, PlannedContainer):
+        turn = street.plan.containers.index(planned) % len(street.bin_sensors)
+        sensor = {"sensor": street.bin_sensors[turn]}
     config: dict[str, Any] = {
         "kind": "bin" if is_bin else "bay",
         "dev_eui": planned.board.dev_eui.hex(),
@@ -32,6 +36,7 @@ def make_device(street: Street, planned: Planned) -> tuple[Device, Radio]:
         "history": street.history,
         "confirmed_every": 0,
         "board": data.wiring(),
+        **sensor,
     }
     board = SimBoard(
         street.engine,

@@ -59,6 +59,45 @@ def test_an_echo_in_a_bin_becomes_a_message(broker, tmp_path):
         assert violations(here) == []
 
 
+def test_any_distance_sensor_fills_the_gateways_picture(broker, tmp_path):
+    """Each container has another, and of each the gateway is told what its waste looked like."""
+    sensors = ("a02yyuw", "maxbotix", "hcsr04", "jsnsr04t", "vl53l1x")
+    options = {"containers": 5, "bays": 0, "micropython": 0, "bin_sensors": sensors}
+    with (
+        Subscriber(broker, "stoep/v1/blantyre/#") as subscriber,
+        street(tmp_path / "gateway", broker, **options) as here,
+    ):
+        truth = {name: set() for name in here.containers}
+
+        def listen_in(name, measure):
+            def distance_mm(t_us):
+                seen = measure(t_us)
+                truth[name].add(seen)
+                return seen
+
+            return distance_mm
+
+        for name, container in here.containers.items():
+            container.distance_mm = listen_in(name, container.distance_mm)
+        here.run_until(4 * HOUR_MS)
+        assert here.summary()["containers_joined"] == len(sensors)
+        subscriber.wait_for(
+            lambda: len(messages(subscriber, "container", "state")) >= here.summary()["sent"] - 5
+        )
+        for name in here.containers:
+            states = messages(subscriber, f"container/{name}", "state")
+            assert len(states) >= 3
+            for state in states:
+                told_mm = state["distance_mm"]
+                if state["reason"] == "echo_blocked":
+                    assert min(filter(None, truth[name])) < 300, "the MaxBotix' dead zone"
+                elif told_mm is None:
+                    assert None in truth[name]
+                else:
+                    assert min(abs(told_mm - mm) for mm in truth[name] if mm) <= 10, name
+        assert violations(here) == []
+
+
 @pytest.mark.slow
 def test_both_runtimes_in_one_street_send_the_same_as_one_alone(broker, tmp_path):
     """The same seed gives the same frames, whichever runtime the firmware is on."""
