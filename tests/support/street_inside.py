@@ -1,4 +1,4 @@
-"""A forwarder, two devices and a subscriber in a machine's network, told what to do line by line.
+"""A forwarder, devices and a subscriber in a machine's network, told what to do line by line.
 
 Run by ``Street`` in a process of its own, since a network namespace is a process's.
 """
@@ -11,18 +11,31 @@ import itertools
 import json
 import subprocess
 import sys
+import time
 from typing import Any
 
 from broker import Mosquitto, Subscriber
 from gwmp_client import Device, Forwarder, rxpk
+from live_street import LiveStreet
 from stoep_protocol.messages import BinReport
 
-__all__ = ["APP_KEY", "CODEC", "CONFIG", "DEV_EUI", "MAKE", "OPEN_PORT", "OTHER_EUI", "Street"]
+__all__ = [
+    "APP_KEY",
+    "BOARD_EUI",
+    "CODEC",
+    "CONFIG",
+    "DEV_EUI",
+    "MAKE",
+    "OPEN_PORT",
+    "OTHER_EUI",
+    "Street",
+]
 
 OPEN_PORT = 1884
 GATEWAY_EUI = "0016c001ff10a235"
 DEV_EUI = "70b3d57ed0000001"
 OTHER_EUI = "24e124000000000a"
+BOARD_EUI = "70b3d57ed0000003"
 APP_KEY = "2b7e151628aed2a6abf7158809cf4f3c"
 CONFIG = f"""
 [[gateway]]
@@ -35,6 +48,12 @@ lon = 35.0
 capacity_l = 1100
 depth_mm = 1500
 full_mm = 300
+[[container]]
+id = "kerb"
+lat = -15.8
+lon = 35.0
+capacity_l = 1100
+depth_mm = 1500
 [planning]
 threshold_pct = 10
 [[place]]
@@ -75,6 +94,7 @@ function decodeUplink({bytes: [level, temperature]}) {
 }
 """
 _FOREVER = b"\xee"
+_BOOT_S = 180  # a join takes ten seconds, and another where a busy machine has missed its moment
 
 
 class Street:
@@ -90,7 +110,8 @@ class Street:
 
     def do(self, what: str, count: int = 0, container: str = "corner") -> list[dict[str, Any]]:
         """Have its device ``join``, send ``uplinks`` and see them published, ``unheard`` ones, or
-        such as its codec hangs at (``forever``). Return all the container's states so far.
+        such as its codec hangs at (``forever``); or have a simulated board ``boot``, with all its
+        firmware, until it is read. Return all the container's states so far.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -116,6 +137,7 @@ class _Board:
     """The device of a container, the market's of another make."""
 
     def __init__(self, container: str, dev_eui: str, subscriber: Subscriber) -> None:
+        self._dev_eui = dev_eui
         self._topic = f"container/{container}/state"
         self._device = Device(bytes.fromhex(dev_eui), bytes(8), bytes.fromhex(APP_KEY))
         self._is_ours = dev_eui == DEV_EUI
@@ -133,6 +155,16 @@ class _Board:
         payload = _FOREVER if what == "forever" else bytes((90, 21))
         return rxpk(self._device.uplink(f_port=2, payload=payload))
 
+    def boot(self) -> None:
+        """Have it simulated until it has been read once more."""
+        aim = len(self.states()) + 1
+        deadline_s = time.monotonic() + _BOOT_S
+        live = LiveStreet(GATEWAY_EUI, self._dev_eui, APP_KEY, 1700)
+        with contextlib.closing(live):
+            while len(self.states()) < aim:
+                assert time.monotonic() < deadline_s, "the board has not been read"
+                live.step()
+
     def states(self) -> dict[str, Any]:
         said = (json.loads(payload) for _, payload, _ in self._subscriber.of(self._topic))
         return {state["event_id"]: state for state in said}
@@ -144,6 +176,7 @@ def main() -> None:
         boards = {
             "corner": _Board("corner", DEV_EUI, subscriber),
             "market": _Board("market", OTHER_EUI, subscriber),
+            "kerb": _Board("kerb", BOARD_EUI, subscriber),
         }
         for line in sys.stdin:
             what, count, container = json.loads(line)
@@ -151,7 +184,9 @@ def main() -> None:
             aim = len(board.states()) + count
             # New sockets: nothing waits in them that belongs to an earlier line.
             forwarder = Forwarder(bytes.fromhex(GATEWAY_EUI), 1700)
-            if what == "join":
+            if what == "boot":
+                board.boot()
+            elif what == "join":
                 board.join(forwarder)
             for _ in range(count):
                 uplink = board.uplink(what)

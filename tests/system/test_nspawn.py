@@ -12,6 +12,7 @@ import packages
 import pytest
 from street_inside import (
     APP_KEY,
+    BOARD_EUI,
     CODEC,
     CONFIG,
     DEV_EUI,
@@ -198,6 +199,13 @@ def test_uplinks_are_published_and_found_in_the_journal(machine, street):
     assert len([line for line in found if DEV_EUI in line]) >= 5
     assert DEV_EUI not in machine.journal("DEV_EUI=70b3d57ed0000002")
     assert count(machine) == 5
+
+
+def test_a_board_with_all_its_firmware_joins_and_is_read(machine, street):
+    add(machine, BOARD_EUI, "container/kerb")
+    (state,) = street.do("boot", container="kerb")
+    assert (state["distance_mm"], state["quality"]) == (800, 4)
+    assert state["dev_eui"] == BOARD_EUI
 
 
 def test_a_round_is_planned_inside_the_sandbox(machine, street):
