@@ -2,7 +2,7 @@
 
 UM is PNI's user manual 1017252. In continuous mode each measurement is compared with limits, and
 DRDY can be told to rise for those beyond them alone (UM tables 5-3 and 5-5): wire it to the
-board's `sensor_int`. Its coils have no offset that drifts, and no thermometer.
+board's `sensor_int`. It has no thermometer.
 
 The manual has the limits unsigned and the measurements signed. Where both limits of an axis have
 the same sign, it is the same; where they have not, a sensor that compares unsigned says "beyond"

@@ -23,8 +23,8 @@ class Qmc5883l(Compass):
     DEFAULTS: ClassVar = {**dict.fromkeys(range(0x0D), 0), SET_RESET: 0, IDENTITY: 0xFF}
     WRITABLE = frozenset((CONTROL_1, CONTROL_2, SET_RESET))
     COUNTS_PER_UT = (120.0, 30.0)  # DS table 2, by RNG: 2 and 8 gauss
-    # DS table 2: 75 uA at 10 Hz with the least oversampling, 3 uA standing by. In proportion to
-    # the oversampling: a guess.
+    # 75 uA is on the data sheet's first page. With the least oversampling, more with more, and
+    # 3 uA standing by: guesses.
     STANDBY_UA = 3.0
     ACTIVE_UA = 75.0
 
@@ -83,7 +83,7 @@ class Qmc5883p(Compass):
     WRITABLE = frozenset((CONTROL_1, CONTROL_2, SIGN))
     COUNTS_PER_UT = (10.0, 25.0, 37.5, 150.0)  # DS table 2, by RNG: 30, 12, 8 and 2 gauss
     OVER = 30_000  # DS 9.2.2
-    SUSPENDED_UA = 22.0
+    SUSPENDED_UA = 22.0  # a guess
     ACTIVE_UA = 35.0  # the data sheet's first page; which mode it does not say
 
     def _put(self, address: int, value: int, t_us: int) -> None:

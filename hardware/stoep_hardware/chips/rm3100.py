@@ -23,7 +23,7 @@ _START, _ALARM = 0x01, 0x02
 _AXES = (0x10, 0x20, 0x40)
 _RANGE_UT = 1_100.0  # where its counts end; linear to 800 (UM table 3-1)
 CONVERSION_US = 6_800  # of three axes with 200 cycles: 147 Hz
-# UM table 3-1 as it is quoted; at 8 Hz with 200 cycles, in proportion to rate and cycles.
+# Guesses; the second at 8 Hz with 200 cycles, in proportion to rate and cycles.
 IDLE_UA = 1.0
 ACTIVE_UA = 260.0
 
