@@ -132,6 +132,26 @@ def test_what_cannot_be_is_told_with_its_line(tmp_path: Path) -> None:
     assert 'how large "a" is is not known' in stoep("evaluate", "flaps", series, code=2)
 
 
+def test_what_was_lost_of_our_own_exports_is_made_up_for(tmp_path: Path) -> None:
+    series = tmp_path / "readings.csv"
+    rows = (
+        ("00", "", 1019, 99),  # an earlier reading, repeated
+        ("01", 5, 1020, 99),
+        ("02", "", 1021, 103),
+        ("03", "", 1022, 103),
+        ("04", 3, 1023, 103),  # two reports did not come, and one of another kind
+        ("05", 0, 0, 104),
+    )
+    lines = [f"a,2026-01-01T{hour}:00Z,{n},{number},{f_cnt}" for hour, n, number, f_cnt in rows]
+    series.write_text("\n".join(["device,time_utc,flaps,sequence,f_cnt", *lines, ""]))
+    log = tmp_path / "log.csv"
+    log.write_text("device,time_utc\na,2025-12-31T23:00Z\n")
+    judged = json.loads(
+        stoep("evaluate", "flaps", series, "--emptyings", log, "--capacity-l", 100, "--json")
+    )
+    assert judged["devices"]["a"]["openings_since"] == 5 + 3 * 3
+
+
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
     with socket.socket() as nobody:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stoep_protocol.schema import SEQUENCE_MODULUS
+
 from stoep_gateway import config as configuration
 from stoep_gateway import control_client
 from stoep_gateway.assets.registry import build
@@ -25,7 +27,7 @@ __all__ = ["Flaps", "LidUnit", "Logged"]
 _NEAR_MS = 24 * 3_600_000  # an emptying so long before the first row began the first cycle
 _OPENINGS_MAX = 100_000  # of one row
 _CAPACITY_L = 100_000
-_COLUMNS = {"count": "number", "flaps": "number"}
+_COLUMNS = {"count": "number", "flaps": "number", "f_cnt": "number", "sequence": "number"}
 _SIDES = {
     "emptyings": (
         {"time_utc": "time", "from_pct": "number", "to_pct": "number", "volume_l": "number"},
@@ -65,14 +67,17 @@ class LidUnit:
         self._left = list(reversed(emptyings))
         self._has_begun = False
 
-    def take(self, at_ms: int, openings: int) -> float | None:
-        """Take in openings up to a time; return the level by them, None before an emptying."""
+    def take(self, at_ms: int, openings: int, f_cnt: int = -1, steps: int = 1) -> float | None:
+        """Take in openings up to a time; return the level by them, None before an emptying.
+
+        ``f_cnt`` and ``steps`` are as of a report that comes live, where they are known.
+        """
         while self._left and self._left[-1].at_ms <= at_ms:
             self._empty(self._left.pop(), at_ms)
         self._has_begun = True
         self.last_ms = at_ms
         self.openings += openings
-        self.count = flaps.counted(self.count, openings, -1, 1)
+        self.count = flaps.counted(self.count, openings, f_cnt, steps)
         return None if self.count.base_pct < 0 else self.level_pct()
 
     def level_pct(self) -> float:
@@ -247,16 +252,22 @@ class _Unit:
         self.lid = lid
         self.unit = LidUnit(lid.capacity_l, lid.litres_per_flap, emptyings)
         self._per_row = per_row
+        self._sequence: float | None = None
 
     def take(
         self, at_ms: int, values: Mapping[str, Any]
     ) -> tuple[tuple[int, float | None], float | None]:
-        openings = 1.0
-        if self._per_row is not None:
-            openings = values.get(self._per_row) or 0.0  # our own exports leave it empty
-        if not 0 <= openings <= _OPENINGS_MAX or openings % 1:
+        openings = 1.0 if self._per_row is None else values.get(self._per_row)
+        f_cnt, steps = -1, 1
+        if openings is None:  # an earlier reading of our own exports
+            openings, f_cnt = 0.0, self.unit.count.f_cnt
+        elif not 0 <= openings <= _OPENINGS_MAX or openings % 1:
             raise ValueError(f"no lid was opened {openings:g} times")
-        level_pct = self.unit.take(at_ms, int(openings))
+        elif (sequence := values.get("sequence")) is not None and values.get("f_cnt") is not None:
+            before = sequence - 1 if self._sequence is None else self._sequence
+            f_cnt, steps = int(values["f_cnt"]), int(sequence - before) % SEQUENCE_MODULUS
+            self._sequence = sequence
+        level_pct = self.unit.take(at_ms, int(openings), f_cnt, steps)
         return (int(openings), level_pct), level_pct
 
     def summary(self) -> dict[str, Any]:

@@ -232,6 +232,13 @@ _CONTAINER = {
             ("lid_open", "Lid left open", "opening"),
         )
     },
+    "sensor": _binary(
+        "Distance sensor",
+        "(value_json.faults or []) | count > 0",
+        "problem",
+        json_attributes_template="{{ {'faults': value_json.faults} | tojson }}",
+        **_DIAGNOSTIC,
+    ),
     **_QUALITY,
     **_SIGNAL,
 }
