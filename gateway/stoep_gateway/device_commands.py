@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stoep_protocol.advice import STEPS
+from stoep_protocol.calibration import STEP_ECHOES
 
 from stoep_gateway.assets import (
     calibration,
@@ -40,7 +41,8 @@ _MAX_F_PORT = 223
 _MAX_PAYLOAD = 242
 _PRIORITIES = range(-128, 128)
 _MAX_EXPIRY_S = 366 * 24 * 3600
-_STEP_EXPIRY_S = 15 * 60  # a bay that is empty now will not be for long
+# A bay that is empty now will not be for long; a container reports hourly.
+_BAY_EXPIRY_S, _ECHO_EXPIRY_S = 15 * 60, 2 * 3600
 _IN_THE_FILE = "change its [[device]] in the gateway's configuration and restart the gateway"
 
 Request = Mapping[str, Any]
@@ -321,7 +323,6 @@ class DeviceCommands:
             raise CommandRefused(f"it is a {device.make}, which is not calibrated from here")
         if not device.enabled:
             raise CommandRefused(f"device {device.dev_eui_hex} is disabled")
-        expires_s = _whole(request, "expires_s", range(1, _MAX_EXPIRY_S + 1), _STEP_EXPIRY_S)
         distance_cm = request.get("distance_cm")
         if distance_cm is not None and type(distance_cm) is not int:
             raise CommandRefused("distance_cm is a whole number")
@@ -331,6 +332,8 @@ class DeviceCommands:
             )
         except ValueError as error:
             raise CommandRefused(str(error)) from None
+        usual_s = _ECHO_EXPIRY_S if step == STEP_ECHOES else _BAY_EXPIRY_S
+        expires_s = _whole(request, "expires_s", range(1, _MAX_EXPIRY_S + 1), usual_s)
         queued = await self._network.enqueue(
             device.dev_eui,
             f_port,

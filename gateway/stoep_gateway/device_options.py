@@ -138,7 +138,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         help="a container's: where the waste is now; default: it is empty",
     )
     it.add_argument(
-        "--expires", type=int, metavar="S", help="give up after S seconds; default: 900"
+        "--expires",
+        type=int,
+        metavar="S",
+        help="give up after S seconds; default: 900, a container 7200",
     )
     action("flush", "Forget the downlinks that wait for a device.")
     return made

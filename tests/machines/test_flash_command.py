@@ -209,6 +209,48 @@ def test_boards_are_flashed_as_was_said(run, image, flashed):
     assert again.image.path == image
 
 
+def test_what_is_wired_to_a_board_is_said_once(run, image, flashed):
+    said = words(image, "--port", "good", "--no-gateway", "--yes")
+    assert run(*said)[0] == 0
+    code, out, _ = run(*said, "--sensor", "maxbotix", "--motion", "lis3dh", "--lid")
+    assert code == 0
+    assert "bin, maxbotix, lis3dh, lid, EU868" in out
+    assert run(*said)[0] == 0  # as last time
+    assert run(*said, "--sensor", "a02yyuw", "--motion", "none", "--no-lid")[0] == 0
+    bay = [word if word != "bin" else "bay" for word in said]
+    assert run(*bay, "--sensor", "rm3100", "--second", "vl53l1x")[0] == 0
+    wired = {"sensor": "maxbotix", "motion": "lis3dh", "lid": True}
+    assert [order.parts for _, order in flashed] == [
+        {},
+        wired,
+        wired,
+        {"sensor": "a02yyuw"},
+        {"sensor": "rm3100", "second": "vl53l1x"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (("--sensor", "max-botix"), "did you mean maxbotix?"),
+        (("--sensor", "HC-SR04"), "did you mean hcsr04?"),
+        (("--sensor", "lis3mdl"), "one of: a02yyuw, maxbotix"),
+        (("--motion", "lis3"), "did you mean lis3dh?"),
+        (("--second", "vl53l1x"), "--second is not for a bin"),
+    ],
+)
+def test_a_sensor_that_there_is_not_is_told_before_anything_is_done(
+    run, image, flashed, typed, says
+):
+    code, _, err = run(*words(image, "--port", "good", "--no-gateway", "--yes"), *typed)
+    assert code == USAGE
+    assert says in err
+    assert flashed == []
+    # What was wrong is not what was said the last time.
+    assert run(*words(image, "--port", "good", "--no-gateway", "--yes"))[0] == 0
+    assert flashed[0][1].parts == {}
+
+
 def test_of_several_boards_each_is_told_of_and_the_first_failure_counts(run, image, flashed):
     several = ("--port", "good", "--port", "deaf", "--port", "bad")
     code, out, _ = run(*words(image, *several, "--no-gateway", "--yes"))

@@ -75,6 +75,13 @@ class Answers:
             said = self._line(f"\n{question}\nEnter for {last}: ")
         return self._settle(key, said or last)
 
+    def kept(self, key: str, said: str | None) -> str | None:
+        """Return what is said or else was the last time; it is not asked for."""
+        value = self._last.get(key) if said is None else said
+        if value is not None:
+            self._given[key] = value
+        return value
+
     def path(self, key: str, question: str, said: Path | None) -> Path:
         """Return a file; one that is asked for is there. It may be dragged into the terminal."""
         if said is not None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from stoep_firmware.store import Store
 
+from . import sensors
 from .errors import BOARD_FAILED, USAGE, FlashError
 from .identity import session_record
 from .repl import BoardError, Repl
@@ -39,7 +40,10 @@ _SWITCHED = re.compile(rb'^sys\.path\[0\] = "(/stoep\.[ab])"$', re.M)
 _SPARE = 16 * 1024  # left free of what an update takes
 
 # What a board is, as against how it behaves; a factory reset keeps only these.
-_IDENTITY = ("kind", "dev_eui", "join_eui", "app_key", "region", "lorawan", "board")
+_IDENTITY = (
+    *("kind", "dev_eui", "join_eui", "app_key", "region", "lorawan", "board"),
+    *sensors.NAMES,
+)
 _INTERVAL_S = 3600
 
 Progress = Callable[[int, int], object]

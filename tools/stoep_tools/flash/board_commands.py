@@ -12,13 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from stoep_hardware import board_data
+from stoep_protocol.advice import RESULTS, STEPS, advice
+from stoep_protocol.calibration import STEP_CAR, STEP_ECHOES, STEP_EMPTY, Calibrate, Calibrated
+from stoep_protocol.messages import decode, encode
+from stoep_protocol.schema import F_PORT_CALIBRATED
 
-from . import answers, backup, filesystem, ledger, ports, selftest
+from . import answers, backup, filesystem, ledger, ports, selftest, sensors
 from .errors import BOARD_FAILED, USAGE, FlashError
 from .identity import grouped
 from .ledger_commands import Result
-from .repl import Repl
+from .repl import Repl, helper
 from .screen import Screen
+
+_STEP_S = 90.0  # of silence
+_STAND_BACK = {
+    STEP_EMPTY: "the field of the empty bay: stand back for half a minute",
+    STEP_CAR: "the car on the bay: stand back for half a minute",
+    STEP_ECHOES: "30 pings into the container: close its lid",
+}
+_KINDS = {"bin": "container", "bay": "bay"}
 
 
 def list_ports(options: argparse.Namespace) -> Result:
@@ -140,6 +152,51 @@ def _report(path: Path, checks: list[selftest.Check], about: dict[str, str]) -> 
         raise FlashError(f"{path}: {problem.strerror}", "name another place", USAGE) from None
 
 
+def calibrate(options: argparse.Namespace) -> Result:
+    """Calibrate a bay's sensor where it lies, or find what echoes in a container."""
+    if options.distance_cm is not None and not 1 <= options.distance_cm <= 1000:
+        raise FlashError("a distance is 1 to 1000 cm", "--distance-cm 150", USAGE)
+    if options.dry_run:
+        return _would(options, "calibrate the board's sensor")
+    screen = Screen(quiet=options.json)
+    with _held(options, screen) as repl:
+        kind = str(backup.read_config(repl).get("kind"))
+        wrong = _not_for(kind, options)
+        if not wrong:
+            step = STEP_ECHOES if kind == "bin" else STEP_CAR if options.car else STEP_EMPTY
+            screen.say(_STAND_BACK[step])
+            order = encode(Calibrate(step, options.distance_cm))[1]
+            repl.run(helper("check") + helper("calibrate") + "\n_t_board = _t_make()\n")
+            octets = repl.value(f"_t_drive(_t_board, _t_step(_t_board, {order!r}))", _STEP_S)
+        device = repl.device
+    if wrong:  # by now the board runs again
+        raise FlashError(f"{wrong} is not for a {_KINDS.get(kind, kind)}", "leave it out", USAGE)
+    answer = decode(F_PORT_CALIBRATED, octets)
+    assert isinstance(answer, Calibrated)
+    found = advice(answer)
+    screen.say("")
+    for text, remedy in found:
+        screen.say(f" {text}")
+        if remedy:
+            screen.say(f"   → {remedy}")
+    code = BOARD_FAILED if answer.result else 0
+    screen.say("\nCALIBRATION FAILED" if code else "\ndone; the board tells the gateway, too")
+    return code, {
+        "port": device,
+        "step": STEPS[answer.step],
+        "result": RESULTS[answer.result],
+        "values": list(answer.values),
+        "found": [{"text": text, "remedy": remedy or None} for text, remedy in found],
+        "exit_code": code,
+    }
+
+
+def _not_for(kind: str, options: argparse.Namespace) -> str:
+    if options.car and kind != "bay":
+        return "--car"
+    return "--distance-cm" if options.distance_cm is not None and kind != "bin" else ""
+
+
 def show(options: argparse.Namespace) -> Result:
     """Read back how a board is configured."""
     screen = Screen(quiet=options.json)
@@ -180,7 +237,10 @@ def update(options: argparse.Namespace) -> Result:
     with _held(options, screen) as repl:
         config = backup.read_config(repl)
         board = _which(options, config)
-        files = filesystem.firmware_files(board, str(config["kind"]), str(config["region"]))
+        kind, region = str(config["kind"]), str(config["region"])
+        parts = {name: config[name] for name in sensors.NAMES if name in config}
+        drivers = sensors.drivers(sensors.check(kind, parts))
+        files = filesystem.firmware_files(board, kind, region, drivers=drivers)
         with screen:
             line = screen.lines([repl.device])[repl.device]
             done = backup.update(repl, files, line.progress, finish=_finish(options))
@@ -271,6 +331,7 @@ def _confirm(options: argparse.Namespace, question: str) -> None:
 COMMANDS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "ports": list_ports,
     "test": test,
+    "calibrate": calibrate,
     "show": show,
     "update": update,
     "reset": reset,

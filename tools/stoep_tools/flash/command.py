@@ -22,7 +22,17 @@ from typing import Any
 
 from stoep_hardware import board_data
 
-from . import answers, board_commands, images, ledger, ledger_commands, ports, scanned, steps
+from . import (
+    answers,
+    board_commands,
+    images,
+    ledger,
+    ledger_commands,
+    ports,
+    scanned,
+    sensors,
+    steps,
+)
 from .errors import INTERRUPTED, NO_BOARD, USAGE, FlashError
 from .identity import EuiRange, eui_of
 from .ledger_commands import Result, stoep_at
@@ -149,6 +159,7 @@ def _order(options: argparse.Namespace, said: answers.Answers) -> steps.Order:
     board = boards[said.choose("board", "Which board is it?", options.board, titles)]
     kind = said.choose("kind", "What will it measure?", options.kind, MEASURES)
     possible = {name: where for name, where in REGIONS.items() if _has_band(board, name)}
+    parts = _wired(kind, options, said)
     region = said.choose(
         "region", "Where will it be? The region of LoRaWAN", options.region, possible
     )
@@ -167,6 +178,7 @@ def _order(options: argparse.Namespace, said: answers.Answers) -> steps.Order:
         region,
         image,
         lorawan=options.lorawan,
+        parts=parts,
         behaviour={} if options.interval_min is None else {"interval_s": 60 * options.interval_min},
         join_eui=None if options.join_eui is None else eui_of(options.join_eui, "a JoinEUI"),
         euis=None if options.dev_euis is None else EuiRange.parse(options.dev_euis),
@@ -182,6 +194,18 @@ def _order(options: argparse.Namespace, said: answers.Answers) -> steps.Order:
         baud=options.baud,
         again=_without_ports(options.words),
     )
+
+
+def _wired(kind: str, options: argparse.Namespace, said: answers.Answers) -> dict[str, Any]:
+    """Return what is wired to the boards, as is said or was the last time of such boards."""
+    parts: dict[str, Any] = {}
+    sensors.check(kind, {name: getattr(options, name) for name in sensors.NAMES})
+    for name in sensors.NAMES:
+        value = getattr(options, name)
+        word = None if value is None else str(value).lower()
+        kept = said.kept(f"{kind}-{name}", word)
+        parts[name] = kept == "true" if name == sensors.LID else kept
+    return sensors.check(kind, parts)
 
 
 def _without_ports(words: Sequence[str]) -> list[str]:
@@ -243,8 +267,10 @@ def _one_round(
             screen.problem(problem)
             if not said.goes_on("\nEnter looks again (q ends): "):
                 raise
+    wired = "".join(f", {name if it is True else it}" for name, it in order.parts.items())
     screen.say(
-        f"\n{order.board.title}, {order.kind}, {order.region}, MicroPython {order.image.version}"
+        f"\n{order.board.title}, {order.kind}{wired}, {order.region},"
+        f" MicroPython {order.image.version}"
     )
     return _flash(chosen, order, book, screen)
 
@@ -333,6 +359,7 @@ def _plan(chosen: Sequence[str], order: steps.Order, *, as_json: bool) -> dict[s
         "region": order.region,
         "firmware": str(order.image.path),
         "micropython": order.image.version,
+        "wired": dict(order.parts),
         "self_test": order.self_test,
         "registers": registers,
         "labels": labels,
@@ -342,6 +369,7 @@ def _plan(chosen: Sequence[str], order: steps.Order, *, as_json: bool) -> dict[s
         for key, value in {
             "would flash": ", ".join(chosen) or "no board: none is plugged in",
             "as": f"{board.title}, {order.kind}, {order.region}",
+            "wired": ", ".join(f"{name} {it}" for name, it in order.parts.items()) or "as usual",
             "with": f"MicroPython {order.image.version} ({order.image.path.name}) and our files",
             "register": f"by {registers}" if registers else "later: stoep flash register",
             "test": f"yes{test}" if order.self_test else "no",

@@ -16,6 +16,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Self
 
 from stoep_firmware import store
@@ -26,6 +27,7 @@ from stoep_protocol.lorawan import regions
 from stoep_protocol.messages import Configuration, encode
 from stoep_protocol.schema import REFUSED_UNSUPPORTED
 
+from stoep_tools.flash import sensors
 from stoep_tools.flash.errors import USAGE, FlashError
 
 __all__ = [
@@ -160,11 +162,13 @@ def config(
     *,
     adr: bool = True,
     lorawan: str = "1.0.4",
+    parts: Mapping[str, Any] = MappingProxyType({}),
     **behaviour: int,
 ) -> dict[str, Any]:
     """Return what config.json says (docs/developer.md). Raises `FlashError`, never with a key.
 
-    ``board`` is the name of a board file; ``behaviour`` holds ``interval_s`` (an hour unless
+    ``board`` is the name of a board file; ``parts`` is what is wired to it (`sensors`),
+    ``behaviour`` holds ``interval_s`` (an hour unless
     given), ``mode`` and the others of config.json.
     """
     try:
@@ -195,6 +199,7 @@ def config(
         "app_key": identity.app_key.hex(),
         "region": region,
         "interval_s": interval_s,
+        **sensors.check(kind, parts),
         **behaviour,
         **({} if adr else {"adr": False}),
         "lorawan": lorawan,

@@ -12,6 +12,7 @@ from stoep_hardware import board_data
 from .errors import USAGE, FlashError
 from .identity import KINDS
 from .images import OLDEST
+from .sensors import OTHERS, SENSORS
 
 REGIONS = {
     "EU868": "Europe, Africa, the Middle East",
@@ -24,6 +25,11 @@ REGIONS = {
     "AS923-4": "Israel",
 }
 MEASURES = {"bin": "how full a container is", "bay": "whether a parking bay is taken"}
+WIRED = {
+    "motion": "an accelerometer for falls and rides",
+    "thermometer": "a thermometer for fire",
+    "second": "what looks up from the bay, too",
+}
 EXPORTS = ("stoep", "stoep-yaml", "things-stack", "things-stack-csv", "chirpstack")
 DEFAULT = "boards"
 _CODES = """\
@@ -116,6 +122,17 @@ def _boards(it: argparse.ArgumentParser) -> None:
     what.add_argument("--trust", action="store_true", help="note this .bin as one to be used")
     what.add_argument("--gateway", metavar="HOST", help='register there by ssh; "local": here')
     what.add_argument("--no-gateway", action="store_true", help="register later")
+    wired = it.add_argument_group("what is wired to them (else as last time, or the usual sensor)")
+    usual = "; ".join(f"a {kind}'s: {', '.join(names)}" for kind, names in SENSORS.items())
+    wired.add_argument("--sensor", metavar="NAME", help=usual)
+    for name, (kind, names) in OTHERS.items():
+        text = f"of a {kind}: {WIRED[name]}: {', '.join(names)} or none"
+        wired.add_argument(f"--{name}", metavar="NAME", help=text)
+    wired.add_argument(
+        "--lid",
+        action=argparse.BooleanOptionalAction,
+        help="of a bin: a switch that counts its lid",
+    )
     where = it.add_argument_group("where they belong (else noted later: stoep flash place)")
     where.add_argument("--csv", type=Path, metavar="FILE", help="dev_eui or mac, asset, name, …")
     where.add_argument("--asset", metavar="ASSET", help="of one board: container/ID or bay/ID")
@@ -196,6 +213,17 @@ def _test(it: argparse.ArgumentParser) -> None:
     it.add_argument("--report", type=Path, metavar="FILE", help="FILE.json and FILE.txt")
 
 
+def _calibrate(it: argparse.ArgumentParser) -> None:
+    _port(it)
+    it.add_argument("--car", action="store_true", help="a car stands on the bay: is it seen?")
+    it.add_argument(
+        "--distance-cm",
+        type=int,
+        metavar="CM",
+        help="a container's: where the floor or the waste is; default: the farthest echo",
+    )
+
+
 def _show(it: argparse.ArgumentParser) -> None:
     _port(it)
     it.add_argument("--save", type=Path, metavar="FILE", help="its config.json with its key")
@@ -236,6 +264,7 @@ COMMANDS = {
     "register": ("register boards at the gateway", _register),
     "export": ("write a file, with keys, for a network server to import", _export),
     "test": ("run the self-test on a board that is flashed", _test),
+    "calibrate": ("calibrate a bay's sensor, or find what echoes in a container", _calibrate),
     "show": ("read back how a board is configured", _show),
     "update": ("write our newest files; identity, configuration and session stay", _update),
     "reset": ("make a board forget its configuration and session, not its identity", _reset),

@@ -17,10 +17,11 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from stoep_hardware.board_data import BoardData
 
-from . import filesystem, labels, ports, registration, scanned, selftest, together
+from . import filesystem, labels, ports, registration, scanned, selftest, sensors, together
 from .errors import USAGE, FlashError
 from .esptool import Esptool, boot_hint
 from .esptool_output import Chip
@@ -46,6 +47,7 @@ class Order:
     image: Image
     lorawan: str = "1.0.4"
     behaviour: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, Any] = field(default_factory=dict)  # what is wired to it: sensors.NAMES
     join_eui: bytes | None = None
     euis: EuiRange | None = None
     new_key: bool = False
@@ -149,13 +151,15 @@ def _write(
     together.check()
     age = "as before" if issued.again else "new"
     tell("identity", f"DevEUI {grouped(entry.identity.dev_eui)}, {age}")
-    files = filesystem.firmware_files(board, order.kind, order.region)
+    drivers = sensors.drivers(order.parts)
+    files = filesystem.firmware_files(board, order.kind, order.region, drivers=drivers)
     files["config.json"] = config_json(
         entry.identity,
         board.name,
         order.kind,
         order.region,
         lorawan=order.lorawan,
+        parts=order.parts,
         **order.behaviour,
     )
     if entry.dev_nonce:
