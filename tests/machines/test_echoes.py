@@ -13,6 +13,7 @@ from stoep_gateway.assets.states import ContainerState, dumps, loads
 from stoep_gateway.insight import echoes
 from stoep_gateway.insight.echoes import EchoState, Verdict
 from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.insight.flaps import FlapCount
 from stoep_gateway.insight.soundness import Soundness
 from stoep_hardware.labelled import BinRanges, bin_series
 
@@ -165,6 +166,7 @@ def test_what_is_stored_of_a_container_is_short_and_old_states_are_read() -> Non
     state = ContainerState(
         *(700, 1_769_814_000_000, 3_600_000, (), 1200, 3, "sensor_drifting"),
         *(track, echo, 1200.1, 120, press, sensor),
+        FlapCount(1234.5, 12.3, 65_535, 9.999, 12_345.6, 6543.21, 43_210.98),
     )
     text = dumps(state)
     assert len(text) < 440  # an SQLite cell of a 2 kB page holds 488 octets, the key included
