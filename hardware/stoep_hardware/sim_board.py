@@ -84,7 +84,8 @@ class SimBoard:
         if distance is not None:
             name = config.get("second" if config["kind"] == "bay" else "sensor", "a02yyuw")
             options = {"keep_states": keep_states, **(sensor_options or {})}
-            self.sonar = rangers.make(name, distance, **options)
+            air_c = None if handling is None else handling.temperature_c
+            self.sonar = rangers.make(name, distance, air_c, options)
             self._sonar_name: str = name
             self._is_sonar_switched = rangers.wire(esp32, data, self.sonar)
         if field is not None:

@@ -53,10 +53,28 @@ def test_distances_are_reported(container, sensor):
     assert len(told) >= 3
     assert [report.quality for report in told] == [4] * len(told)
     assert [report.flags for report in told] == [0] * len(told)
-    assert told[-1].distance_mm == pytest.approx(620, abs=10)
-    assert told[-1].history[1][1] == pytest.approx(1_730, abs=10)
+    # Without a thermometer the air is taken to have 20 degrees, and has 15 to 27.
+    assert told[-1].distance_mm == pytest.approx(620, rel=0.013, abs=2)
+    assert told[-1].history[1][1] == pytest.approx(1_730, rel=0.013, abs=10)
     assert faults(place) == set()
     assert place.board.sonar.log.state == ("standby" if sensor == "vl53l1x" else "off")
+
+
+@pytest.mark.parametrize("sensor", ["hcsr04", "jsnsr04t"])
+@pytest.mark.parametrize("air_c", [-15.0, 40.0])
+def test_thermometer_corrects_what_cold_and_warm_air_do(sensor, air_c):
+    told_mm = {}
+    for config in ({}, {"thermometer": "tmp102"}):
+        place = Place(CPythonDevice, sensor=sensor, **config)
+        place.handling.temperature_c = lambda _t_us: air_c
+        place.board.sonar._air_c = air_c
+        place.distance = 2_000
+        place.run(hours=1.5)
+        place.check()
+        place.device.close()
+        told_mm[bool(config)] = reports(place)[-1].distance_mm
+    assert told_mm[True] == pytest.approx(2_000, rel=0.003)
+    assert told_mm[False] == pytest.approx(2_000 * (1 + 0.0018 * (20 - air_c)), rel=0.01)
 
 
 @pytest.mark.parametrize("sensor", SENSORS)

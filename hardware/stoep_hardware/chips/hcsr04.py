@@ -14,6 +14,7 @@ from stoep_hardware.engine import US_PER_MS
 from stoep_hardware.world import DistanceSource
 
 from .state_log import StateLog
+from .talker import Air, echo_us_per_mm
 
 LEAST_TRIGGER_US = 10
 RISE_US = 450
@@ -37,7 +38,7 @@ class Hcsr04:
         farthest_mm: int,
         active_ua: float,
         no_echo_ms: int | None = 38,
-        air_c: float = 20.0,
+        air_c: Air = 20.0,
         other_ms: int | None = None,
         rings: bool = True,
         keep_states: bool = False,
@@ -50,7 +51,7 @@ class Hcsr04:
         self._farthest_mm = farthest_mm
         self._active_ua = active_ua
         self._no_echo_us = None if no_echo_ms is None else no_echo_ms * US_PER_MS
-        self._us_per_mm = 2 / (0.3313 * (1 + air_c / 273.15) ** 0.5)
+        self._air_c = air_c
         self._other_us = other_ms and other_ms * US_PER_MS
         self._rings = rings
         self._is_on = False
@@ -84,15 +85,16 @@ class Hcsr04:
 
     def _ping(self, t_us: int) -> None:
         rises_us = t_us + RISE_US
+        us_per_mm = echo_us_per_mm(self._air_c, t_us)
         distance_mm = self._source.distance_mm(t_us)
         way_us = 0
         arrivals_us = [self._rung_out_us] if self._rings and self._rung_out_us > rises_us else []
         if self._other_us:
             arrivals_us.append((rises_us // self._other_us + 1) * self._other_us)
         if distance_mm is not None and distance_mm <= self._farthest_mm:
-            way_us = round(max(distance_mm, self._nearest_mm) * self._us_per_mm)
+            way_us = round(max(distance_mm, self._nearest_mm) * us_per_mm)
             arrivals_us.append(rises_us + way_us)
-        latest_us = rises_us + round(self._farthest_mm * self._us_per_mm)
+        latest_us = rises_us + round(self._farthest_mm * us_per_mm)
         arrivals_us = [arrival_us for arrival_us in arrivals_us if arrival_us <= latest_us]
         self._rises_us = rises_us
         if arrivals_us:

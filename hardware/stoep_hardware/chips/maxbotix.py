@@ -13,7 +13,7 @@ from typing import Literal
 
 from stoep_hardware.world import DistanceSource
 
-from .talker import Talker
+from .talker import Air, Talker, echo_us_per_mm
 
 ACTIVE_UA = 3_100.0
 _INTRO = (
@@ -40,7 +40,7 @@ class Maxbotix(Talker):
         greatest: int | None = None,
         least: int | None = None,
         period_ms: int = 148,
-        air_c: float = 20.0,
+        air_c: Air = 20.0,
         keep_states: bool = False,
     ) -> None:
         super().__init__(
@@ -56,14 +56,13 @@ class Maxbotix(Talker):
         usual = (5_000, 300) if unit == "mm" else (765, 20)
         self._greatest = usual[0] if greatest is None else greatest
         self._least = usual[1] if least is None else least
-        # Twice the way, at the speed of sound in mm/us.
-        self._us_per_mm = 2 / (0.3313 * (1 + air_c / 273.15) ** 0.5)
+        self._air_c = air_c
 
     def _measure(self, t_us: int) -> bytes:
         value = self._source.distance_mm(t_us)
         if value is None:
             value = self._greatest
         elif self._digits == 3:
-            value = round(value * self._us_per_mm / _US_PER_CM)
+            value = round(value * echo_us_per_mm(self._air_c, t_us) / _US_PER_CM)
         value = min(max(value, self._least), self._greatest)
         return b"R%0*d\r" % (self._digits, value)

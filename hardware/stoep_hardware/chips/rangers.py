@@ -11,7 +11,7 @@ from . import hcsr04
 from .a02yyuw import A02yyuw
 from .hcsr04 import Hcsr04
 from .maxbotix import Maxbotix
-from .talker import BAUDRATE
+from .talker import BAUDRATE, Air
 from .vl53l1x import ADDRESS, Vl53l1x
 
 Ranger = A02yyuw | Maxbotix | Hcsr04 | Vl53l1x
@@ -25,8 +25,14 @@ _SENSORS: dict[str, Callable[..., Ranger]] = {
 }
 
 
-def make(name: str, source: Any, **options: Any) -> Ranger:
+# Those whose answer depends on how fast sound is in the air that they hang in.
+_IN_AIR = ("maxbotix", "hcsr04", "jsnsr04t")
+
+
+def make(name: str, source: Any, air_c: Air | None, options: dict[str, Any]) -> Ranger:
     """Make the sensor of that name, which points at a DistanceSource. Raises KeyError."""
+    if air_c is not None and name in _IN_AIR:
+        options = {"air_c": air_c, **options}
     return _SENSORS[name](source, **options)
 
 

@@ -1,10 +1,14 @@
 """What sensors have in common that say a distance now and then over a serial line, unasked."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from stoep_hardware.engine import US_PER_MS
 
 from .state_log import StateLog
+
+Air = float | Callable[[int], float]  # its temperature, always or at a time
 
 BAUDRATE = 9_600
 BYTE_US = 10 * 1_000_000 // BAUDRATE  # start bit, eight bits, stop bit
@@ -79,3 +83,9 @@ class Talker(ABC):
             messages.append((begin_us, self._message))
             number += 1
         return messages
+
+
+def echo_us_per_mm(air_c: Air, t_us: int) -> float:
+    """Return the time that sound takes to and fro a millimetre, in dry air as an ideal gas."""
+    degrees = air_c(t_us) if callable(air_c) else air_c
+    return 2 / (0.3313 * math.sqrt(1 + degrees / 273.15))
