@@ -43,6 +43,54 @@ def test_a_car_is_seen_from_below_and_the_sensor_else_left_alone(place):
     here.check()
 
 
+def test_a_vl53l1x_beside_a_magnetometer_on_one_bus(place):
+    here = place(second="vl53l1x")
+    here.run(hours=6.5)
+    assert here.board.sonar.measurements == 0
+    for count in (1, 3, 5):
+        here.bay.arrive()
+        here.distance = 240
+        here.run(seconds=40)
+        assert (told(here).state, told(here).change_count) == (schema.OCCUPIED, count)
+        here.run(hours=1)
+        here.bay.leave()
+        here.distance = None
+        here.run(seconds=40)
+        assert (told(here).state, told(here).change_count) == (schema.FREE, count + 1)
+        here.run(hours=1)
+    assert 6 * 5 <= here.board.sonar.measurements <= 6 * 10
+    here.check()
+
+
+def test_a_car_beside_the_bay_under_a_clear_sky_is_none(place):
+    here = place(second="vl53l1x")
+    here.run(hours=0.5)
+    for _ in range(3):
+        here.bay.arrive()  # as strong as one above
+        here.run(hours=1.2)
+        assert (told(here).state, told(here).change_count) == (schema.FREE, 0)
+        here.bay.leave()
+        here.run(hours=1.2)
+        assert (told(here).state, told(here).change_count) == (schema.FREE, 0)
+    here.check()
+
+
+def test_mud_on_the_lens_leaves_the_field_to_decide(place):
+    here = place(second="vl53l1x")
+    here.distance = 15
+    here.run(hours=0.5)
+    for _ in range(3):
+        here.bay.arrive()
+        here.run(seconds=40)
+        assert told(here).state == schema.OCCUPIED
+        here.run(hours=0.5)
+        here.bay.leave()
+        here.run(seconds=40)
+        assert told(here).state == schema.FREE
+        here.run(hours=0.5)
+    here.check()
+
+
 def test_a_field_that_no_car_explains_is_resolved(place):
     here = place(second="a02yyuw")
     here.run(hours=0.5)
