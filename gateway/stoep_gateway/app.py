@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from stoep_gateway import clock as clocks
+from stoep_gateway import forecasting, supervision, timing
 from stoep_gateway import memory as memories
-from stoep_gateway import supervision, timing
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
 from stoep_gateway.assets.registry import Registry
@@ -32,6 +32,8 @@ from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
 from stoep_gateway.errors import FatalError
+from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import GwmpServer
 from stoep_gateway.forwarders.udp import UdpForwarders
@@ -89,6 +91,7 @@ _SERVICES: tuple[Callable[[Parts], Service | None], ...] = (
     _http,
     forgetting.build,
     announcer.build,
+    forecasting.build,
     context_broker.build,
     makes.build,
 )
@@ -182,6 +185,9 @@ class _Gateway:
             transmit=self._transmit,
             send_to_source=self._send_to_source,
             held=state.held,
+            forecasts=Forecasts(
+                Calendar(config.timezone), {it.about: it.learned for it in state.forecasts}
+            ),
         )
         others = OtherNetworks(self._registry, memory, self._pipeline, self._metrics, clock)
         self._sources = {

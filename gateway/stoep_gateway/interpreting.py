@@ -16,6 +16,7 @@ from stoep_gateway.assets.states import AssetState, ContainerState, DeviceState
 from stoep_gateway.clock import Clock
 from stoep_gateway.decode import Uplink
 from stoep_gateway.flap_pools import FlapPools
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight import echoes
 from stoep_gateway.insight.flaps import GUESSED_L
 from stoep_gateway.integrations.codecs.errors import CodecError
@@ -63,11 +64,13 @@ class Interpreter:
         reject: Callable[[Rejected], None],
         held: Iterable[HeldRow],
         flap_pools: FlapPools,
+        forecasts: Forecasts,
     ) -> None:
         self._memory = memory
         self._clock = clock
         self._reject = reject
         self._flap_pools = flap_pools
+        self._forecasts = forecasts
         self.held = list(held)
         self.makes: OtherMakes | None = None
         self._throttle = Throttle()
@@ -130,7 +133,9 @@ class Interpreter:
                 litres = self._flap_pools.litres_per_flap(device.asset)
             if isinstance(previous, ContainerState):
                 previous = self._tested(device, previous)
-            outputs = topics.uplink_outputs(device, message, meta, previous, litres)
+            outputs = topics.uplink_outputs(
+                device, message, meta, previous, litres, self._forecasts
+            )
         except Exception:  # noqa: BLE001 (one asset's mishap must not stop a network server)
             self._reject(Rejected("internal_error", device.dev_eui_hex))
             if self._throttle.passes("traceback", self._clock.now_ms()):

@@ -33,6 +33,8 @@ from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.configurations import Configurations
 from stoep_gateway.downlinks import Downlinks
 from stoep_gateway.flap_pools import FlapPools
+from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forwarders.gwmp import Action, GatewayStat
 from stoep_gateway.gateways import GatewayMonitor
 from stoep_gateway.integrations.events import SourceDownlink
@@ -120,6 +122,7 @@ class Pipeline:
         send_to_source: Callable[[str, SourceDownlink, Callable[[bool], None]], None],
         derive: Callable[[OutboxMessage], Iterable[OutboxMessage]] | None = None,
         held: Iterable[HeldRow] = (),
+        forecasts: Forecasts | None = None,
     ) -> None:
         self._network = network
         self._region = network.target.plan.region
@@ -148,7 +151,10 @@ class Pipeline:
         self.configurations = Configurations(memory, self.downlinks, clock, metrics, self.record)
         self.requests = self._new_requests()
         self.flap_pools = FlapPools(registry, memory, clock)
-        self.interpreter = Interpreter(memory, clock, self.reject, held, self.flap_pools)
+        self.forecasts = forecasts or Forecasts(Calendar())
+        self.interpreter = Interpreter(
+            memory, clock, self.reject, held, self.flap_pools, self.forecasts
+        )
         self.derive = derive
         self.mirror: Mirror | None = None
         self.device_watching = DeviceWatching(registry, memory, clock, self.record_messages)

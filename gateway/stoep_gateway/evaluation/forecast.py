@@ -40,6 +40,7 @@ _TITLES = {
     "mean": "mean",
     "rate_x_gap": "rate × gap",
 }
+_WHEN = {"24h": "after 24 h", "72h": "after 72 h", "collection": "at the next collection"}
 
 
 class Forecast:
@@ -245,23 +246,24 @@ def _lines(scores: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     for name, points in scores["collection_mae_pp"].items():
         lines.append((_TITLES[name], f"{points:.2f} points off at the next collection"))
     for horizon, it in scores["interval_90_pct"].items():
-        lines.append(
-            (
-                "interval",
-                f"{it['inside']:.1f} % inside at {horizon}, {it['width_pp']:.1f} points wide",
-            )
-        )
+        when = _WHEN[horizon]
+        text = f"{it['inside']:.1f} % inside {when}, {it['width_pp']:.1f} points wide"
+        lines.append(("interval", text))
     return lines + _calls(scores["at_80_within_24h"])
 
 
 def _calls(calls: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not calls["was"]:
         return []
-    lines = [("80 % in 24 h", f"{calls['was']} of {calls['asked']} times")]
+    lines = [("at 80 %", f"{calls['was']} of {calls['asked']} times within 24 h")]
     for name, title in (("rule_65", "65 % now"), ("forecast", "P ≥ 50 %")):
         precision, recall = calls[f"{name}_precision"], calls[f"{name}_recall"]
         if precision is not None:
-            lines.append((title, f"right {precision:.0%} of its calls, found {recall:.0%}"))
+            lines.append(
+                (title, f"right {100 * precision:.0f} % of its calls, found {100 * recall:.0f} %")
+            )
     if (precision := calls["forecast_precision_at_rules_recall"]) is not None:
-        lines.append(("forecast", f"right {precision:.0%}, called to find as many as the rule"))
+        lines.append(
+            ("as many", f"right {100 * precision:.0f} %, called so that it finds as the rule does")
+        )
     return lines

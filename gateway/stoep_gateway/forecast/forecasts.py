@@ -71,8 +71,10 @@ class Forecasts:
         """Return the history of a container of a kind, new or as it was kept."""
         history = self._histories.get(key)
         of = self._kinds.get(kind) or self._new_kind(kind)
-        if history is None or history.kind is not of:
+        if history is None:
             history = self._histories[key] = self._new_history(key, of)
+        elif history.kind is not of:
+            history = self._histories[key] = History.restored(of, history.values())
         return history
 
     def changes(self, most: int | None = None) -> dict[str, str]:

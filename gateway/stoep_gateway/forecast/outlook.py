@@ -13,6 +13,7 @@ __all__ = ["LEVEL_MAX_PCT", "OVERFLOW_PCT", "Hours", "Level", "Outlook"]
 
 LEVEL_MAX_PCT = 200.0  # a forecast beyond twice full says no more than this
 OVERFLOW_PCT = 100.0
+_LEARNED_DAYS = 1.0
 _FEW_DAYS = 7.0
 _OLD_MS = 24 * HOUR_MS
 _BAD = 0.5
@@ -42,7 +43,8 @@ class Outlook:
 
     Raises ValueError if no level is known. ``doubt`` says why not to rely on it: ``few_days`` are
     known, the level is old (``no_data``), or most readings of late could not be used
-    (``bad_data``); None: nothing against it. In each case the intervals are wider.
+    (``bad_data``); None: nothing against it. In each case the intervals are wider. ``is_learned``
+    is False as long as it says more of the kind, or of a guess, than of the container.
     """
 
     def __init__(self, history: History, now_ms: int) -> None:
@@ -56,6 +58,7 @@ class Outlook:
         self._calendar = kind.calendar
         self._from_ms = kind.calendar.local_ms(history.at_ms)
         self._spread = history.spread()
+        self.is_learned = history.days >= _LEARNED_DAYS
         self.doubt: str | None = None
         if history.bad > _BAD:
             self.doubt = "bad_data"

@@ -9,6 +9,8 @@ from stoep_protocol.schema import PRESSED
 
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.forecast.forecasts import Forecasts
+from stoep_gateway.forecast.outlook import Outlook
 from stoep_gateway.insight import alarms, filling, flaps, readings, soundness
 from stoep_gateway.insight.alarms import ALARMS
 from stoep_gateway.insight.filling import Emptying
@@ -20,6 +22,7 @@ from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, e
 __all__ = ["emptied_by_log", "outputs"]
 
 _HOUR_MS = 3_600_000
+_HOURS = ("hours_to_threshold", "hours_to_threshold_low", "hours_to_threshold_high")
 
 
 def outputs(
@@ -29,11 +32,13 @@ def outputs(
     meta: UplinkMeta,
     previous: ContainerState | None,
     litres_per_flap: float = GUESSED_L,
+    forecasts: Forecasts | None = None,
 ) -> Outputs:
     """Return the messages of a bin report, late readings and emptyings before the state.
 
     The state is None, and nothing published, when every reading of the report is known already.
-    ``litres_per_flap`` is what one opening of its lid brings until that is learned.
+    ``litres_per_flap`` is what one opening of its lid brings until that is learned. ``forecasts``
+    learn from the state, and tell what is to come.
     """
     inside = container.inside
     heard = previous if previous is not None and previous.sequence >= 0 else None
@@ -53,7 +58,13 @@ def outputs(
     before = 0 if previous is None else previous.alarms
     for name, active in alarms.changes(before, state.alarms):
         messages.append(_alarm(device, container, newest, name, active, meta))
-    messages.append(_state(device, container, report, meta, state))
+    outlook = None
+    if forecasts is not None:
+        fill = likely_pct(container.inside, state.track, state.likely_mm)
+        pressed_ms = None if state.press is None else state.press[0]
+        of = container.key, container.pool, received_ms
+        outlook = forecasts.take(*of, state.track, fill, state.quality, pressed_ms)
+    messages.append(_state(device, container, report, meta, state, outlook))
     return Outputs(tuple(messages), state)
 
 
@@ -193,6 +204,7 @@ def _state(
     report: BinReport,
     meta: UplinkMeta,
     state: ContainerState,
+    outlook: Outlook | None,
 ) -> OutboxMessage:
     now_ms = meta.received_utc_ms
     now_utc = utc(now_ms)
@@ -211,6 +223,9 @@ def _state(
         "rate_pct_per_day": None,
         "threshold_pct": container.threshold_pct,
         "hours_to_threshold": None,
+        "hours_to_threshold_low": None,
+        "hours_to_threshold_high": None,
+        "forecast_doubt": None,
         "emptied_utc": None,
         "hours_since_emptied": None,
         "volume_l": None,
@@ -235,7 +250,13 @@ def _state(
         rate = filling.rate_pct_per_h(track)
         if rate is not None:
             values["rate_pct_per_day"] = round(24 * rate, 2)
-        hours = filling.hours_to(track, container.threshold_pct)
+        hours = None
+        if outlook is not None and outlook.is_learned:
+            values["forecast_doubt"] = outlook.doubt
+            for name, it in zip(_HOURS, outlook.hours_to(container.threshold_pct), strict=True):
+                values[name] = None if it is None else round(it, 1)
+        else:
+            hours = filling.hours_to(track, container.threshold_pct)
         if hours is not None:
             since_ms = now_ms - track.at_ms
             values["hours_to_threshold"] = round(max(0.0, hours - since_ms / _HOUR_MS), 1)

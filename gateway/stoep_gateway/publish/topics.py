@@ -13,6 +13,7 @@ from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Stat
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
 from stoep_gateway.decode import Uplink
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.flaps import GUESSED_L
 from stoep_gateway.lns.queue import Ended
 from stoep_gateway.publish import bays, containers, devices
@@ -47,16 +48,17 @@ def uplink_outputs(
     meta: UplinkMeta,
     previous: AssetState | None,
     litres_per_flap: float = GUESSED_L,
+    forecasts: Forecasts | None = None,
 ) -> Outputs:
     """Return what an uplink causes: messages in the order to publish, and the state to keep.
 
     ``previous`` is the state under `state_key`, None when there is none yet; ``litres_per_flap``
-    what one opening of a container's lid brings until that is learned.
+    what one opening of a container's lid brings until that is learned. ``forecasts`` learn from it.
     """
     asset = device.asset
     if isinstance(message, BinReport) and isinstance(asset, Container):
         before = previous if isinstance(previous, ContainerState) else None
-        return containers.outputs(device, asset, message, meta, before, litres_per_flap)
+        return containers.outputs(device, asset, message, meta, before, litres_per_flap, forecasts)
     if isinstance(message, BayReport) and isinstance(asset, Bay):
         earlier = previous if isinstance(previous, BayState) else None
         return bays.outputs(device, asset, message, meta, earlier)

@@ -16,6 +16,7 @@ __all__ = [
     "ContextRow",
     "DeviceRow",
     "DownlinkRow",
+    "ForecastRow",
     "GatewayRow",
     "HeldRow",
     "LatestRow",
@@ -203,6 +204,13 @@ class RetentionRow(NamedTuple):
     uplink_id: int
 
 
+class ForecastRow(NamedTuple):
+    """What the forecast learned of a container or a kind, as JSON: table ``forecast``."""
+
+    about: str
+    learned: str
+
+
 class HeldRow(NamedTuple):
     """An uplink that is told when the time is known: table ``held`` without its key."""
 
@@ -255,6 +263,7 @@ class Record(NamedTuple):
     published: tuple[tuple[int, int], ...] = ()  # ranges of outbox_id, both ends included
     contexts: tuple[ContextRow, ...] = ()
     told_contexts: tuple[tuple[str, int], ...] = ()  # topic, version
+    forecasts: tuple[ForecastRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,3 +291,4 @@ class State:
     held: tuple[HeldRow, ...] = ()
     provisional: ProvisionalRow | None = None
     planned_date: str = ""
+    forecasts: tuple[ForecastRow, ...] = ()

@@ -21,6 +21,7 @@ from stoep_gateway.store.records import (
     ContextRow,
     DeviceRow,
     DownlinkRow,
+    ForecastRow,
     HeldRow,
     LatestRow,
     MacStateRow,
@@ -61,6 +62,7 @@ _Row = TypeVar(
     ConfigurationRow,
     ContextRow,
     ProvisionalRow,
+    ForecastRow,
 )
 _AIRTIME_KEPT_MS = 2 * 3_600_000
 # Both ways: UTC may have been set back since.
@@ -120,6 +122,7 @@ _CONTEXTS = _statements(
     4,
     _replacing("topic", "kind, payload, version"),
 )
+_FORECASTS = _statements("forecast (about, learned)", 2, _replacing("about", "learned"))
 _COUNTERS = _statements(
     "frame_counter (session_id, f_cnt_up, f_cnt_down)",
     3,
@@ -195,6 +198,7 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         ),
         provisional=next(iter(_all(connection, ProvisionalRow, "provisional")), None),
         planned_date=next(iter(connection.execute("SELECT date FROM planned_round")), ("",))[0],
+        forecasts=_all(connection, ForecastRow, "forecast"),
     )
 
 
@@ -281,6 +285,8 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         _insert(connection, _DOWNLINKS, _rows(columns.downlinks))
         contexts = {row.topic: row for row in _rows(columns.contexts)}
         _insert(connection, _CONTEXTS, list(contexts.values()))
+        forecasts = {row.about: row for row in _rows(columns.forecasts)}
+        _insert(connection, _FORECASTS, list(forecasts.values()))
         for told in _rows(columns.told_contexts):
             execute("DELETE FROM context_backlog WHERE topic = ? AND version = ?", told)
         for tried in _rows(columns.tried_downlinks):
