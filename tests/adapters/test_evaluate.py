@@ -407,10 +407,12 @@ def test_any_file_is_judged_or_refused(tmp_path, capsys, heading, rows, kind):
     assert code == 0 or err
 
 
-PAGE = (ROOT / "docs" / "sensing.md").read_text(encoding="utf-8")
+PAGE = "".join(
+    (ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("sensing.md", "forecast.md")
+)
 
 
-@pytest.mark.parametrize("kind", ["bins", "bays"])
+@pytest.mark.parametrize("kind", ["bins", "bays", "forecast"])
 def test_the_page_shows_what_the_command_says(kind, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     block = re.search(rf"\$ stoep (evaluate {kind} docs/.*)\n([^`]*)```", PAGE)
@@ -435,7 +437,7 @@ def test_the_page_names_every_column_and_option():
 
 def test_a_kind_has_all_that_the_command_asks_of_it():
     kinds = {entry.name: entry.load()() for entry in entry_points(group=GROUP)}
-    assert set(kinds) == {"bays", "bins"}
+    assert set(kinds) == {"bays", "bins", "flaps", "forecast"}
     for kind in kinds.values():
         assert set(kind.columns.values()) <= {"text", "number", "flag", "time"}
         assert kind.description
