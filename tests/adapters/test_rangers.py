@@ -1,7 +1,12 @@
 """Whole wakes with each distance sensor: from the ping to the report, on both runtimes."""
 
+import pathlib
+import re
+
 import pytest
+from chip_bench import Bench
 from firmware_place import Place
+from stoep_firmware.drivers import load
 from stoep_hardware import micropython_runtime
 from stoep_hardware.devices import CPythonDevice
 from stoep_hardware.micropython_device import MicroPythonDevice
@@ -31,6 +36,28 @@ def container(request):
     for place in made:
         place.check()
         place.device.close()
+
+
+class Waste:
+    def __init__(self, at_mm):
+        self.at_mm = at_mm
+
+    def distance_mm(self, _t_us):
+        return self.at_mm
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_charge_of_a_reading_is_what_the_page_says(sensor):
+    page = (pathlib.Path(__file__).parents[2] / "docs/sensing.md").read_text("utf-8")
+    row = re.search(rf"^\| `{sensor}`.*$", page, re.MULTILINE)[0].split("|")
+    said = [int(figure) for figure in re.findall(r"\d+(?= mC|,? without)", row[6])]
+    for at_mm, said_mc in zip((1_000, None), said, strict=False):
+        bench = Bench(distance=Waste(at_mm), sensor=sensor)
+        logs = (bench.mcu.log, bench.hardware.sonar.log)
+        before_uc = sum(log.charge_uc(bench.mcu.t_us) for log in logs)
+        bench.drive(load(sensor).sample(bench.board, 5, 20))
+        taken_uc = sum(log.charge_uc(bench.mcu.t_us) for log in logs) - before_uc
+        assert taken_uc / 1_000 == pytest.approx(said_mc, rel=0.05)
 
 
 def reports(place):
