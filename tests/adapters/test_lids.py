@@ -7,6 +7,8 @@ import csv
 import itertools
 import json
 import random
+import re
+import shlex
 import socket
 import sqlite3
 import subprocess
@@ -28,7 +30,8 @@ from stoep_gateway.control_client import Client
 from stoep_protocol.messages import BinReport
 from waiting import wait_until
 
-EDINBURGH = Path(__file__).parents[1] / "vectors" / "edinburgh" / "emptyings.csv"
+ROOT = Path(__file__).parents[2]
+EDINBURGH = ROOT / "tests" / "vectors" / "edinburgh" / "emptyings.csv"
 EUI, KEY = "70b3d57ed0000001", "2b7e151628aed2a6abf7158809cf4f3c"
 CONFIG = f"""
 site = "street"
@@ -114,6 +117,14 @@ def test_collections_of_a_city_teach_what_an_opening_brings(tmp_path: Path) -> N
     assert judged["all"]["mae_pp"] < 8  # seventy items of 2.5 l +- 2.5 l differ by 9 points
     for device in judged["devices"].values():
         assert device["litres_per_flap"] == pytest.approx(LITRES, rel=0.15)
+
+
+def test_the_page_shows_what_the_command_says() -> None:
+    page = (ROOT / "docs" / "sensing.md").read_text(encoding="utf-8")
+    block = re.search(r"\$ stoep (evaluate flaps docs/.*)\n([^`]*)\n```", page)
+    assert block is not None
+    arguments = [ROOT / it if it.startswith("docs/") else it for it in shlex.split(block[1])]
+    assert stoep(*arguments).split("\n\n")[0] == block[2]
 
 
 def test_what_cannot_be_is_told_with_its_line(tmp_path: Path) -> None:
