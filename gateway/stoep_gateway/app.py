@@ -206,12 +206,13 @@ class _Gateway:
         self._control = ControlServer(self._control_path, config.control.group, config.store.path)
         DeviceCommands(self._network).register(self._control)
         ContainerCommands(self._registry, memory, self._pipeline, clock).register(self._control)
-        plans = PlanCommands(config, memory.states, clock)
+        plans = PlanCommands(config, memory.states, self._pipeline.forecasts, clock)
         plans.register(self._control)
         self._handing_over: set[asyncio.Task[None]] = set()
         self._rounds = DailyRounds(
             config,
             memory.states,
+            self._pipeline.forecasts,
             clock,
             self._metrics,
             self._pipeline.record_messages,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock, Timer
 from stoep_gateway.config import Config
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.planning import apart, knowing, planner
 from stoep_gateway.planning.days import round_at
@@ -41,6 +42,7 @@ class DailyRounds:
         self,
         config: Config,
         states: Mapping[str, AssetState],
+        forecasts: Forecasts,
         clock: Clock,
         metrics: Metrics,
         record: Callable[[Iterable[OutboxMessage]], None],
@@ -49,6 +51,7 @@ class DailyRounds:
     ) -> None:
         self._config = config
         self._states = states
+        self._forecasts = forecasts
         self._clock = clock
         self._metrics = metrics
         self._record = record
@@ -116,7 +119,7 @@ class DailyRounds:
             utc_ms = self._clock.utc_ms()
             today, next_one, self._running = await asyncio.to_thread(
                 planner.two_days,
-                knowing.known(self._states, self._config, utc_ms),
+                knowing.known(self._states, self._config, utc_ms, self._forecasts),
                 self._config,
                 utc_ms,
                 self._running,

@@ -8,6 +8,8 @@ import pytest
 from hand_clock import HandClock
 from stoep_gateway import config, rounds
 from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.planning import knowing
@@ -71,7 +73,9 @@ class Planner:
         self.clock = HandClock(utc_ms(now))
         self.planned = []
         plan_nothing(monkeypatch, self.planned)
-        self.rounds = DailyRounds(town, {}, self.clock, Metrics(), lambda messages: None)
+        self.rounds = DailyRounds(
+            town, {}, Forecasts(Calendar()), self.clock, Metrics(), lambda messages: None
+        )
         self.rounds.start()
 
     def set_clock(self, text):
@@ -148,7 +152,14 @@ def started(town, monkeypatch, now, planned_date):
     planner.dates = []
     plan_nothing(monkeypatch, planner.planned)
     planner.rounds = DailyRounds(
-        town, {}, planner.clock, Metrics(), lambda _: None, planned_date, planner.dates.append
+        town,
+        {},
+        Forecasts(Calendar()),
+        planner.clock,
+        Metrics(),
+        lambda _: None,
+        planned_date,
+        planner.dates.append,
     )
     return planner
 

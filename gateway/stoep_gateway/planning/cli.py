@@ -19,10 +19,12 @@ from stoep_gateway.config import Config
 from stoep_gateway.config_reader import did_you_mean
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
+from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.planning import knowing, planner
 from stoep_gateway.planning.text import for_people
-from stoep_gateway.store.latest import read_latest
+from stoep_gateway.store.latest import read_forecasts, read_latest
 
 __all__ = ["main"]
 
@@ -108,7 +110,10 @@ def _show(options: argparse.Namespace) -> int:
     now_ms: int = _time(_now()) if options.at is None else options.at
     from_file = options.file is not None
     found = _from_file(options.file, config, now_ms) if from_file else _stored(config)
-    plan = planner.plan(knowing.known(found, config, now_ms), config, now_ms)
+    forecasts = None
+    if not from_file:
+        forecasts = Forecasts(Calendar(config.timezone), read_forecasts(config.store.path))
+    plan = planner.plan(knowing.known(found, config, now_ms, forecasts), config, now_ms)
     messages = [message.payload.decode() for message in planner.outputs(plan)]
     print("\n".join(messages) if options.json else for_people(plan, config))
     return 0

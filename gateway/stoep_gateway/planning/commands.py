@@ -11,6 +11,7 @@ from stoep_gateway.assets.states import AssetState
 from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
 from stoep_gateway.control import CommandRefused, ControlServer
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.planning import apart, knowing, planner
 from stoep_gateway.planning.text import for_people
 
@@ -22,9 +23,16 @@ _PLANNABLE_MS = range(946_684_800_000, 32_503_680_000_000)  # the years 2000 to 
 class PlanCommands:
     """Plans on request, one plan at a time, off the event loop; simulated time waits for it."""
 
-    def __init__(self, config: Config, states: Mapping[str, AssetState], clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        states: Mapping[str, AssetState],
+        forecasts: Forecasts,
+        clock: Clock,
+    ) -> None:
         self._config = config
         self._states = states
+        self._forecasts = forecasts
         self._clock = clock
         self._planning = asyncio.Lock()
 
@@ -50,7 +58,7 @@ class PlanCommands:
             async with self._planning:
                 plan = await asyncio.to_thread(
                     planner.plan,
-                    knowing.known(self._states, self._config, at_ms),
+                    knowing.known(self._states, self._config, at_ms, self._forecasts),
                     self._config,
                     at_ms,
                     cancelled=given_up.is_set,

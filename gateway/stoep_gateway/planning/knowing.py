@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
 from stoep_gateway.forecast.calendar import DAY_MS, Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
 from stoep_gateway.forecast.outlook import Outlook
@@ -23,26 +24,28 @@ def known(
     states: Mapping[str, AssetState],
     config: Config,
     now_ms: int,
-    histories: Mapping[str, History] | None = None,
+    forecasts: Forecasts | None = None,
 ) -> dict[str, Known]:
     """Return what is known of every container, by its id.
 
-    ``states`` are by asset key ("container/ID"), as stored. A container whose history is not known
-    is taken to fill as it has since it was last emptied.
+    ``states`` are by asset key ("container/ID"), as stored. A container of which there is no
+    forecast is taken to fill as it has since it was last emptied.
     """
     kind = Kind(Calendar(config.timezone))
     found = {}
     for container in config.containers:
-        state = states.get(f"container/{container.id}")
+        key = f"container/{container.id}"
+        state = states.get(key)
         if not isinstance(state, ContainerState) or (track := state.track) is None:
             continue
-        history = (histories or {}).get(container.id)
-        if history is None or history.at_ms is None:
+        outlook = None
+        if forecasts is not None:
+            outlook = forecasts.outlook(key, container.kind, now_ms)
+        if outlook is None:
             rate = filling.rate_pct_per_h(track)
-            history = steady(kind, track.at_ms, track.fill_pct, None if rate is None else 24 * rate)
-        found[container.id] = Known(
-            Outlook(history, now_ms), track.at_ms, track.emptied_ms, state.press
-        )
+            per_day = None if rate is None else 24 * rate
+            outlook = Outlook(steady(kind, track.at_ms, track.fill_pct, per_day), now_ms)
+        found[container.id] = Known(outlook, track.at_ms, track.emptied_ms, state.press)
     return found
 
 

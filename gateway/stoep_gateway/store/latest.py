@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from stoep_gateway.errors import FatalError
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.records import LatestRow
 
-__all__ = ["read_latest"]
+__all__ = ["read_forecasts", "read_latest"]
 
 
 def read_latest(path: Path) -> tuple[LatestRow, ...]:
@@ -18,6 +19,20 @@ def read_latest(path: Path) -> tuple[LatestRow, ...]:
 
     Raises `FatalError` if there is no database, `StoreCorrupt` if it is not one of ours.
     """
+    return tuple(LatestRow(*row) for row in _read(path, "SELECT asset, state FROM latest"))
+
+
+def read_forecasts(path: Path) -> dict[str, str]:
+    """Read what forecasts have learned, by what it is about; nothing from an older database.
+
+    Raises as `read_latest`.
+    """
+    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'forecast'"):
+        return {}
+    return dict(_read(path, "SELECT about, learned FROM forecast"))
+
+
+def _read(path: Path, query: str) -> list[Any]:
     if not path.exists():
         raise FatalError(f"{path}: no such database; has the gateway run with this configuration?")
     try:
@@ -25,7 +40,6 @@ def read_latest(path: Path) -> tuple[LatestRow, ...]:
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
             connection.execute("PRAGMA busy_timeout = 5000")
-            rows = connection.execute("SELECT asset, state FROM latest").fetchall()
+            return connection.execute(query).fetchall()
     except sqlite3.Error as error:
         raise fatal(path, error) from error
-    return tuple(LatestRow(*row) for row in rows)
