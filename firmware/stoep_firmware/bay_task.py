@@ -1,22 +1,18 @@
-"""What a bay's sensor does in a wake: let the field settle, decide, watch for the next change."""
+"""The state of a bay between its looks, and what it has to tell."""
 
 import struct
 
 from stoep_protocol.messages import BayReport
 from stoep_protocol.schema import (
     CALIBRATION_DONE,
-    ERROR_SENSOR_BUS,
-    ERROR_SENSOR_SILENT,
-    FIELD_SATURATED,
     MODE_REGULAR,
     NOT_CALIBRATED,
     UNCERTAIN,
 )
 
 from stoep_firmware import unload
-from stoep_firmware.board import LIGHT
-from stoep_firmware.drivers import load, loaded
-from stoep_firmware.sensing.bay import Bay, axis_threshold, settled
+from stoep_firmware.drivers import loaded
+from stoep_firmware.sensing.bay import Bay
 
 const = int
 TYPE_CHECKING = const(0)
@@ -25,23 +21,14 @@ if TYPE_CHECKING:
 
     from stoep_protocol.messages import Message
 
-    from stoep_firmware._types import Wait, Watch
+    from stoep_firmware._types import Wait
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
 
 _FORMAT = "<BBqq3i8s"
-_FIELDS = const(6)
-_PATIENCE_MS = const(10_000)  # for a car that manoeuvres
-_RECHECK_MS = const(60_000)
-# Between two slots a look every five minutes, and a rush of 32: a field that never rests, or an
-# interrupt that is stuck, costs 8 mAh a day, not 150.
-_PACE_MS = const(300_000)
-_RUSH_MS = const(32 * 300_000)
-_BLIND_MS = const(600_000)  # until a sensor that failed is looked for again
 _BLIND = const(0x80)  # in `_flags`, which are else those of the report: the last look has failed
-_MARGIN_MS = const(20)  # the sensor's rate is its own, to some percent
-_COUNTS_PER_MT = const(68420)  # of every driver
+_LONG_AGO_MS = const(-(1 << 29))
 
 
 class BayTask:
@@ -61,7 +48,7 @@ class BayTask:
         self._bay = Bay()
         self._flags = 0
         self._recheck_ms = -1
-        self._paid_ms = -_RUSH_MS  # until when looks between slots have been used up
+        self._paid_ms = _LONG_AGO_MS  # until when looks between slots have been used up
         self._watched = (0, 0, 0)  # the field that a sensor without an interrupt is compared with
         self.second = bytes(8)  # what second.py remembers
         self.store_due = False
@@ -77,94 +64,18 @@ class BayTask:
 
         In mode regular the sensor rests between the slots, and nothing else is news.
         """
-        now_ms = self._board.clock.now_ms()
-        spent = by_pin and self._paid_ms > now_ms
-        if by_pin:
-            self._paid_ms = max(self._paid_ms, now_ms - _RUSH_MS) + _PACE_MS
-        news = yield from self._look(by_pin)
-        unload("stoep_firmware.sensing.detection", "stoep_firmware.second", *loaded())
-        if spent:
-            self._board.sensor_wakes = False
-            self._recheck_ms = max(self._recheck_ms, self._paid_ms)
+        from stoep_firmware.bay_look import look  # noqa: PLC0415 - let go of afterwards
+
+        news = yield from look(self, by_pin)
+        unload(
+            "stoep_firmware.bay_look",
+            "stoep_firmware.second",
+            "stoep_firmware.sensing.detection",
+            *loaded(),
+        )
         if news:
             self.due = True
         return news
-
-    def _look(self, by_pin: bool) -> "Wait[bool]":
-        clock = self._board.clock
-        changed = False
-        before = self._flags
-        self._flags = _BLIND
-        self._recheck_ms = clock.now_ms() + _BLIND_MS
-        # The pin of a sensor that is not under control would end every sleep at once.
-        self._board.sensor_wakes = False
-        threshold = self._settings.bay_threshold_nt() * _COUNTS_PER_MT // 1_000_000
-        try:
-            config = self._board.config
-            driver = load(config.get("sensor", "lis3mdl"))
-            sensor: Watch = driver.open_sensor(self._board.i2c())
-            poll_ms = sensor.POLL_S and config.get("poll_s", sensor.POLL_S) * 1000
-            sensor.measure()
-            if by_pin and poll_ms and not before & _BLIND:
-                yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS + _MARGIN_MS
-                if sensor.fresh() and settled([self._watched, sensor.field()], threshold):
-                    # An interrupt would not have come, so nothing is judged, nor counted.
-                    sensor.rest()
-                    self._flags = before
-                    self._paid_ms -= _PACE_MS
-                    self._recheck_ms = clock.now_ms() + poll_ms
-                    return False
-            if by_pin:
-                # The first change is a bonnet; what stays is a car, or the lane's traffic is gone.
-                yield LIGHT, clock.now_ms() + self._settings.settle_s() * 1000
-            fields: list[tuple[int, int, int]] = []
-            until_ms = clock.now_ms() + _PATIENCE_MS
-            still = None
-            while still is None and clock.now_ms() < until_ms:
-                yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS
-                if sensor.fresh():
-                    fields = fields[1 - _FIELDS :] + [sensor.field()]
-                    if len(fields) == _FIELDS:
-                        still = settled(fields, threshold)
-            if not fields:
-                self._fault(ERROR_SENSOR_SILENT)
-                return not by_pin or not before & _BLIND
-            self._flags = FIELD_SATURATED if sensor.saturated() else 0
-            recheck_ms = -1
-            if still is None:
-                recheck_ms = clock.now_ms() + _RECHECK_MS
-                still = fields[-1]
-            else:
-                warm = sensor.temperature()
-                state = self._bay.pack()
-                changed = self._bay.update(still, clock.now_ms(), threshold, warm)
-                if "second" in config:
-                    from stoep_firmware.second import ask  # noqa: PLC0415 - few bays have it
-
-                    changed = yield from ask(self, state, still, threshold, warm, changed)
-            if self._regular():
-                sensor.rest()
-                return not by_pin
-            if poll_ms:
-                sensor.rest()
-                self._watched = (0, 0, 0)
-                if recheck_ms < 0:
-                    self._watched = still
-                    recheck_ms = clock.now_ms() + poll_ms
-            else:
-                sensor.watch(still, axis_threshold(threshold))
-                yield LIGHT, clock.now_ms() + sensor.CONVERSION_MS + _MARGIN_MS
-                sensor.settle()
-                if self._board.sensor_int():
-                    # It would wake us at once, again and again: wait with open eyes instead.
-                    sensor.measure()
-                    recheck_ms = clock.now_ms() + _RECHECK_MS
-                else:
-                    self._board.sensor_wakes = True
-            self._recheck_ms = recheck_ms
-        except OSError:
-            self._fault(ERROR_SENSOR_BUS)
-        return changed or not by_pin or (self._flags ^ before) & _BLIND != 0
 
     def recheck_ms(self) -> "int | None":
         """When the sensor wants to be looked at before its slot."""
@@ -224,5 +135,5 @@ class BayTask:
         """Go on after a power loss."""
         self.unpack(data)
         self._recheck_ms = -1
-        self._paid_ms = -_RUSH_MS
+        self._paid_ms = _LONG_AGO_MS
         self._bay.forget_times(self._board.clock.now_ms())

@@ -148,6 +148,7 @@ def test_a_board_gets_only_what_it_needs():
         "stoep_firmware/sensing/news.mpy",
     }
     assert bay - container == {
+        "stoep_firmware/bay_look.mpy",
         "stoep_firmware/bay_task.mpy",
         "stoep_firmware/drivers/lis3mdl.mpy",
         "stoep_firmware/radio/sx127x.mpy",
