@@ -16,6 +16,7 @@ be simulated:
 - `time.time_ns()`, `time.ticks_ms()`, `time.sleep_ms(ms)`, `time.sleep_us(us)`.
 """
 
+from stoep_firmware import unload
 from stoep_firmware.clock import Clock
 
 const = int
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stoep_firmware._types import Any, Config, Entropy, I2c, NewAes, Pin, Spi, Storage, Uart
-    from stoep_firmware.lid import Lid
 
 LIGHT = 0  # RAM kept, the radio wakes too
 DEEP = 1  # the end of the run; only RTC memory and storage survive, the sensor's pin wakes too
@@ -97,11 +97,12 @@ class Board:
         self._sensor_int: Pin | None = None
         if number is not None:
             self._sensor_int = machine.Pin(number, machine.Pin.IN)
-        self.lid: Lid | None = None
+        self.lid = b""  # what is kept of a lid whose openings are counted: see lid.py
         if "lid" in config:
-            from stoep_firmware.lid import found  # noqa: PLC0415 - few boards count a lid
+            from stoep_firmware.lid import found  # noqa: PLC0415 - few boards count one
 
-            self.lid = found(config, machine, esp32, time)
+            self.lid = found(config, self.rtc_memory)
+            unload("stoep_firmware.lid")
 
     def spi(self) -> "Spi":
         """The radio's bus: mode 0, 8 MHz; an SX126x takes 16 MHz, an SX127x 10."""
@@ -191,6 +192,11 @@ class Board:
         """Whether the sensor holds its interrupt line high."""
         return self._sensor_int is not None and bool(self._sensor_int())
 
+    def level(self, number: int) -> int:
+        """The level of an input."""
+        level: int = self._machine.Pin(number, self._machine.Pin.IN)()
+        return level
+
     def battery_mv(self) -> "int | None":
         """Battery voltage behind its divider (`battery_permille`), or None without an ADC pin."""
         number = self.wiring.get("battery_adc")
@@ -240,8 +246,10 @@ class Board:
         ms = until_ms - self.clock.now_ms()
         if mode == DEEP:
             self.arm(DEEP)
-            if self.lid is not None:
-                ms = self.lid.arm(ms)
+            if self.lid:
+                from stoep_firmware.lid import arm  # noqa: PLC0415
+
+                ms = arm(self.lid, self._machine, self._esp32, self._time, ms)
             self._machine.deepsleep(ms if ms > 1 else 1)  # 0 would sleep for ever
         elif ms > 0:
             if mode == IDLE:

@@ -10,7 +10,6 @@ from stoep_protocol.schema import ERROR_SENSOR_BUS, ERROR_SENSOR_SILENT
 from stoep_firmware import unload
 from stoep_firmware.board import LIGHT
 from stoep_firmware.drivers import load
-from stoep_firmware.meter import BOOT_MS
 from stoep_firmware.sensing.alarms import UNKNOWN_C, Alarms, calm
 
 const = int
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 _PACE_MS = const(600_000)
 _RUSH_MS = const(24 * 600_000)
 _THERMOMETER_UA = const(1)
+_SWITCH_UA = const(3)  # 1 MOhm at 3.3 V, as long as the lid is shut
 # EN 54-5 class B, for places of 65 degrees at most, such as under a lid in the sun: from 69 on.
 _ALARM_TEMPERATURE_C = const(70)
 
@@ -86,10 +86,13 @@ def look(
                 news = True
     except OSError:
         fault(ERROR_SENSOR_BUS)
-    if board.lid is not None:
-        flaps, open_ms = board.lid.taken(board.wiring.get("boot_ms", BOOT_MS), meter)
+    if board.lid:
+        from stoep_firmware import lid  # noqa: PLC0415 - let go of after the look
+
+        meter.draw(_SWITCH_UA, past_ms)
+        flaps, open_ms = lid.counted(board, meter)
         alarms.flaps = min(0xFFFF, alarms.flaps + flaps)
-        if alarms.opened(open_ms, board.lid.limit_ms):
+        if alarms.opened(open_ms, lid.Lid(board.lid).limit_ms):
             news = True
     return news, alarms.pack()
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _BEGINNING = "<BbHq"  # of what sensing/alarms.py keeps: flags, temperature, openings, next look
 _UNKNOWN_C = const(127)
 _ROOM = const(255)  # more than any frame has
+# In what lid.py keeps: whether it is open, and since when and for how long it may be.
+_IS_OPEN = const(4)
+_SINCE = const(17)
 
 
 class GuardedTask(BinTask):
@@ -38,7 +41,7 @@ class GuardedTask(BinTask):
         alarm, self._guard = yield from look(
             board, self._settings, self._guard, self._fault, self._meter, by_pin
         )
-        unload("stoep_firmware.guard", "stoep_firmware.sensing.alarms")
+        unload("stoep_firmware.guard", "stoep_firmware.sensing.alarms", "stoep_firmware.lid")
         if by_pin and not alarm and (reading_ms is None or reading_ms > board.clock.now_ms()):
             return False
         temperature_c = self._kept()[1]
@@ -52,8 +55,10 @@ class GuardedTask(BinTask):
         alarms, _, _, guard_ms = self._kept()
         lid_ms = 0
         lid = self._board.lid
-        if lid is not None and lid.is_open and lid.limit_ms and not alarms & LID_OPEN:
-            lid_ms = lid.since_ms + lid.limit_ms + self._board.clock.offset_ms
+        if lid and lid[_IS_OPEN] and not alarms & LID_OPEN:
+            since_ms, limit_ms = struct.unpack_from("<qq", lid, _SINCE)
+            if limit_ms:
+                lid_ms = since_ms + limit_ms + self._board.clock.offset_ms
         wanted = [at_ms for at_ms in (BinTask.recheck_ms(self), guard_ms, lid_ms) if at_ms]
         return min(wanted) if wanted else None
 
@@ -68,7 +73,7 @@ class GuardedTask(BinTask):
             if not message.age_min:
                 if temperature_c != _UNKNOWN_C:
                     message.temperature_c = temperature_c
-                if self._board.lid is not None:
+                if self._board.lid:
                     message.flaps = min(FLAPS_MAX, flaps)
         return fit(message, room)
 

@@ -10,7 +10,7 @@ While the board sleeps deeply, its RTC memory begins with what is kept of the li
     mark "L", pin, level when open, motion's pin or 255, whether open : u8; flaps, starts : u16;
     up_ms, light_ms : u32; since_ms, limit_ms, paid_ms, until_ms : i64; sum of all before it : u8
 
-Its times are those of the RTC. The look of a whole wake takes the counts over (`Lid.taken`).
+Its times are those of the RTC. The look of a whole wake takes the counts over (`counted`).
 """
 
 import struct
@@ -18,16 +18,17 @@ import struct
 const = int
 TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from stoep_firmware._types import Any, Config
+    from stoep_firmware._types import Any, Config, Pin
+    from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
 
 LIGHT = 0  # as in board.py, which is not loaded
 DEEP = 1
 
 _MARK = const(0x4C)
-_FORMAT = "<BBBBBHHIIqqqq"
+FORMAT = "<BBBBBHHIIqqqq"
 OCTETS = 50
 _NO_PIN = const(255)
 _LID_OPEN_MIN = const(15)
@@ -44,13 +45,9 @@ _RUSH_MS = const(64 * 300_000)
 
 
 class Lid:
-    """What is known of the lid, and the switch itself."""
+    """What is known of the lid."""
 
-    def __init__(self, machine: "Any", esp32: "Any", time: "Any") -> None:
-        self._machine = machine
-        self._esp32 = esp32
-        self._time = time
-        self._memory = machine.RTC().memory
+    def __init__(self, kept: bytes = b"") -> None:
         self.pin = 0
         self.level = 1
         self.motion = _NO_PIN
@@ -63,51 +60,27 @@ class Lid:
         self.limit_ms = 0
         self.paid_ms = -_RUSH_MS
         self.until_ms = 0
+        if kept:
+            (
+                _,
+                self.pin,
+                self.level,
+                self.motion,
+                self.is_open,
+                self.flaps,
+                self.starts,
+                self.up_ms,
+                self.light_ms,
+                self.since_ms,
+                self.limit_ms,
+                self.paid_ms,
+                self.until_ms,
+            ) = struct.unpack_from(FORMAT, kept, 0)
 
-    def now_ms(self) -> int:
-        """Return the RTC's time."""
-        now_ms: int = self._time.time_ns() // 1_000_000
-        return now_ms
-
-    def switch(self) -> int:
-        """Return 1 if the switch says that the lid is open, else 0."""
-        pin = self._machine.Pin(self.pin, self._machine.Pin.IN)
-        return int(pin() == self.level)
-
-    def listen(self, to: bool) -> None:
-        """Let the switch end the next sleep when it changes, or not."""
-        pin = self._machine.Pin(self.pin, self._machine.Pin.IN) if to else None
-        self._esp32.wake_on_ext0(pin, self.level ^ self.is_open)
-
-    def restore(self) -> bool:
-        """Take out what RTC memory begins with; False if that is not of a lid, or damaged."""
-        kept = self._memory()
-        if kept[:1] != b"L":
-            return False
-        self._memory(kept[OCTETS:])
-        if len(kept) < OCTETS or sum(kept[: OCTETS - 1]) & 0xFF != kept[OCTETS - 1]:
-            return False
-        (
-            _,
-            self.pin,
-            self.level,
-            self.motion,
-            self.is_open,
-            self.flaps,
-            self.starts,
-            self.up_ms,
-            self.light_ms,
-            self.since_ms,
-            self.limit_ms,
-            self.paid_ms,
-            self.until_ms,
-        ) = struct.unpack_from(_FORMAT, kept, 0)
-        return True
-
-    def keep(self) -> bool:
-        """Let RTC memory begin with this; False if there is no room."""
+    def pack(self) -> bytes:
+        """Return it as octets."""
         data = struct.pack(
-            _FORMAT,
+            FORMAT,
             _MARK,
             self.pin,
             self.level,
@@ -122,84 +95,107 @@ class Lid:
             self.paid_ms,
             self.until_ms,
         )
-        record = self._memory()
-        fits = OCTETS + len(record) <= _RTC_SIZE
-        if fits:
-            self._memory(data + bytes((sum(data) & 0xFF,)) + record)
-        return fits
-
-    def arm(self, ms: int) -> int:
-        """Before a deep sleep of so long, listen to the switch; return how long it may last."""
-        now_ms = self.now_ms()
-        self.until_ms = now_ms + ms
-        if not self.switch():
-            self.is_open = 0
-        self.listen(self.keep() and self.paid_ms <= now_ms)
-        left_ms = self.since_ms + self.limit_ms - now_ms
-        return left_ms if self.is_open and 0 < left_ms < ms else ms
-
-    def taken(self, boot_ms: int, meter: "Meter") -> "tuple[int, int]":
-        """Return the openings since this was last asked, and for how long it has been open, -1.
-
-        A start lasts `boot_ms` until its program begins.
-        """
-        flaps = self.flaps
-        boot_ms *= self.starts
-        meter.add("boot", boot_ms)
-        meter.add("awake", self.up_ms - boot_ms - self.light_ms)
-        meter.add("light", self.light_ms)
-        self.flaps = self.starts = self.up_ms = self.light_ms = 0
-        if not self.switch():
-            self.is_open = 0
-        return flaps, max(0, self.now_ms() - self.since_ms) if self.is_open else -1
+        return data + bytes((sum(data) & 0xFF,))
 
 
-def found(config: "Config", machine: "Any", esp32: "Any", time: "Any") -> "Lid | None":
-    """Return what was kept of the lid in deep sleep; None for a board without a switch."""
-    lid = Lid(machine, esp32, time)
-    lid.restore()
+def found(config: "Config", memory: "Callable[..., bytes]") -> bytes:
+    """Take out of RTC memory what it begins with; nothing for a board without a switch."""
     wiring = config["board"]
+    lid = Lid(_taken_out(memory))
     if "lid" not in wiring:
-        return None
+        return b""
     lid.pin = wiring["lid"]
     lid.level = wiring.get("lid_open", 1)
     if "motion" in config:
         lid.motion = wiring["motion_int"]
     lid.limit_ms = config.get("lid_open_min", _LID_OPEN_MIN) * 60_000
-    return lid
+    return lid.pack()
+
+
+def counted(board: "Board", meter: "Meter") -> "tuple[int, int]":
+    """Return the openings since this was last asked, and for how long it has been open, -1."""
+    from stoep_firmware.meter import BOOT_MS  # noqa: PLC0415 - not for a short wake
+
+    lid = Lid(board.lid)
+    flaps = lid.flaps
+    boot_ms = lid.starts * board.wiring.get("boot_ms", BOOT_MS)
+    meter.add("boot", boot_ms)
+    meter.add("awake", lid.up_ms - boot_ms - lid.light_ms)
+    meter.add("light", lid.light_ms)
+    lid.flaps = lid.starts = lid.up_ms = lid.light_ms = 0
+    lid.is_open &= board.level(lid.pin) == lid.level
+    board.lid = lid.pack()
+    if not lid.is_open:
+        return flaps, -1
+    return flaps, max(0, board.clock.now_ms() - board.clock.offset_ms - lid.since_ms)
+
+
+def arm(kept: bytes, machine: "Any", esp32: "Any", time: "Any", ms: int) -> int:
+    """Before a deep sleep of so long, listen to the switch; return how long it may last."""
+    lid = Lid(kept)
+    memory = machine.RTC().memory
+    pin = machine.Pin(lid.pin, machine.Pin.IN)
+    now_ms = time.time_ns() // 1_000_000
+    lid.until_ms = now_ms + ms
+    lid.is_open &= pin() == lid.level
+    record = memory()
+    fits = OCTETS + len(record) <= _RTC_SIZE
+    if fits:
+        memory(lid.pack() + record)
+    _listen(lid, esp32, pin if fits and lid.paid_ms <= now_ms else None)
+    left_ms = lid.since_ms + lid.limit_ms - now_ms
+    return left_ms if lid.is_open and 0 < left_ms < ms else ms
+
+
+def _listen(lid: Lid, esp32: "Any", pin: "Pin | None") -> None:
+    """Let a change of the switch end the next sleep; without a pin, not."""
+    esp32.wake_on_ext0(pin, lid.level ^ lid.is_open)
+
+
+def _taken_out(memory: "Callable[..., bytes]") -> bytes:
+    """Return what RTC memory begins with, b"" if that is not of a lid, or damaged."""
+    kept = memory()
+    if kept[:1] != b"L":
+        return b""
+    memory(kept[OCTETS:])
+    is_sound = len(kept) >= OCTETS and sum(kept[: OCTETS - 1]) & 0xFF == kept[OCTETS - 1]
+    return kept[:OCTETS] if is_sound else b""
 
 
 def run(machine: "Any", esp32: "Any", time: "Any") -> "Iterator[tuple[int, int]]":
     """Run a short wake: yield (LIGHT or DEEP, ms). Without a DEEP a whole wake is due."""
-    lid = Lid(machine, esp32, time)
-    if not lid.restore():
+    memory = machine.RTC().memory
+    kept = _taken_out(memory)
+    if not kept:
         return
     machine.WDT(timeout=_WATCHDOG_MS)
-    now_ms = begun_ms = lid.now_ms()
+    lid = Lid(kept)
+    pin = machine.Pin(lid.pin, machine.Pin.IN)
+    now_ms = begun_ms = time.time_ns() // 1_000_000
     lid.starts += 1
     lid.paid_ms = max(lid.paid_ms, now_ms - _RUSH_MS) + _PACE_MS
     was_open = lid.is_open
-    lid.is_open = lid.switch()
     # Shut again: what was open for less than a start takes was no hand.
+    lid.is_open = int(pin() == lid.level)
     if lid.is_open and not was_open:
         lid.flaps += 1
         lid.since_ms = now_ms
         looks = _LOOKS
         while looks and lid.is_open and now_ms - begun_ms < _HAND_MS:
             looks -= 1
-            lid.listen(True)
+            _listen(lid, esp32, pin)
             yield LIGHT, begun_ms + _HAND_MS - now_ms
-            lid.light_ms += lid.now_ms() - now_ms
-            time.sleep_ms(_BOUNCE_MS)
-            now_ms = lid.now_ms()
-            lid.is_open = lid.switch()
+            _listen(lid, esp32, None)
+            yield LIGHT, _BOUNCE_MS
+            lid.light_ms -= now_ms
+            now_ms = time.time_ns() // 1_000_000
+            lid.light_ms += now_ms
+            lid.is_open = int(pin() == lid.level)
     lid.up_ms += time.ticks_ms()
-    left_ms = lid.until_ms - now_ms
-    if left_ms <= 0:
-        lid.keep()
-        lid.listen(False)
+    if now_ms >= lid.until_ms:
+        memory(lid.pack() + memory())
         return
     if lid.motion != _NO_PIN:
-        pin = machine.Pin(lid.motion, machine.Pin.IN)
-        esp32.wake_on_ext1((pin,), esp32.WAKEUP_ANY_HIGH)
-    yield DEEP, lid.arm(left_ms)
+        motion = machine.Pin(lid.motion, machine.Pin.IN)
+        esp32.wake_on_ext1((motion,), esp32.WAKEUP_ANY_HIGH)
+    yield DEEP, arm(lid.pack(), machine, esp32, time, lid.until_ms - now_ms)

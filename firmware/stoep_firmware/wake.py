@@ -141,7 +141,7 @@ class Wake:
         if self.level == energy.ASLEEP:
             self.next_slot_ms = now_ms + _DAY_MS
             self._board.sensor_wakes = False
-            self._board.lid = None
+            self._board.lid = b""
             return self.next_slot_ms
         # A configuration may have come down, in a wake that did not get as far as this.
         self.next_slot_ms = min(self.next_slot_ms, now_ms + self._settings.interval_ms())

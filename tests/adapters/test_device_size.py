@@ -14,7 +14,14 @@ SERVER_ONLY = {
     "stoep_protocol.lorawan.network_encoding",
     "stoep_protocol.lorawan.network_frames",
 }
-ELSEWHERE = {"stoep_firmware.bay_task", "stoep_protocol.lorawan.regions_fixed"}
+ELSEWHERE = {
+    "stoep_firmware.bay_task",
+    "stoep_firmware.guarded_task",
+    "stoep_protocol.lorawan.regions_fixed",
+}
+# With accelerometer, thermometer and lid switch.
+FITTED = {"motion": "lis3dh", "thermometer": "tmp102", "lid": True}
+FITTED_BYTES = 113_000
 SELDOM = {
     "stoep_firmware.commands",
     "stoep_firmware.joining",
@@ -51,3 +58,18 @@ def test_no_wake_keeps_what_it_joined_or_obeyed_commands_with(days: list[dict[st
     for wake in days:
         assert "stoep_firmware.mac" in wake["modules"]
         assert not SELDOM & set(wake["modules"])
+
+
+def test_what_looks_after_more_than_the_level_is_let_go_of_before_the_radio_talks(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    cache = tmp_path_factory.mktemp("fitted")
+    with SmallRuntime(cache=cache) as runtime:
+        simulator = runtime.importing()["simulator"]
+    with SmallRuntime(FITTED_BYTES + simulator, cache) as runtime:
+        fitted = wakes(runtime, **FITTED)
+    assert len(fitted) >= 3
+    assert not any(wake["outgrown"] for wake in fitted)
+    for wake in fitted:
+        assert "stoep_firmware.guarded_task" in wake["modules"]
+        assert not {"stoep_firmware.guard", "stoep_firmware.sensing.alarms"} & set(wake["modules"])

@@ -145,3 +145,170 @@ def test_lid_left_open_is_told_once_and_with_each_report_until_it_is_shut(place)
     here.run(hours=1.1)
     assert reports(here)[-1].flags == 0
     here.check()
+
+
+# --- the lid ---------------------------------------------------------------------------------
+
+
+def short_wakes(here, before):
+    """Wakes since then that sent nothing and looked at nothing."""
+    return here.device.wakes - before
+
+
+def test_an_opening_costs_half_a_report_and_wakes_neither_radio_nor_sensors(place):
+    here = settled(place)
+    here.run(seconds=60)
+    esp32, radio = here.board.esp32.log, here.board.radio.log
+    sonar = here.board.sonar.log
+    before = here.engine.now_us
+    charges = [log.charge_uc(before) for log in (esp32, radio, sonar)]
+    wakes = here.device.wakes
+    here.handling.use_lid(4.0)
+    here.run(seconds=60)
+    used = [
+        log.charge_uc(here.engine.now_us) - charge
+        for log, charge in zip((esp32, radio, sonar), charges, strict=True)
+    ]
+    assert here.device.wakes == wakes + 1
+    assert used[0] == pytest.approx(30_000 + 60 * 15, rel=0.03)
+    assert used[1] < 60  # asleep
+    assert used[2] == 0
+
+
+def test_bounces_are_one_opening_and_a_touch_is_none(place):
+    here = settled(place)
+    before = reports(here)
+    here.handling.use_lid(3.0, bounces=20)
+    here.run(seconds=60)
+    here.handling.flaps = 0
+    here.handling.use_lid(0.2)  # shut before the board is up
+    here.run(hours=1.1)
+    assert [report.flaps for report in newer(here, before)] == [1]
+
+
+def test_openings_in_the_night_of_a_long_interval_are_all_counted(place):
+    here = settled(place, interval_s=4 * 3600)
+    here.run(hours=9)
+    before = reports(here)
+    counted = here.handling.flaps
+    for number in range(40):
+        here.handling.use_lid(1.0 + number % 7)
+        here.run(seconds=200)
+    here.run(hours=4)
+    told = newer(here, before)
+    assert sum(report.flaps for report in told) == here.handling.flaps - counted
+    here.check()
+
+
+def test_a_lid_opened_while_the_board_reports_is_counted_when_it_sleeps(place):
+    here = settled(place)
+    before = reports(here)
+    while not here.board.radio.log.state.startswith("tx"):
+        here.run(seconds=0.05)
+    here.handling.use_lid(20)
+    here.run(hours=1.2)
+    assert newer(here, before)[-1].flaps == 1
+
+
+def test_a_switch_that_chatters_for_a_day_is_not_listened_to(place):
+    here = settled(place)
+    esp32 = here.board.esp32
+    before, wakes = esp32.log.charge_uc(here.engine.now_us), here.device.wakes
+    for _ in range(24 * 60):
+        for _ in range(10):
+            here.handling.set_lid(True)
+            here.run(seconds=3)
+            here.handling.set_lid(False)
+            here.run(seconds=3)
+    used_mah = (esp32.log.charge_uc(here.engine.now_us) - before) / 3_600_000
+    assert here.device.wakes - wakes < 64 + 24 * (12 + 4)
+    assert used_mah < 4
+    told = reports(here)
+    assert max(report.flaps for report in told) <= 64 + 12
+    assert told[-1].flaps >= 10
+    here.check()
+
+
+def test_movement_wakes_the_board_after_openings_too(place):
+    here = settled(place)
+    before = reports(here)
+    here.handling.use_lid(3.0)
+    here.run(seconds=60)
+    here.handling.tilt(90)
+    here.run(seconds=300)
+    assert [report.flags for report in newer(here, before)] == [schema.TILTED]
+    assert newer(here, before)[0].flaps == 1
+
+
+# --- sensors that fail -----------------------------------------------------------------------
+
+
+def errors(here):
+    statuses = [message for message in here.far.messages if isinstance(message, messages.Status)]
+    return {code for status in statuses for code in status.errors}
+
+
+def test_sensors_that_are_not_there_are_told_and_the_level_is_reported(place):
+    here = place()
+    here.board.fittings.accelerometer.power(False, 0)
+    here.engine.at(1, lambda: here.board.fittings.accelerometer.power(False, 1))
+    here.run(hours=2.2)
+    assert schema.ERROR_SENSOR_BUS in errors(here)
+    told = reports(here)
+    assert {(report.distance_mm, report.flags) for report in told} == {(800, 0)}
+
+
+def test_a_thermometer_that_says_nothing_true_is_none(place):
+    here = settled(place)
+    before = reports(here)
+    here.board.fittings.thermometer.fault = "high"
+    here.run(hours=1.1)
+    assert [report.temperature_c for report in newer(here, before)] == [None]
+    assert schema.ERROR_SENSOR_SILENT in errors(here)
+
+
+def test_an_accelerometer_that_is_stuck_gives_no_alarm(place):
+    here = settled(place)
+    here.board.fittings.accelerometer.stuck = bytes(6)
+    before = reports(here)
+    here.handling.tilt(90)
+    here.run(hours=2.1)
+    assert {report.flags for report in newer(here, before)} == {0}
+    assert schema.ERROR_SENSOR_SILENT in errors(here)
+
+
+def test_a_line_that_is_stuck_high_does_not_empty_the_battery(place):
+    here = settled(place)
+    accelerometer = here.board.fittings.accelerometer
+    wakes = here.device.wakes
+    accelerometer._set_int = lambda level, t_us: None
+    accelerometer.int_level = True
+    here.run(hours=5)
+    assert here.device.wakes - wakes < 12
+    here.check()
+
+
+def test_wind_that_never_rests_is_looked_at_now_and_then(place):
+    here = settled(place)
+    wakes = here.device.wakes
+    for _ in range(24 * 12):
+        here.handling.shake(8, strength_mg=900)
+        here.run(seconds=300)
+    assert here.device.wakes - wakes < 24 + 24 * 6 + 24 * 4 + 40
+    here.check()
+
+
+# --- charge ----------------------------------------------------------------------------------
+
+
+def test_charge_that_is_counted_is_the_charge_that_is_taken():
+    here = Place(CPythonDevice, **FITTED)
+    here.handling.everyday()
+    here.run(hours=14 * 24)
+    status = [m for m in here.far.messages if isinstance(m, messages.Status)][-1]
+    taken_mah = here.board.charge_uc(here.engine.now_us) / 3_600_000
+    assert here.handling.flaps > 300
+    here.device.close()
+    # The last status is up to a day old and counts whole mAh; the sums agree to 4 %.
+    tolerance_mah = taken_mah / 14 + 1 + 0.04 * taken_mah
+    assert status.charge_used_mah == pytest.approx(taken_mah, abs=tolerance_mah)

@@ -238,7 +238,7 @@ class Board:
         self.problems = []
         self.on_problem = self.problems.append
         self._rtc = b""
-        self.lid = None
+        self.lid = b""
 
     def rtc_memory(self, data=None):
         if data is not None:

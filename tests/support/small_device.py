@@ -78,7 +78,7 @@ class SmallRuntime(MicroPythonRuntime):
         return [self._node, str(script), *paths, *arguments]
 
 
-def wakes(runtime: SmallRuntime, *, kind: str = "bin") -> list[dict[str, Any]]:
+def wakes(runtime: SmallRuntime, *, kind: str = "bin", **config: Any) -> list[dict[str, Any]]:
     """Let a device join, take a configuration and MAC commands, report hourly with and without an
     acknowledgement; return what each wake did to the heap.
     """
@@ -86,7 +86,7 @@ def wakes(runtime: SmallRuntime, *, kind: str = "bin") -> list[dict[str, Any]]:
     def device(*arguments: object) -> MicroPythonDevice:
         return MicroPythonDevice(*arguments, runtime)  # type: ignore[arg-type]
 
-    here = Place(device, kind=kind, confirmed_every=2)
+    here = Place(device, kind=kind, confirmed_every=2, **config)
     wanted = messages.Configuration(history=5)
     asked = (
         (mac_commands.DEV_STATUS,),
