@@ -118,7 +118,10 @@ class Forecasts:
         text = self._kept.pop(key, None)
         if text is not None:
             try:
-                return new(orjson.loads(text))
+                values = orjson.loads(text)
+                if isinstance(values, dict):
+                    return new(values)
+                raise ValueError("no object")
             except (AttributeError, TypeError, ValueError):
                 self.unreadable.append(key)
         return new(None)

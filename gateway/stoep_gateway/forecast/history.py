@@ -33,7 +33,9 @@ _LONGEST_DAYS = 60
 _ERROR_DAYS = 10.0  # how many days the kind's errors count as the container's
 _STEP_MS = 12 * HOUR_MS  # a longer gap is judged as a whole, not by the days in it
 _STEP_PCT = 10.0  # a lesser rise says nothing of slowing: what levels are wrong by looks alike
-_STEP_DAYS = 3.0
+_STEP_DAYS = 7.0
+_SLOW = 0.05
+_MOST_PART = 3.0
 _STEP = 0.1  # of the quantiles
 _RETURN = 0.1  # by which they go back to the kind's
 _LEAST_UNIT = 0.05
@@ -238,9 +240,12 @@ class History:
         if expected < _STEP_PCT or self.days < _STEP_DAYS:
             return
         before_pct, slow = self.level_pct, self.kind.slow
-        end_pct = min(level_of(waste_of(before_pct, slow) + expected, slow), 100.0)
-        middle_pct = (before_pct + end_pct) / 2
-        self.kind.learn_rise(middle_pct, expected, level_pct - before_pct, self.unit)
+        rise = level_of(waste_of(before_pct, slow) + expected, slow) - before_pct
+        at_pct = before_pct + rise / 2
+        if slow > _SLOW:  # the level at which a rise would be as much slower
+            at_pct = 100 * (1 - rise / expected) / slow
+        part = (level_pct - before_pct) / expected
+        self.kind.learn_rise(at_pct, min(max(part, 0.0), _MOST_PART))
 
     def _add(self, from_in_ms: int, to_in_ms: int, rise: float) -> None:
         """Add what came between two times of a day."""

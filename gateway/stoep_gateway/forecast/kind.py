@@ -18,8 +18,8 @@ _VARY = 0.03
 _HOURS = (0.2,) * 7 + (1.4,) * 15 + (0.2,) * 2
 _PRIOR_DAYS = 20.0  # how many days of containers a guess counts
 _MOST_DAYS = 4000.0  # then what is older fades
-_PRIOR_RISES = 300.0  # deposits for which a guess counts that levels do not slow
-_MOST_RISES = 50_000.0
+_PRIOR_RISES = 100.0  # for which a guess counts that levels do not slow
+_MOST_RISES = 1000.0
 _STEP = 0.02  # of the quantiles
 _EVENTS_VARY = 0.5  # variance of the factors of events
 _NUMBERS = (
@@ -60,7 +60,7 @@ class Kind:
         self._expected = list(self._came)
         self._hours = [_PRIOR_DAYS * it / sum(_HOURS) for it in _HOURS]
         self.slow = 0.0
-        # Of rises r where e was expected, at level x from 0 to 1: sums of e, ex, exx, r, rx.
+        # Of rises that were the part y of what was expected, at level x: sums of 1, x, xx, y, xy.
         self._rises = [_PRIOR_RISES * it for it in (1.0, 1 / 2, 1 / 3, 1.0, 1 / 2)]
         self._events: dict[str, list[float]] = {}  # deposits that came, and without the event
         self.factors: dict[int, float] = {}
@@ -139,21 +139,16 @@ class Kind:
         self._weeks += 1
         self._week_error += vary
 
-    def learn_rise(self, level_pct: float, expected: float, rise: float, unit: float) -> None:
-        """Take in a rise of some points at a level where ``expected`` were if it did not slow."""
+    def learn_rise(self, level_pct: float, part: float) -> None:
+        """Take in that a rise at a level was that part of what it were if levels did not slow."""
         if self._rises[0] > _MOST_RISES:
             self._rises = [it / 2 for it in self._rises]
         x = level_pct / 100
-        e, ex, exx, r, rx = self._rises = [
-            of + it / unit
-            for of, it in zip(
-                self._rises,
-                (expected, expected * x, expected * x * x, rise, rise * x),
-                strict=True,
-            )
+        n, sx, sxx, sy, sxy = self._rises = [
+            of + it for of, it in zip(self._rises, (1, x, x * x, part, part * x), strict=True)
         ]
-        # Least squares of r = e (a + b x): slow is -b / a.
-        self.slow = min(max((ex * r - e * rx) / (exx * r - ex * rx), 0.0), SLOW_MAX)
+        # Least squares of part = a + b x: slow is -b / a.
+        self.slow = min(max((sx * sy - n * sxy) / (sxx * sy - sx * sxy), 0.0), SLOW_MAX)
 
     def values(self) -> dict[str, Any]:
         """Return all that it knows, for `restored`."""
