@@ -4,6 +4,8 @@
     wake_cpu_ms              CPU time of that wake on MicroPython's unix binary, imports included
     airtime_day_sf7_ms       24 hourly reports with the default history, and the daily status
     life_years_<board>_<cell>  at hourly reports, 38 % of them at SF12 and the rest at SF7
+    energy_flap_mC         an opening of the lid for four seconds, counted by a short wake
+    energy_fitted_uA       what an accelerometer, a thermometer and a lid's switch take asleep
 
 The chips' own states are integrated (StateLog), not the firmware's idea of them: the real firmware
 runs in the simulator, joined, with 5 s to RX1 and nothing heard in either window. The start is the
@@ -141,6 +143,39 @@ def quiet_hour(here: Place) -> bool:
     """Tell whether the next hour has its report alone: none that reports the daily status."""
     last_us = here.far.uplinks[-1][0]
     return here.engine.now_us - last_us < 120_000_000
+
+
+FITTED = {"motion": "lis3dh", "thermometer": "tmp102", "lid": True}
+_HAND_S = 4.0
+
+
+def flap_mc() -> float:
+    """Measure what an opening of the lid takes, without the processor's thinking."""
+    used = []
+    for opens in (False, True):
+        here = Place(CPythonDevice, board=BOARD, lid=True)
+        here.run(hours=3.5)
+        before_uc = here.board.charge_uc(here.engine.now_us)
+        if opens:
+            here.handling.use_lid(_HAND_S)
+        here.run(seconds=60)
+        used.append(here.board.charge_uc(here.engine.now_us) - before_uc)
+        here.check()
+        here.device.close()
+    return (used[1] - used[0]) / 1e3
+
+
+def fitted_ua() -> float:
+    """Measure what a container's board takes asleep for what it has beside its sonar."""
+    asleep = []
+    for config in ({}, FITTED):
+        here = Place(CPythonDevice, board=BOARD, **config)
+        here.run(hours=3.5)
+        before_uc = here.board.charge_uc(here.engine.now_us)
+        here.run(seconds=60)
+        asleep.append((here.board.charge_uc(here.engine.now_us) - before_uc) / 60)
+        here.device.close()
+    return asleep[1] - asleep[0]
 
 
 # ---- the processor's time -----------------------------------------------------------------------
@@ -332,6 +367,8 @@ def main() -> None:
                     f" {wake.processor:.1f}, radio {wake.radio:.1f}, sensor {wake.sensor:.1f}"
                 )
                 note(f"with three times the CPU's factor {wake.total + 3 * cpu_mc:.1f} mC")
+            print(f"energy_flap_mC {flap_mc():.1f} mC")
+            print(f"energy_fitted_uA {fitted_ua():.1f} uA")
             for sf, wake in wakes.items():
                 print(f"airtime_day_sf{sf}_ms {wake.airtime_day_ms:.0f} ms")
         mean = {sf: mean_ua(wake.total + cpu_mc, wake.asleep_ua) for sf, wake in wakes.items()}
