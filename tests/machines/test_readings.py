@@ -201,6 +201,7 @@ def test_any_reports(reports: list[tuple[int, BinReport]]) -> None:
         (1000, 2, 0, (2, "unspecified")),
         (1000, 0, 0, (0, "unchecked")),
         (None, 4, 0, (1, "no_echo")),
+        (None, 0, ECHO_WEAK, (1, "out_of_range")),
         (None, 0, ECHO_BLOCKED, (1, "echo_blocked")),
         (1000, 4, ECHO_WEAK, (3, "echo_weak")),
         (1000, 4, ECHO_WEAK | ECHO_UNSTABLE, (3, "echo_unstable")),

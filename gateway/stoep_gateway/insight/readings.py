@@ -68,12 +68,14 @@ def judge(
 ) -> tuple[int, str | None]:
     """Return the quality of a reading, 0 to 4, and why it is not 4.
 
-    Besides the device's own verdict: no echo is rejected; doubted is what was measured past an open
+    Besides the device's own verdict: none is rejected; doubted is what was measured past an open
     lid or aslant, and what is well beyond the floor, because nothing can be there; one in the dead
     zone says only that there is something.
     """
     if distance_mm is None:
-        return REJECTED, "echo_blocked" if flags & ECHO_BLOCKED else "no_echo"
+        if flags & ECHO_BLOCKED:
+            return REJECTED, "echo_blocked"
+        return REJECTED, "out_of_range" if flags & ECHO_WEAK else "no_echo"
     if flags & _ELSEWHERE:
         return min(quality, DOUBTED) or DOUBTED, "tilted" if flags & TILTED else "lid_open"
     if distance_mm > depth_mm + depth_mm // 10:
