@@ -20,6 +20,9 @@ from stoep_gateway.forecast.outlook import Outlook
 from stoep_gateway.forecast.slowing import level_of, waste_of
 from stoep_gateway.forecast.spread import Spread
 from stoep_gateway.insight import filling
+from stoep_gateway.publish import topics
+from stoep_protocol.messages import BinReport
+from street import START_MS, checked, device, meta
 
 MONDAY_MS = 1_767_571_200_000  # 2026-01-05T00:00Z
 EVENLY = [hour / 24 for hour in range(25)]
@@ -505,3 +508,24 @@ class TestForecasts:
         assert history.bad == 0
         feed(history, track, 4.0, 1)
         assert history.bad > 0
+
+
+def test_a_live_container_says_when_it_is_full_and_how_sure_that_is():
+    """By its device's reports, as the gateway takes them."""
+    board, forecasts, state, said = device(1), Forecasts(Calendar(UTC)), None, []
+    for hour in range(9 * 24):
+        report = BinReport(hour % 256, 1400 - 6 * (hour % 96), 4, 0, 21, 2)
+        uplink_meta = meta(START_MS + hour * HOUR_MS)
+        outputs = topics.uplink_outputs(board, report, uplink_meta, state, forecasts=forecasts)
+        state = outputs.state
+        said.append(checked(outputs.messages[-1]))
+    first, last = said[12], said[-1]
+    assert first["hours_to_threshold"] is not None
+    assert first["hours_to_threshold_low"] is first["hours_to_threshold_high"] is None
+    assert said[3 * 24]["forecast_doubt"] == "few_days"
+    assert last["forecast_doubt"] is None
+    missing = last["threshold_pct"] - last["fill_pct"]
+    per_hour = (said[90]["fill_pct"] - said[10]["fill_pct"]) / 80
+    assert last["hours_to_threshold"] == pytest.approx(missing / per_hour, rel=0.15)
+    low, high = last["hours_to_threshold_low"], last["hours_to_threshold_high"]
+    assert 0 < low < last["hours_to_threshold"] < high
