@@ -1,6 +1,7 @@
 """The bench against a board as it comes out of the flasher, on the simulator's chips and air."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 from chip_bench import BOARD, device_config, quiet_air
@@ -9,8 +10,17 @@ from stoep_hardware import board_data, micropython_runtime
 from stoep_hardware.engine import Engine
 from stoep_hardware.sim_board import SimBoard
 from stoep_hardware.world import Bay, Weather
+from stoep_protocol.calibration import (
+    CALIBRATED,
+    CALIBRATED_NO_BASELINE,
+    STEP_CAR,
+    STEP_EMPTY,
+    Calibrated,
+    echo,
+)
 from stoep_protocol.messages import BayReport, BinReport
-from stoep_tools.flash import backup, filesystem, selftest
+from stoep_protocol.schema import OCCUPIED
+from stoep_tools.flash import backup, board_commands, command, filesystem, selftest
 from stoep_tools.flash.repl import Repl
 from tested_board import TestedBoard
 
@@ -25,6 +35,12 @@ pytestmark = [
 class Wall:
     def distance_mm(self, _t_us):
         return 800
+
+
+class Unlocked:
+    """Stands in for ports: the terminal is ours."""
+
+    lock = nullcontext
 
 
 class Bench:
@@ -42,7 +58,8 @@ class Bench:
         self.air = quiet_air(self.engine)
         seen = {"distance": Wall()}
         if kind == "bay":
-            seen = {"field": Bay(self.engine, "1", Weather(0))}
+            self.bay = Bay(self.engine, "1", Weather(0))
+            seen = {"field": self.bay}
         self.sim = SimBoard(self.engine, self.air, self.data, self.config, **seen)
         self.far = Far(self.engine, self.air, self.config)
         self.board = TestedBoard(image, self.engine, self.sim, self.config)
@@ -110,3 +127,64 @@ def test_an_updated_board_runs_on(bench):
     reports = [message for message in bench.far.messages if isinstance(message, BinReport)]
     assert len(reports) >= 3
     assert bench.far.network.dev_nonces == [0]
+
+
+@pytest.fixture
+def calibrate(monkeypatch, capsys):
+    """Give what runs `stoep flash calibrate` on a bench's board, and lets that start again."""
+
+    def calibrate(bench, *words):
+        class Held(Repl):
+            def __init__(self, *_, **__):
+                bench.board.hold_ms = 60_000
+                super().__init__(bench.board.port, pulse=bench.board.pulse, wait_s=60)
+
+            def reset(self):
+                bench.board.hold_ms = 0
+                super().reset()
+
+        monkeypatch.setattr(board_commands, "Repl", Held)
+        monkeypatch.setattr(board_commands, "ports", Unlocked)
+        code = command.main(["calibrate", "--port", bench.board.port, *words])
+        said = capsys.readouterr()
+        bench.board.let(60)
+        return code, said.out + said.err
+
+    return calibrate
+
+
+def test_a_bay_is_calibrated_at_its_cable_and_the_network_hears_of_it(tmp_path, calibrate):
+    bench = Bench(tmp_path, "bay")
+    with bench.board:
+        bench.board.wait_asleep()
+        code, said = calibrate(bench, "--car")
+        assert (code, "calibrate the empty bay first" in said) == (4, True)
+        code, said = calibrate(bench)
+        assert code == 0, said
+        assert "the field of the empty bay is known" in said
+        code, said = calibrate(bench, "--distance-cm", "90")
+        assert (code, "--distance-cm is not for a bay" in said) == (2, True)
+        bench.bay.arrive()
+        code, said = calibrate(bench, "--car", "--json")
+        answer = json.loads(said)
+        assert (code, answer["step"], answer["result"]) == (0, "car", "done")
+    told = [it for it in bench.far.messages if isinstance(it, Calibrated)]
+    assert [(it.step, it.result) for it in told] == [
+        (STEP_CAR, CALIBRATED_NO_BASELINE),
+        (STEP_EMPTY, CALIBRATED),
+        (STEP_CAR, CALIBRATED),
+    ]
+    report = [it for it in bench.far.messages if isinstance(it, BayReport)][-1]
+    assert (report.state, report.flags) == (OCCUPIED, 0)
+    assert bench.far.network.dev_nonces == [0]
+    assert bench.sim.violations == []
+
+
+def test_what_echoes_in_a_container_is_found_at_its_cable(bench, calibrate):
+    bench.board.wait_asleep()
+    code, said = calibrate(bench, "--distance-cm", "150")
+    assert code == 0, said
+    assert "no floor answers within 100 mm of 1500 mm" in said
+    assert "something fixed answers at 800 mm (30 of 30 pings)" in said
+    told = [it for it in bench.far.messages if isinstance(it, Calibrated)]
+    assert [it.values for it in told] == [(150, echo(80, 30))]
