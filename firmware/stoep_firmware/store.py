@@ -157,10 +157,14 @@ def _sound(record: bytes) -> bool:
 
 def make_record(number: int, sections: "list[bytes]") -> bytes:
     """Return one record."""
-    out = LAYOUT + struct.pack("<I", number)
+    parts = [LAYOUT, struct.pack("<I", number)]
     for section in sections:
-        out += struct.pack("<H", len(section)) + section
-    return out + struct.pack("<I", crc32(out))
+        parts += [struct.pack("<H", len(section)), section]
+    crc = 0
+    for part in parts:
+        crc = crc32(part, crc)
+    # Added up one by one they would leave 10 kB of garbage.
+    return b"".join(parts + [struct.pack("<I", crc)])
 
 
 def parse_record(record: bytes) -> "list[bytes] | None":
