@@ -307,8 +307,7 @@ class _Day:
             reason = solved.impossible.get(number)
             if reason is None:
                 detour = solved.detours[number]
-                is_worth_it = case.required or (detour is not None and detour < case.prize)
-                reason = "shift_too_short" if is_worth_it else "not_worth_the_way"
+                reason = "shift_too_short" if detour is None else "not_worth_the_way"
             found.append(_left_out(case, reason, solved.detours[number]))
         return found
 

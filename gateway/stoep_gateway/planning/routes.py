@@ -6,7 +6,6 @@ between a thousand places take seconds, the solver tens of megabytes.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,8 @@ from stoep_gateway.planning.problem import (
     Truck,
     Visit,
 )
+
+Cheapest = Callable[[Problem, Sequence[Tour], int], tuple[int, int, Tour] | None]
 
 __all__ = ["Answer", "Question", "answer", "nothing"]
 
@@ -47,8 +48,8 @@ class Question:
 class Answer:
     """A tour and a course per truck; per visit what it adds to the cost of its tour, in money.
 
-    Of a visit in no tour that is what the cheapest detour would have added, None without a truck
-    on the road; ``impossible`` says why no truck could do it at all.
+    Of a visit in no tour that is what it would have added, None if it fitted nowhere.
+    ``impossible`` says why no truck could do it even alone.
     """
 
     tours: tuple[Tour, ...]
@@ -81,7 +82,7 @@ def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
     return Answer(
         solved.tours,
         courses,
-        _detours(problem, solved.tours, courses),
+        _detours(problem, solved.tours, courses, solving.cheapest),
         solved.impossible,
         solved.relaxed,
         solving.SOLVER,
@@ -97,7 +98,7 @@ def nothing(question: Question) -> Answer:
 
 
 def _detours(
-    problem: Problem, tours: Sequence[Tour], courses: Sequence[Course]
+    problem: Problem, tours: Sequence[Tour], courses: Sequence[Course], cheapest: Cheapest
 ) -> tuple[int | None, ...]:
     detours: list[int | None] = [None] * len(problem.visits)
     for number, (tour, course) in enumerate(zip(tours, courses, strict=True)):
@@ -106,34 +107,11 @@ def _detours(
                 without = _tidied((*tour[:position], *tour[position + 1 :]), problem.trucks[number])
                 detours[stop] = course.cost - problem.course(number, without).cost
     visited = {stop for tour in tours for stop in tour}
-    for number, visit in enumerate(problem.visits):
+    for number in range(len(problem.visits)):
         if number not in visited:
-            detours[number] = min(
-                (
-                    problem.trucks[truck].per_m * more_m + problem.trucks[truck].per_s * more_s
-                    for truck, tour in enumerate(tours)
-                    if tour
-                    for more_m, more_s in _ways_round(problem, truck, tour, visit)
-                ),
-                default=None,
-            )
+            best = cheapest(problem, tours, number)
+            detours[number] = None if best is None else best[0]
     return tuple(detours)
-
-
-def _ways_round(problem: Problem, truck: int, tour: Tour, visit: Visit) -> list[tuple[int, int]]:
-    """Return how many metres and seconds a visit would add at each place of a tour."""
-    at = [problem.trucks[truck].start, *map(problem.place, tour), problem.trucks[truck].home]
-    here = visit.place
-    return [
-        (
-            problem.metres[a][here] + problem.metres[here][b] - problem.metres[a][b],
-            problem.seconds[a][here]
-            + problem.seconds[here][b]
-            - problem.seconds[a][b]
-            + visit.service_s,
-        )
-        for a, b in itertools.pairwise(at)
-    ]
 
 
 def _tidied(tour: Tour, truck: Truck) -> Tour:

@@ -16,7 +16,7 @@ from pyvrp.stop import MaxIterations, MaxRuntime
 from stoep_gateway.planning.problem import Problem, Tour
 from stoep_gateway.planning.pyvrp_model import Model
 
-__all__ = ["SOLVER", "Answer", "solve"]
+__all__ = ["SOLVER", "Answer", "cheapest", "solve"]
 
 SOLVER = "pyvrp 0.14"
 
@@ -189,43 +189,50 @@ class _Search:
             if self._cancelled():
                 break
             prize = visits[number].prize + self._urgent * visits[number].required
-            best = min(
-                (
-                    (self._problem.course(truck, longer).cost - cost, truck, longer)
-                    for truck, tour in enumerate(tours)
-                    for cost in (self._problem.course(truck, tour).cost,)
-                    for longer in self._longer(truck, tour, number)
-                ),
-                default=None,
-            )
+            best = cheapest(self._problem, tours, number)
             if best is not None and best[0] < prize:
                 tours = _instead(tours, best[1], best[2])
         return tours
 
-    def _longer(self, truck: int, tour: Tour, visit: int) -> Iterator[Tour]:
-        """Give the tours, without faults, that have one more visit, those with short ways first."""
-        problem = self._problem
-        who = problem.trucks[truck]
-        ways: list[tuple[int, Tour]] = []
-        at = [who.start, *(problem.place(stop) for stop in tour), who.home]
-        here = problem.visits[visit].place
-        for position in range(len(tour) + 1):
-            before, after = at[position], at[position + 1]
-            to = int(problem.metres[before][here])
-            saved = int(problem.metres[before][after])
-            if position < len(tour):
-                middle = (*tour[:position], visit, *tour[position:])
-                ways.append((to + int(problem.metres[here][after]) - saved, middle))
-            if position == 0 or tour[position - 1] < 0:
-                for site in who.disposals:
-                    by = problem.disposals[site].place
-                    further = int(problem.metres[here][by]) + int(problem.metres[by][after])
-                    trip = (*tour[:position], visit, ~site, *tour[position:])
-                    ways.append((to + further - saved, trip))
-        ways.sort()
-        for _, longer in ways[:_TRIED]:
-            if not problem.course(truck, longer).faults:
-                yield longer
+
+def cheapest(problem: Problem, tours: Sequence[Tour], visit: int) -> tuple[int, int, Tour] | None:
+    """Return what one more visit costs at least, the truck, and its tour with it.
+
+    None if it fits nowhere.
+    """
+    return min(
+        (
+            (problem.course(truck, longer).cost - cost, truck, longer)
+            for truck, tour in enumerate(tours)
+            for cost in (problem.course(truck, tour).cost,)
+            for longer in _longer(problem, truck, tour, visit)
+        ),
+        default=None,
+    )
+
+
+def _longer(problem: Problem, truck: int, tour: Tour, visit: int) -> Iterator[Tour]:
+    """Give the tours, without faults, that have one more visit, those with short ways first."""
+    who = problem.trucks[truck]
+    ways: list[tuple[int, Tour]] = []
+    at = [who.start, *(problem.place(stop) for stop in tour), who.home]
+    here = problem.visits[visit].place
+    metres = problem.metres
+    for position in range(len(tour) + 1):
+        before, after = at[position], at[position + 1]
+        to = metres[before][here] - metres[before][after]
+        if position < len(tour):
+            middle = (*tour[:position], visit, *tour[position:])
+            ways.append((to + metres[here][after], middle))
+        if position == 0 or tour[position - 1] < 0:
+            for site in who.disposals:
+                by = problem.disposals[site].place
+                trip = (*tour[:position], visit, ~site, *tour[position:])
+                ways.append((to + metres[here][by] + metres[by][after], trip))
+    ways.sort()
+    for _, longer in ways[:_TRIED]:
+        if not problem.course(truck, longer).faults:
+            yield longer
 
 
 def _instead(tours: tuple[Tour, ...], number: int, tour: Tour) -> tuple[Tour, ...]:

@@ -1,0 +1,226 @@
+"""The command ``stoep sim waste``: policies side by side, over made-up towns or your own levels."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from stoep_gateway import config as configuration
+from stoep_gateway.backtest import comparison, town
+from stoep_gateway.backtest.replay import Outcome
+from stoep_gateway.backtest.waste import DAY_MS, Waste, from_levels
+from stoep_gateway.config import Config
+from stoep_gateway.errors import ConfigError, FatalError, Mistake
+
+__all__ = ["main", "of_town"]
+
+_SHOWN = 20
+_LEAST_DAYS = 7
+_FILL_MAX_PCT = 200.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``stoep sim``; return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _waste(options)
+    except FatalError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="stoep sim", description="Simulations of a town.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    waste = actions.add_parser(
+        "waste",
+        help="what ways of choosing containers cost, side by side",
+        description=(
+            "Empties the same containers for weeks as cities do, by simple rules, as the planner of"
+            " stoep does, and as it would if it knew what comes. Sensors err and fall silent as in"
+            " the field. With --config and --levels it is your town and what it recorded."
+        ),
+    )
+    waste.add_argument("--containers", type=_count, default=100, help="of a made-up town (100)")
+    waste.add_argument("--seeds", type=_seeds, default=[1], help="made-up towns, as 1 or 1-4 (1)")
+    waste.add_argument("--days", type=_count, default=28, help="that are counted (28)")
+    waste.add_argument("--learning", type=_count, default=28, help="days before them (28)")
+    waste.add_argument(
+        "--policies",
+        type=_names,
+        default=list(comparison.NAMES),
+        help=f"any of {', '.join(comparison.NAMES)} and other thresholds in percent",
+    )
+    waste.add_argument(
+        "--risk", type=_percent, default=0.05, help="of the tuned schedule, in percent (5)"
+    )
+    waste.add_argument("--iterations", type=_count, default=160, help="of each search (160)")
+    waste.add_argument("--config", type=Path, help="your stoep.toml")
+    waste.add_argument(
+        "--levels", type=Path, help="a CSV of container, time_utc and fill_pct, as exported"
+    )
+    waste.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 100000")
+    return int(text)
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 50:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a risk between 0 and 50 percent")
+    return value / 100
+
+
+def _seeds(text: str) -> list[int]:
+    first, dash, last = text.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()):
+        raise argparse.ArgumentTypeError("seeds are written 1 or 1-4")
+    return list(range(int(first), int(last or first) + 1))
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in comparison.NAMES and not (name.isdigit() and 0 < int(name) <= 100):
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is none of {', '.join(comparison.NAMES)} nor a threshold in percent"
+            )
+    return names
+
+
+def _waste(options: argparse.Namespace) -> int:
+    if (options.config is None) != (options.levels is None):
+        raise FatalError("--config and --levels belong together")
+    if options.config is not None:
+        found = _of_levels(options)
+    else:
+        with ProcessPoolExecutor() as workers:
+            towns = workers.map(
+                of_town,
+                options.seeds,
+                *(
+                    [it] * len(options.seeds)
+                    for it in (
+                        options.containers,
+                        options.policies,
+                        options.learning,
+                        options.days,
+                        options.risk,
+                        options.iterations,
+                    )
+                ),
+            )
+            found = [list(it) for it in zip(*towns, strict=True)]
+    rows = [comparison.figures(it) for it in found]
+    if options.json:
+        print(json.dumps([asdict(it) for it in rows]))
+    else:
+        print("\n".join(comparison.table(rows)))
+    return 0
+
+
+def of_town(
+    seed: int,
+    containers: int,
+    names: Sequence[str],
+    learning_days: int,
+    days: int,
+    risk: float,
+    iterations: int,
+) -> list[Outcome]:
+    """Return what each policy comes to in a made-up town."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stoep.toml"
+        path.write_text(town.config_text(seed, containers), encoding="utf-8")
+        config = _searching(configuration.load(path), iterations)
+    waste = town.waste(seed, [it.id for it in config.containers], learning_days + days + 2)
+    return list(comparison.compare(config, waste, names, learning_days, days, seed, risk))
+
+
+def _searching(config: Config, iterations: int) -> Config:
+    planning = config.planning.model_copy(update={"iterations": iterations, "solve_s": None})
+    return config.model_copy(update={"planning": planning})
+
+
+def _of_levels(options: argparse.Namespace) -> list[list[Outcome]]:
+    config = _searching(configuration.load(options.config), options.iterations)
+    if not config.trucks:
+        raise ConfigError([Mistake(str(options.config), 0, "a round needs at least one [[truck]]")])
+    waste = _recorded(options.levels, {it.id for it in config.containers})
+    config = config.model_copy(
+        update={"containers": tuple(it for it in config.containers if it.id in waste.came)}
+    )
+    known_days = min(len(it) for it in waste.came.values()) // 24
+    days = min(options.days, known_days - options.learning - 1)
+    if days < _LEAST_DAYS:
+        raise FatalError(
+            f"{options.levels}: {known_days} days are too few for {options.learning} of learning"
+            f" and {_LEAST_DAYS} that are counted"
+        )
+    compared = comparison.compare(
+        config, waste, options.policies, options.learning, days, 0, options.risk
+    )
+    return [[it] for it in compared]
+
+
+def _recorded(path: Path, names: set[str]) -> Waste:
+    """Read levels. Raises `FatalError`; rows that cannot be used are told, and skipped."""
+    rows: dict[str, list[tuple[int, float]]] = {}
+    bad: list[str] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in _rows(file, path):
+                try:
+                    name, at_ms, fill_pct = _level(row)
+                except (KeyError, TypeError, ValueError) as error:
+                    bad.append(f"{path}:{line}: {error}; skipped")
+                    continue
+                if name in names:
+                    rows.setdefault(name, []).append((at_ms, fill_pct))
+    except OSError as error:
+        raise FatalError(f"{path}: cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise FatalError(f"{path}: is not a table (CSV) in UTF-8 text") from None
+    for words in bad[:_SHOWN]:
+        print(words, file=sys.stderr)
+    if len(bad) > _SHOWN:
+        print(f"{path}: and {len(bad) - _SHOWN} more rows skipped", file=sys.stderr)
+    usable = {name: sorted(of) for name, of in rows.items() if of[-1][0] - of[0][0] > DAY_MS}
+    if not usable:
+        raise FatalError(f"{path}: has levels of none of the configured containers")
+    return from_levels(usable)
+
+
+def _rows(file: Iterator[str], path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(file)
+    columns = {name.strip().lower() for name in reader.fieldnames or ()}
+    if missing := {"container", "time_utc", "fill_pct"} - columns:
+        raise FatalError(f"{path}:1: has no column {', '.join(sorted(missing))}")
+    for row in reader:
+        yield reader.line_num, {key.strip().lower(): value for key, value in row.items() if key}
+
+
+def _level(row: dict[str, str]) -> tuple[str, int, float]:
+    at = datetime.datetime.fromisoformat(row["time_utc"])
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=datetime.UTC)
+    fill_pct = float(row["fill_pct"])
+    if not 0 <= fill_pct <= _FILL_MAX_PCT:
+        raise ValueError(f"fill_pct is from 0 to {_FILL_MAX_PCT:.0f}, not {row['fill_pct']}")
+    return row["container"], round(at.timestamp() * 1000), fill_pct
