@@ -24,6 +24,14 @@ def place():
         one.device.close()
 
 
+@pytest.fixture(scope="module")
+def micropython():
+    if not is_available():
+        pytest.skip("no micropython in the virtual environment (x86-64 wheels only)")
+    with MicroPythonRuntime() as program:
+        yield lambda *arguments: MicroPythonDevice(*arguments, program)
+
+
 def reports(here):
     return [it for it in here.far.messages if isinstance(it, messages.BayReport)]
 
@@ -155,15 +163,12 @@ def test_a_field_that_never_rests_is_looked_at_ever_more_rarely(place):
     assert here.device.wakes - wakes <= 32 + 4 * 12 + 8
 
 
-def test_the_real_micropython_polls_as_well(place):
-    if not is_available():
-        pytest.skip("no micropython in the virtual environment (x86-64 wheels only)")
-    with MicroPythonRuntime() as program:
-        here = place(lambda *arguments: MicroPythonDevice(*arguments, program), sensor="gy271")
-        here.run(hours=0.3)
-        here.bay.arrive()
-        told(here, schema.OCCUPIED)
-        here.bay.leave()
-        told(here, schema.FREE, 180)
-        here.check()
-        here.device.close()
+@pytest.mark.parametrize("sensor", ["gy271", "qmc5883l", "hmc5883l", "mmc5983ma", "rm3100"])
+def test_the_real_micropython_does_it_as_well(place, micropython, sensor):
+    here = place(micropython, sensor=sensor)
+    here.run(hours=0.1)
+    here.bay.arrive()
+    told(here, schema.OCCUPIED)
+    here.bay.leave()
+    told(here, schema.FREE, 180)
+    here.check()
