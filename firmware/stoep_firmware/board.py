@@ -98,7 +98,7 @@ class Board:
         if number is not None:
             self._sensor_int = machine.Pin(number, machine.Pin.IN)
         self.lid = b""  # what is kept of a lid whose openings are counted: see lid.py
-        if "lid" in config:
+        if config.get("lid"):
             from stoep_firmware.lid import found  # noqa: PLC0415 - few boards count one
 
             self.lid = found(config, self.rtc_memory)

@@ -67,6 +67,8 @@ def carry_out(
         if order.step == STEP_ECHOES:
             if board.config["kind"] == "bin":
                 result, values = yield from _echoes(board, task, order.distance_cm)
+                if "motion" in board.config:
+                    task.stands()
         elif board.config["kind"] == "bay":
             threshold_nt = settings.bay_threshold_nt()
             result, values = yield from _field(board, task._bay, threshold_nt, order.step)

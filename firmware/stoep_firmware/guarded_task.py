@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _BEGINNING = "<BbHq"  # of what sensing/alarms.py keeps: flags, temperature, openings, next look
 _UNKNOWN_C = const(127)
+_ANEW = const(255)
 _ROOM = const(255)  # more than any frame has
 # In what lid.py keeps: whether it is open, and since when and for how long it may be.
 _IS_OPEN = const(4)
@@ -85,6 +86,11 @@ class GuardedTask(BinTask):
             left = 0 if flaps == FLAPS_MAX else self._kept()[2] - flaps
             self._guard = self._guard[:2] + left.to_bytes(2, "little") + self._guard[4:]
         BinTask.said(self, message)
+
+    def stands(self) -> None:
+        """Take how it stands at the next look for how it shall stand."""
+        if self._guard:
+            self._guard = self._guard[:-1] + bytes((_ANEW,))
 
     def pack(self) -> bytes:
         """Return the state for RTC memory."""

@@ -107,7 +107,7 @@ def found(config: "Config", memory: "Callable[..., bytes]") -> bytes:
     lid.pin = wiring["lid"]
     lid.level = wiring.get("lid_open", 1)
     if "motion" in config:
-        lid.motion = wiring["motion_int"]
+        lid.motion = wiring.get("motion_int", _NO_PIN)
     lid.limit_ms = config.get("lid_open_min", _LID_OPEN_MIN) * 60_000
     return lid.pack()
 

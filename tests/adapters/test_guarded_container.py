@@ -6,6 +6,7 @@ from stoep_hardware.devices import CPythonDevice
 from stoep_hardware.micropython_device import MicroPythonDevice
 from stoep_hardware.micropython_runtime import MicroPythonRuntime, is_available
 from stoep_protocol import messages, schema
+from stoep_protocol.calibration import STEP_ECHOES, Calibrate, Calibrated
 
 FITTED = {"motion": "lis3dh", "thermometer": "tmp102", "lid": True}
 
@@ -85,6 +86,23 @@ def test_what_has_fallen_over_is_told_within_minutes_and_with_each_report_until_
     here.handling.tilt(0)
     here.run(hours=1.1)
     assert schema.TILTED not in {report.flags for report in newer(here, before)}
+    here.check()
+
+
+def test_after_an_echo_test_it_stands_as_it_shall(place):
+    here = settled(place)  # on the technician's table
+    here.handling.tilt(90)  # where it is mounted
+    here.run(seconds=300)
+    assert reports(here)[-1].flags == schema.TILTED
+    f_port, data = messages.encode(Calibrate(STEP_ECHOES))
+    here.far.down.append({"f_port": f_port, "data": data})
+    here.run(hours=2.2)
+    assert [type(message) for message in here.far.messages].count(Calibrated) == 1
+    assert reports(here)[-1].flags == 0
+    before = reports(here)
+    here.handling.tilt(0)
+    here.run(seconds=300)
+    assert [report.flags for report in newer(here, before)] == [schema.TILTED]
     here.check()
 
 

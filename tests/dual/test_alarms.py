@@ -1,6 +1,6 @@
 """What a container's body and lid give alarm for, on both runtimes."""
 
-from stoep_firmware.sensing.alarms import UNKNOWN_C, Alarms, calm
+from stoep_firmware.sensing.alarms import ANEW, UNKNOWN_C, Alarms, calm
 from stoep_protocol import schema
 
 MINUTE_MS = 60_000
@@ -94,6 +94,19 @@ def test_how_it_stands_is_learned_from_three_looks_that_agree():
     assert not here.look("pulled", ASIDE, after_ms=HOUR_MS)
     here.look("pulled", UP, after_ms=HOUR_MS)
     assert here.again_ms == 2 * MINUTE_MS
+
+
+def test_how_it_stands_may_be_told():
+    here = Container()
+    for _ in range(3):
+        here.look("pulled", ASIDE, after_ms=2 * MINUTE_MS)
+    assert here.kept.flags == schema.TILTED
+    here.state = here.state[:-1] + bytes((ANEW,))
+    assert not here.look("pulled", SHAKEN, after_ms=HOUR_MS)
+    assert not here.look("pulled", ASIDE, after_ms=HOUR_MS)
+    assert (here.kept.flags, here.kept.tipped_ms) == (0, 0)
+    here.look("pulled", UP, after_ms=HOUR_MS)
+    assert here.kept.tipped_ms == here.now_ms
 
 
 def test_a_sample_of_no_weight_says_nothing():

@@ -1,7 +1,8 @@
 """What becomes of a container's body and lid: which alarms are in force. Pure.
 
 - TILTED: the pull of the earth has come from more than 45 degrees away for two minutes: a lorry
-  empties within one. How it stands is learned from the first three looks in a row that agree.
+  empties within one. How it stands is learned from the first three looks in a row that agree, or
+  from one when it is told to.
 - MOVED: it has been moved in every minute for three: neither a lid's slam nor a lorry lasts so.
 - FIRE: as warm as the limit; or 10 degrees warmer than at the reading before, and a minute later
   two more. The second is a guess: in the sun a closed car gains one a minute, and only at first.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     Pull = tuple[int, int, int]
 
 UNKNOWN_C = const(127)
+ANEW = const(255)  # for `agreed`: how it stands at the next look is how it shall stand
 
 _TIPPED_MS = const(120_000)
 _RIDE_MS = const(180_000)
@@ -96,8 +98,13 @@ class Alarms:
         if not _LEAST <= sum([part * part for part in pull]) <= _MOST:
             return False  # it is being shaken, or the sensor says nothing
         away = _differ((self.x, self.y, self.z), pull)
-        if self.agreed < _AGREE:
-            if self.agreed and not away:
+        if self.agreed < _AGREE or self.agreed == ANEW:
+            if self.agreed == ANEW:
+                self.x, self.y, self.z = pull
+                self.agreed = _AGREE
+                self.tipped_ms = 0
+                self.flags &= ~TILTED
+            elif self.agreed and not away:
                 self.agreed += 1
             else:
                 self.x, self.y, self.z = pull
