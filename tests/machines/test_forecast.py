@@ -316,6 +316,9 @@ class TestOutlook:
         noon_ms, end_ms = at_ms + DAY_MS, at_ms + 3 * DAY_MS
         assert outlook.level(end_ms, (noon_ms,)).middle == pytest.approx(12, abs=1.5)
         assert outlook.level(noon_ms - 1, (noon_ms,)) == outlook.level(noon_ms - 1)
+        past_ms = at_ms - HOUR_MS  # the last level is of after that
+        assert outlook.level(end_ms, (past_ms,)) == outlook.level(end_ms)
+        assert outlook.p_over(60, end_ms, (past_ms,)) == outlook.p_over(60, end_ms)
         late = at_ms + 30 * DAY_MS
         rounds = tuple(at_ms + day * DAY_MS for day in range(1, 30, 5))
         assert outlook.p_overflow_before(late) > 0.99
@@ -465,7 +468,19 @@ class TestForecasts:
         assert list(history.course.rates) == pytest.approx([6.0] * 7, rel=0.15)
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{", '{"week": [1]}', '{"rise": "x"}', '{"hours": {}}', "null", "7"]
+        "text",
+        [
+            "",
+            "[]",
+            "{",
+            '{"week": [1]}',
+            '{"rise": "x"}',
+            '{"hours": {}}',
+            "null",
+            "7",
+            '{"days": 0}',
+            '{"came": [0, 0, 0, 0, 0, 0, -1e99]}',
+        ],
     )
     def test_what_is_unreadable_starts_afresh_and_is_told(self, text):
         forecasts = Forecasts(Calendar(UTC), {"container/a": text, "kind/skip": text})

@@ -61,20 +61,22 @@ class Course:
         """Return the local time by which as much has come; None if not in `LONGEST_DAYS`."""
         if points <= 0:
             return from_ms
+        day = from_ms // DAY_MS
+        return self.until_of_day(day, points + self.day(day) * self.share(from_ms % DAY_MS))
+
+    def until_of_day(self, day: int, points: float) -> int | None:
+        """Return the same, from the beginning of a day."""
         rates, factors = self.rates, self.factors
-        day, within_ms = divmod(from_ms, DAY_MS)
         end = day + LONGEST_DAYS
-        left = points + self.day(day) * self.share(within_ms)  # from the beginning of the day
-        if not factors:
-            week = sum(rates)
-            weeks = min(int(left / week), LONGEST_DAYS // 7)
-            left -= weeks * week
+        if not factors and points > (week := sum(rates)):
+            weeks = int(points / week)
+            points -= weeks * week
             day += 7 * weeks
         while day < end:
-            of_day = self.day(day) if factors else rates[weekday(day)]
-            if left <= of_day:
-                return day * DAY_MS + self._within_ms(left / of_day)
-            left -= of_day
+            of_day = self.day(day) if factors else rates[(day + 3) % 7]
+            if points <= of_day:
+                return day * DAY_MS + self._within_ms(points / of_day)
+            points -= of_day
             day += 1
         return None
 

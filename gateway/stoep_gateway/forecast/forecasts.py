@@ -122,7 +122,7 @@ class Forecasts:
                 if isinstance(values, dict):
                     return new(values)
                 raise ValueError("no object")
-            except (AttributeError, TypeError, ValueError):
+            except (ArithmeticError, AttributeError, TypeError, ValueError):
                 self.unreadable.append(key)
         return new(None)
 

@@ -12,6 +12,7 @@ points divided by ``unit``, the variance of a day's waste by its mean.
 from __future__ import annotations
 
 from array import array
+from math import isfinite
 from typing import Any
 
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
@@ -193,6 +194,8 @@ class History:
             numbers = array("f", values.get(name.lstrip("_"), getattr(history, name)))
             if len(numbers) != len(getattr(history, name)):
                 raise ValueError(f"{name.lstrip('_')} has {len(numbers)} numbers")
+            if not all(map(isfinite, numbers)):
+                raise ValueError(f"{name.lstrip('_')} has no end")
             setattr(history, name, numbers)
         history._fit()
         return history
@@ -253,9 +256,9 @@ class History:
         seen = share(to_in_ms) - share(from_in_ms)
         self._rise += rise
         self._seen += seen
-        first, last = from_in_ms // HOUR_MS, max(to_in_ms - 1, 0) // HOUR_MS
+        first, last = from_in_ms // HOUR_MS, min(max(to_in_ms - 1, 0), DAY_MS - 1) // HOUR_MS
         if first >= last or not seen:
-            self._hours[min(last, 23)] += rise
+            self._hours[last] += rise
             return
         for hour in range(first, last + 1):
             begin_ms, end_ms = max(from_in_ms, hour * HOUR_MS), min(to_in_ms, (hour + 1) * HOUR_MS)

@@ -170,6 +170,8 @@ class Kind:
         for name, (came, expected) in values.get("events", {}).items():
             kind._events[name] = [float(came), float(expected)]
         kind._set_factors()
+        if min(kind._days, kind._rate, kind._erred, kind._weeks, *kind._expected) <= 0:
+            raise ValueError("what is counted is over 0")
         return kind
 
     def _set_factors(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stoep_gateway.forecast.calendar import HOUR_MS
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.slowing import level_of, waste_of
 
@@ -52,6 +52,7 @@ class Outlook:
             raise ValueError("no level is known yet")
         kind = history.kind
         self._now_ms = now_ms
+        self._at_ms = history.at_ms
         self._slow = kind.slow
         self._waste = waste_of(max(history.level_pct, 0.0), kind.slow)
         self._course = history.course
@@ -72,8 +73,8 @@ class Outlook:
         at = self._calendar.local_ms(at_ms)
         waste, from_ms = self._waste, self._from_ms
         for emptied_ms in emptyings:
-            if emptied_ms <= at_ms:
-                waste, from_ms = 0.0, max(self._calendar.local_ms(emptied_ms), self._from_ms)
+            if self._at_ms < emptied_ms <= at_ms:
+                waste, from_ms = 0.0, self._calendar.local_ms(emptied_ms)
         low, middle, high = (
             min(max(level_of(waste + it, self._slow), 0.0), LEVEL_MAX_PCT)
             for it in self._spread.quantiles(self._course.between(from_ms, at))
@@ -86,14 +87,11 @@ class Outlook:
         It is emptied at those times (UTC ms, in order) only.
         """
         threshold = waste_of(threshold_pct, self._slow)
-        until = self._calendar.local_ms(until_ms)
         waste, from_ms, p_not = self._waste, self._from_ms, 1.0
-        for emptied_ms in (*emptyings, until_ms):
-            to_ms = min(max(self._calendar.local_ms(emptied_ms), self._from_ms), until)
+        for end_ms in (*(it for it in emptyings if self._at_ms < it < until_ms), until_ms):
+            to_ms = self._calendar.local_ms(end_ms)
             mean = self._course.between(from_ms, to_ms)
             p_not *= 1 - self._spread.p_at_least(threshold - waste, mean)
-            if to_ms >= until:
-                break
             waste, from_ms = 0.0, to_ms
         return 1 - p_not
 
@@ -103,15 +101,20 @@ class Outlook:
 
     def hours_to(self, threshold_pct: float) -> Hours:
         """Return the hours from now until the threshold is reached, without an emptying."""
-        spread = self._spread
+        spread, day = self._spread, self._from_ms // DAY_MS
+        of_day = self._course.between(day * DAY_MS, self._from_ms)
         scaled = spread.scaled(waste_of(threshold_pct, self._slow) - self._waste)
-        expected, early, late = (
-            self._hours(spread.points(scaled - it)) for it in (0.0, spread.high, spread.low)
+        return Hours(
+            self._hours(day, of_day, spread.points(scaled)),
+            self._hours(day, of_day, spread.points(scaled - spread.high)),
+            self._hours(day, of_day, spread.points(scaled - spread.low)),
         )
-        return Hours(expected, early, late)
 
-    def _hours(self, points: float) -> float | None:
-        local_ms = self._course.until(self._from_ms, points)
+    def _hours(self, day: int, of_day: float, points: float) -> float | None:
+        """Return the hours until points have come, besides those of the day before now."""
+        if points <= 0:
+            return 0.0
+        local_ms = self._course.until_of_day(day, of_day + points)
         if local_ms is None:
             return None
         return max(0.0, (self._calendar.utc_ms(local_ms) - self._now_ms) / HOUR_MS)
