@@ -51,6 +51,8 @@ _ALL = BayTroubles()
 Make = Callable[[int, int], BaySeries]
 ALL: Make = bay_series
 MODES: dict[str, Make] = {
+    "all, polled every 60 s": partial(bay_series, poll_s=60),
+    "all, polled every 300 s": partial(bay_series, poll_s=300),
     "none": partial(bay_series, troubles=_NONE, neighbours=False, under_car_share=0),
     "temperature": partial(
         bay_series,

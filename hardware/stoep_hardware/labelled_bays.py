@@ -4,6 +4,7 @@ The field is that of `world.Bay` between two neighbours, with the troubles of `t
 and a year's weather. A LIS3MDL at 4 gauss watches it as the firmware has it watch: it wakes the
 processor when an axis has left the last field seen by `AXIS_COUNTS`, and hourly; each wake lets the
 field settle for `SETTLE_S`, unless it is the hour's, and reads until six fields in a row are alike.
+With `poll_s` it is a sensor that neither wakes nor has a thermometer: it is looked at by the clock.
 The same seed gives the same series: 0 to 999 are for training, 1000 and up are held out.
 """
 
@@ -58,6 +59,7 @@ def bay_series(
     neighbours: bool = True,
     under_car_share: float = 0.1,
     weather: bool = True,
+    poll_s: int = 0,
 ) -> BaySeries:
     """Make up one bay's looks; in some series a car is there at installation."""
     troubles = troubles or BayTroubles()
@@ -81,7 +83,7 @@ def bay_series(
     engine.run_until(engine.now_us + 60 * US_PER_S)
     series = BaySeries()
     begin_us = engine.now_us
-    _Sensor(engine, bay, source, series)
+    _Sensor(engine, bay, source, series, poll_s * US_PER_S)
     engine.run_until(begin_us + days * DAY_US)
     series.end_ms = engine.now_us // US_PER_MS
     before = [occupied for t_us, occupied in bay.changes if t_us <= begin_us][-1]
@@ -94,7 +96,9 @@ def bay_series(
 class _Sensor:
     """The magnetometer and what the firmware does with it, but the decision."""
 
-    def __init__(self, engine: Engine, bay: Bay, source: random.Random, series: BaySeries) -> None:
+    def __init__(
+        self, engine: Engine, bay: Bay, source: random.Random, series: BaySeries, poll_us: int
+    ) -> None:
         self._engine = engine
         self._bay = bay
         self._source = source
@@ -104,7 +108,11 @@ class _Sensor:
         self._looking = False
         self._fields: list[tuple[int, int, int]] = []
         self._recheck_number = 0
-        bay.on_change(self._changed)
+        self._poll_us = poll_us
+        if poll_us:
+            self._poll()
+        else:
+            bay.on_change(self._changed)
         self._slot()
 
     def _read(self) -> tuple[int, int, int]:
@@ -121,6 +129,12 @@ class _Sensor:
     def _changed(self) -> None:
         if self._watched is not None:
             self._engine.after(self._source.randrange(_WATCH_US), self._compare)
+
+    def _poll(self) -> None:
+        self._engine.after(self._poll_us, self._poll)
+        watched = self._watched
+        if watched is not None and settled([watched, self._read()], THRESHOLD_COUNTS) is None:
+            self._wake(by_pin=True)
 
     def _compare(self) -> None:
         watched = self._watched
@@ -159,14 +173,15 @@ class _Sensor:
         now_us = self._engine.now_us
         celsius = self._bay.temperature_c(now_us)
         temperature = round((celsius - 25) * 8 + self._warmer + self._source.gauss(0, 2))
-        look = Look(now_us // US_PER_MS, still, temperature, by_pin)
+        look = Look(now_us // US_PER_MS, still, 0 if self._poll_us else temperature, by_pin)
         self._series.looks.append(look)
         yield _REST_US
         self._looking = False
         self._watched = fields[-1] if still is None else still
         if still is None:
             self._engine.after(_RECHECK_US, self._recheck(self._recheck_number))
-        self._compare()
+        if not self._poll_us:
+            self._compare()
 
     def _recheck(self, number: int) -> Callable[[], None]:
         def recheck() -> None:

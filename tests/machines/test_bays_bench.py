@@ -148,3 +148,14 @@ def test_field_that_only_trembles_is_no_car(field, noise):
     for hour, part in enumerate(noise):
         trembling = (field[0] + part, field[1] - part, field[2] + part // 2)
         assert not bay.update(trembling, hour * 3_600_000, 444, part)
+
+
+def test_a_sensor_that_is_looked_at_by_the_clock_is_late_and_hardly_worse():
+    quick = bays.score(bay_series(1000, 6), bays.Production())
+    polled = bays.score(bay_series(1000, 6, poll_s=60), bays.Production())
+    assert polled.changes == quick.changes
+    assert quick.latency_s(0.5) < 8
+    assert 20 < polled.latency_s(0.5) < 50
+    assert polled.latency_s(0.95) < 75
+    assert polled.balanced() > quick.balanced() - 0.03
+    assert {look.temperature for look in bay_series(1000, 2, poll_s=60).looks} == {0}
