@@ -170,8 +170,9 @@ class Kind:
         for name, (came, expected) in values.get("events", {}).items():
             kind._events[name] = [float(came), float(expected)]
         kind._set_factors()
-        if min(kind._days, kind._rate, kind._erred, kind._weeks, *kind._expected) <= 0:
-            raise ValueError("what is counted is over 0")
+        counted = (kind._days, kind._rate, kind._erred, kind._weeks, *kind._expected)
+        if min(counted) <= 0 or not 0 <= kind.slow <= SLOW_MAX:
+            raise ValueError("what is counted is over 0, and slow at most so much")
         return kind
 
     def _set_factors(self) -> None:
