@@ -10,6 +10,7 @@ import json
 
 from fuzz_shapes import Octets
 from stoep_gateway.assets import states
+from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState
 from stoep_gateway.lns import downlink, join, mac_commands, mac_state, uplink
@@ -21,6 +22,7 @@ from stoep_gateway.lns.mac_commands import Heard
 from stoep_gateway.lns.sessions import Match, Session, Sessions
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.messages import UplinkMeta
+from stoep_protocol.calibration import STEP_ECHOES, Calibrated, echo
 from stoep_protocol.errors import EncodeError
 from stoep_protocol.lorawan import frames, network_frames
 from stoep_protocol.lorawan.frames import DataFrame
@@ -33,9 +35,11 @@ __all__ = ["Target"]
 KEY = bytes(range(16))
 NET_ID = 0x13
 JOIN_EUI = bytes(8)
-BIN = Container("c", "container/c", 0.0, 0.0, 1100, 1500, 300, 80.0, "t/c", "e/c", '"name":"c"')
+BIN = Container(
+    "c", "container/c", 0.0, 0.0, 1100, Inside(1500, 300), 80.0, "t/c", "e/c", '"name":"c"'
+)
 BAY = Bay("b", "bay/b", 0.0, 0.0, "t/b", "e/b", '"name":"b"')
-F_PORTS = (10, 11, 12, 13, 14, 15, 16, 0, 20, 223, 224, 255)
+F_PORTS = (10, 11, 12, 13, 14, 15, 16, 17, 18, 0, 20, 223, 224, 255)
 NONCES = 64  # a device may use 65 536, which is not the leak that is looked for
 
 
@@ -83,6 +87,7 @@ class Target:
         reports = (
             encode(BinReport(7, 900, 4, history=((60, 880, 4), (120, 870, 3)))),
             encode(BayReport(1, 12, 30, 60)),
+            encode(Calibrated(STEP_ECHOES, 0, (None, echo(150, 22), echo(57, 8)))),
             encode(Status(firmware=(1, 0, 0), battery_mv=3600, errors=(1, 2))),
         )
         made = [
