@@ -42,6 +42,7 @@ class Fittings:
         if "thermometer" in config:
             self.thermometer = Tmp102(handling, keep_states=keep_states)
             esp32.buses.i2c_slaves[ADDRESS] = self.thermometer
+            self.thermometer.power(True, engine.now_us)
         if "lid" in config:
             self.switch = StateLog(keep=keep_states)
             self._attach_switch(esp32, data.pins["lid"], self.switch)

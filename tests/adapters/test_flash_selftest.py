@@ -96,6 +96,46 @@ def test_a_sound_container_passes(board):
     assert desk.bench.hardware.violations == []
 
 
+FITTED = {"motion": "lis3dh", "thermometer": "tmp102", "lid": True}
+
+
+def test_what_else_is_wired_to_a_container_s_board_passes():
+    for motion in ("lis3dh", "lis2dw12"):
+        found = Desk(parts={**FITTED, "motion": motion}).test(join=False)
+        assert [name for name, check in found.items() if check.passed is False] == []
+        assert found["motion"].value in ("992 mg", "1000 mg", "999 mg")
+        assert found["thermometer"].value == "19 C"
+        assert (found["lid"].passed, found["lid"].value) == (None, "shut")
+    desk = Desk(parts={"lid": True, "sensor": "absent"})
+    desk.bench.handling.set_lid(True)
+    desk.delay_ms(1)
+    found = desk.test(join=False)
+    assert found["lid"].value == "open"
+    assert found["sensor"].passed is None
+    assert {"motion", "thermometer"}.isdisjoint(found)
+
+
+def test_what_is_not_wired_as_it_should_be_is_said():
+    desk = Desk(parts=FITTED)
+    desk.bench.hardware.fittings.accelerometer.power(False, 0)
+    desk.bench.hardware.fittings.thermometer.fault = "high"
+    found = desk.test(join=False)
+    for name in ("motion", "thermometer"):
+        assert (found[name].passed, found[name].value) == (False, "silent")
+        assert "SDA" in found[name].hint
+    desk = Desk(parts=FITTED)
+    desk.bench.hardware.fittings.accelerometer.stuck = bytes(6)
+    desk.bench.hardware.fittings.thermometer.fault = "silent"
+    found = desk.test(join=False)
+    assert (found["motion"].passed, found["motion"].value) == (False, "0 mg")
+    assert found["thermometer"].passed is False
+    desk = Desk(parts=FITTED)
+    desk.hanging = ["_t_fitted"]
+    found = desk.test(join=False)
+    assert found["body and lid"].passed is False
+    assert found["radio"].passed
+
+
 def test_a_sound_bay_passes():
     desk = Desk("bay")
     desk = Desk("bay", field=Bay(desk.bench.engine, "1", Weather(0)))

@@ -258,6 +258,22 @@ def test_movement_wakes_the_board_after_openings_too(place):
     assert newer(here, before)[0].flaps == 1
 
 
+def test_a_container_without_a_level_sensor_tells_its_openings_alone(place):
+    here = settled(place, sensor="absent")
+    before = reports(here)
+    charge_uc = here.board.charge_uc(here.engine.now_us)
+    here.handling.use_lid(3.0)
+    here.run(hours=1.1)
+    [told] = newer(here, before)
+    assert (told.distance_mm, told.quality, told.flags, told.flaps) == (None, 0, 0, 1)
+    assert schema.ERROR_SENSOR_SILENT not in errors(here)
+    # One report and one opening: no burst that is waited for in vain.
+    assert here.board.charge_uc(here.engine.now_us) - charge_uc < 250_000
+    here.run(hours=6)
+    assert schema.ERROR_SENSOR_SILENT not in errors(here)
+    here.check()
+
+
 # --- sensors that fail -----------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from stoep_hardware.air import Air, Frame, Listen
 from stoep_hardware.chips.sx1262 import Sx1262
 from stoep_hardware.cpython_machine import make_esp32, make_machine, make_time
 from stoep_hardware.engine import US_PER_MS, Engine
+from stoep_hardware.handling import Handling
 from stoep_hardware.sim_board import SimBoard
 
 BOARD = "heltec_wifi_lora_32_v3"
@@ -169,6 +170,7 @@ class Bench:
         without=(),
         radio=None,
         sensor=None,
+        parts=None,
         **options,
     ):
         self.engine = Engine(seed)
@@ -180,6 +182,10 @@ class Bench:
         self.config = device_config(kind=kind, board=data.wiring())
         if sensor is not None:
             self.config["sensor"] = sensor
+        self.handling = None
+        if parts is not None:
+            self.config.update(parts)
+            self.handling = options["handling"] = Handling(self.engine, "1")
         self.hardware = SimBoard(
             self.engine,
             self.air,

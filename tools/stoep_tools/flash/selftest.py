@@ -149,6 +149,8 @@ class _Test:
         if self._kind == "bay":
             yield self._one("sensor's bus", self._bus)
         yield self._one("sensor", self._bay if self._kind == "bay" else self._bin)
+        if self._kind == "bin":
+            yield from self._fitted()
         yield self._one("radio", self._radio)
         if join:
             yield self._one("join", self._join)
@@ -270,6 +272,8 @@ class _Test:
 
     def _bin(self, name: str) -> Check:
         distances, signs, sensor, low, high = self._drive("_t_bin(_t_board)")
+        if sensor == "absent":
+            return Check(name, None, "absent", "none", "its lid is counted, or it is watched over")
         expected = f"{low} to {high} mm"
         wires = _WIRES.get(sensor, "that its TX is at the board's rx pin")
         if not signs:
@@ -284,6 +288,34 @@ class _Test:
         said = f"{middle} mm (median of {len(distances)})"
         hint = "point it at a wall half a metre away and test again"
         return Check(name, low <= middle <= high, said, expected, hint)
+
+    def _fitted(self) -> Iterator[Check]:
+        """Look at what else config.json names; a lid's switch may say either."""
+        try:
+            found = self._drive("_t_fitted(_t_board)")
+        except (BoardError, FlashError) as problem:
+
+            def fails(_name: str, problem: Exception = problem) -> Check:
+                raise problem
+
+            yield self._one("body and lid", fails)
+            return
+        if "motion" in found:
+            expected = "800 to 1200 mg"
+            hint = "check SDA, SCL, 3.3 V and ground of the accelerometer, and lay the board still"
+            pull = found["motion"]
+            mg = round(sum(part * part for part in pull or ()) ** 0.5)
+            said = f"{mg} mg" if pull else "silent"
+            yield Check("motion", 800 <= mg <= 1200, said, expected, hint)
+        if "thermometer" in found:
+            celsius = found["thermometer"]
+            hint = "check SDA, SCL, 3.3 V and ground of the thermometer, and its ADD0 at ground"
+            said = "silent" if celsius is None else f"{celsius} C"
+            is_so = celsius is not None and -20 <= celsius <= 60
+            yield Check("thermometer", is_so, said, "-20 to 60 C", hint)
+        if "lid" in found:
+            said = "open" if found["lid"] else "shut"
+            yield Check("lid", None, said, "as it is", "move the magnet and test again")
 
     def _radio(self, name: str) -> Check:
         chip = self._board.radio["chip"].upper()

@@ -16,6 +16,7 @@ SENSORS = {
         "hcsr04": "HC-SR04, ultrasonic, trigger and echo",
         "jsnsr04t": "JSN-SR04T, ultrasonic, trigger and echo",
         "vl53l1x": "VL53L1X, time of flight, I2C",
+        "absent": "none: its lid is counted",
     },
     "bay": {
         "lis3mdl": "LIS3MDL",

@@ -72,6 +72,38 @@ def _t_bin(board):
     return found, signs, name, driver.NEAREST_MM, driver.FARTHEST_MM
 
 
+def _t_fitted(board):
+    """Return what says what beside the sensor: a pull in mg, degrees, 1 for an open lid; or None
+    for what does not answer.
+    """
+    from stoep_firmware.drivers import load
+
+    config = board.config
+    found = {}
+    if "motion" in config:
+        found["motion"] = None
+        driver = load(config["motion"])
+        try:
+            sensor = driver.Accelerometer(board.i2c())
+            sensor.watch()
+            yield LIGHT, board.clock.now_ms() + driver.SETTLE_MS
+            found["motion"] = sensor.position_mg()
+            sensor.moved()
+        except OSError:
+            pass
+    if "thermometer" in config:
+        found["thermometer"] = None
+        try:
+            found["thermometer"] = yield from load(config["thermometer"]).temperature_c(board)
+        except OSError:
+            pass
+    if config.get("lid"):
+        pin = board.wiring.get("lid")
+        if pin is not None:
+            found["lid"] = int(board.level(pin) == board.wiring.get("lid_open", 1))
+    return found
+
+
 def _t_bay(board):
     """Return fields in nT, whether the sensor is saturated, whether INT rises and falls, and after
     how many seconds a sensor without a threshold is looked at again, 0 for others.
