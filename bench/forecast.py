@@ -10,7 +10,8 @@
 
 All containers of one are of one kind, in the order of time. Four weeks, or three collections after
 the first, are for learning. ``interval`` is how many of 100 levels as the gateway will publish them
-were in the 90 % interval.
+were in the 90 % interval; ``unsure`` are chances of 10 to 90 % that it would be at 80 % a day later:
+their mean, and how often it was.
 """
 
 from __future__ import annotations
@@ -104,6 +105,9 @@ def report(prefix: str, score: ForecastScore) -> None:
     for horizon, mean in score.inside.items():
         _print(f"{prefix}_interval_{horizon}", 100 * mean.sum / mean.count, "%", 1)
         _print(f"{prefix}_interval_{horizon}_width", score.width[horizon].value(), "points", 1)
+    if (honest := score.honesty()) is not None:
+        _print(f"{prefix}_unsure_said", honest[0], "%", 1)
+        _print(f"{prefix}_unsure_was", honest[1], "%", 1)
     precision, recall = score.rule()
     of = f"of {sum(count for (_, was), count in score.called.items() if was)}"
     _print(f"{prefix}_rule_65_precision", precision, of, 3)

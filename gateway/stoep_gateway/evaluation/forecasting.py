@@ -104,6 +104,18 @@ class ForecastScore:
             called[chance >= percent, was] += count
         return _precision_recall(called)
 
+    def honesty(self) -> tuple[float, float] | None:
+        """Return what chances of 10 to 90 % were in the mean, and how often they came, in percent.
+
+        None if there were none.
+        """
+        unsure = [(it, count) for it, count in self.chances.items() if 10 <= it[0] <= 90]
+        total = sum(count for _, count in unsure)
+        if not total:
+            return None
+        said = sum(chance * count for (chance, _), count in unsure) / total
+        return said, 100 * sum(count for (_, was), count in unsure if was) / total
+
     def precision_at(self, recall: float) -> float | None:
         """Return the forecast's precision if it is called so often that it reaches a recall."""
         for percent in range(100, -1, -1):

@@ -121,9 +121,8 @@ class History:
         self._ahead = array("f", bytes(4 * 7))
         self._low = self._high = 0.0  # by how much its quantiles differ from its kind's
         self.course = Course(array("f", bytes(4 * 7)), array("f", bytes(4 * 25)), kind.factors)
-        self.unit = self._vary = self._unknown = (
-            0.0  # the last: of the rate, for what it cannot know
-        )
+        self.unit = 0.0
+        self._unknown = self._vary = 0.0  # relative: of a rate that is not known yet, and in all
         self._fit()
 
     @property
