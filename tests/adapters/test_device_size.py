@@ -30,14 +30,16 @@ SELDOM = {
 }
 
 
-@pytest.fixture(scope="module")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+@pytest.fixture(scope="module", params=["a02yyuw", "vl53l1x"])  # the usual driver, the largest
+def days(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[dict[str, Any]]]:
     """The wakes of a device: it joins and is configured, then reports hourly."""
     cache: pathlib.Path = tmp_path_factory.mktemp("modules")
     with SmallRuntime(cache=cache) as runtime:
         simulator = runtime.importing()["simulator"]
     with SmallRuntime(HEAP_BYTES + simulator, cache) as runtime:
-        yield wakes(runtime)
+        yield wakes(runtime, sensor=request.param)
 
 
 def test_the_heap_is_enough_for_every_wake(days: list[dict[str, Any]]) -> None:
@@ -54,10 +56,13 @@ def test_no_wake_loads_what_only_a_server_or_another_device_needs(
         assert not (SERVER_ONLY | ELSEWHERE) & set(wake["modules"])
 
 
-def test_no_wake_keeps_what_it_joined_or_obeyed_commands_with(days: list[dict[str, Any]]) -> None:
+def test_no_wake_keeps_what_it_measured_joined_or_obeyed_commands_with(
+    days: list[dict[str, Any]],
+) -> None:
     for wake in days:
         assert "stoep_firmware.mac" in wake["modules"]
         assert not SELDOM & set(wake["modules"])
+        assert not any(name.startswith("stoep_firmware.drivers.") for name in wake["modules"])
 
 
 def test_what_looks_after_more_than_the_level_is_let_go_of_before_the_radio_talks(
