@@ -142,8 +142,12 @@ def test_a_board_gets_only_what_it_needs():
         "stoep_firmware/bin_task.mpy",
         "stoep_firmware/drivers/a02yyuw.mpy",
         "stoep_firmware/drivers/frames.mpy",
+        "stoep_firmware/guard.mpy",
+        "stoep_firmware/guarded_task.mpy",
+        "stoep_firmware/lid.mpy",
         "stoep_firmware/outbox.mpy",
         "stoep_firmware/radio/sx126x.mpy",
+        "stoep_firmware/sensing/alarms.mpy",
         "stoep_firmware/sensing/bin.mpy",
         "stoep_firmware/sensing/news.mpy",
     }

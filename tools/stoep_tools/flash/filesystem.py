@@ -36,7 +36,10 @@ _SERVER = frozenset(
     f"stoep_protocol.{name}"
     for name in ("reports", "lorawan.network_frames", "lorawan.network_encoding")
 )
-_TASKS = {"bin": "stoep_firmware.bin_task", "bay": "stoep_firmware.bay_task"}
+_TASKS = {
+    "bin": ("stoep_firmware.bin_task", "stoep_firmware.guarded_task", "stoep_firmware.lid"),
+    "bay": ("stoep_firmware.bay_task",),
+}
 _SENSORS = {"bin": "a02yyuw", "bay": "lis3mdl"}  # where config.json names none
 _RADIOS = {"sx126x": "stoep_firmware.radio.sx126x", "sx127x": "stoep_firmware.radio.sx127x"}
 
@@ -211,7 +214,7 @@ def modules(
     """List the modules that such a board may ever load, by their dotted names."""
     radio = "sx127x" if board.radio["chip"] in ("sx1276", "sx1278") else "sx126x"
     never = {name for chip, name in _RADIOS.items() if chip != radio}
-    never |= {name for other, name in _TASKS.items() if other != kind}
+    never |= {name for other, names in _TASKS.items() if other != kind for name in names}
     # by_name of regions.py loads the one that config.json names.
     regions = "stoep_protocol.lorawan.regions"
     family = region.partition("-")[0].lower()
