@@ -10,8 +10,8 @@
 
 All containers of one are of one kind, in the order of time. Four weeks, or three collections after
 the first, are for learning. ``interval`` is how many of 100 levels as the gateway will publish them
-were in the 90 % interval; ``unsure`` are chances of 10 to 90 % that it would be at 80 % a day later:
-their mean, and how often it was.
+were in the 90 % interval; ``unsure`` are chances of 10 to 90 % that it would be at 80 % a day
+later: their mean, and how often it was.
 """
 
 from __future__ import annotations

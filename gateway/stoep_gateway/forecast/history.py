@@ -47,7 +47,7 @@ _PROVEN_DAYS = 7.0  # then a container's days say something of its kind
 _KNOWN_OF_WEEK = 5
 _WEEK_WEIGHT = 0.5  # of an error over a week: the next one is nearly the same
 _LEAST_SHARE = 1e-4
-_LEAST_Z = 0.3
+_LEAST_Z = 0.05  # between two quantiles
 _MOST_VARY = 2.0
 _UNKNOWN = -1e6
 _NUMBERS = (
@@ -133,11 +133,11 @@ class History:
     def spread(self) -> Spread:
         """Return how far what comes may be from what is expected."""
         kind = self.kind
-        middle = kind.middle
-        low = min(kind.low + self._low, middle - _LEAST_Z)
-        high = max(kind.high + self._high, middle + _LEAST_Z)
+        low, lower, middle, upper, high = kind.quantiles
+        lower, upper = min(lower, middle - _LEAST_Z), max(upper, middle + _LEAST_Z)
+        low, high = min(low + self._low, lower - _LEAST_Z), max(high + self._high, upper + _LEAST_Z)
         noise = self.noise * (1 + 3 * self.bad) / gain(self.level_pct, kind.slow)
-        return Spread(noise, self.unit, self._vary, low, middle, high)
+        return Spread(noise, self.unit, self._vary, (low, lower, middle, upper, high))
 
     def take(self, at_ms: int, level_pct: float, noise: float = NOISE) -> None:
         """Take in a cleaned level, unless it is older than the last."""
@@ -328,8 +328,9 @@ class History:
     def _judge(self, z: float, weight: float) -> None:
         """Move the quantiles after a standardised error."""
         kind = self.kind
-        self._low += weight * _STEP * (0.05 - (z < kind.low + self._low) - _RETURN * self._low)
-        self._high += weight * _STEP * (0.95 - (z < kind.high + self._high) - _RETURN * self._high)
+        low, *_, high = kind.quantiles
+        self._low += weight * _STEP * (0.05 - (z < low + self._low) - _RETURN * self._low)
+        self._high += weight * _STEP * (0.95 - (z < high + self._high) - _RETURN * self._high)
         if self.days >= _PROVEN_DAYS:
             kind.judge(z, weight)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.slowing import SLOW_MAX
-from stoep_gateway.forecast.spread import NORMAL_95
+from stoep_gateway.forecast.spread import NORMAL, SHARES
 
 __all__ = ["Kind"]
 
@@ -29,20 +29,17 @@ _NUMBERS = (
     "_error",
     "_weeks",
     "_week_error",
-    "low",
-    "middle",
-    "high",
     "slow",
 )
-_LISTS = ("_came", "_expected", "_hours", "_rises")
+_LISTS = ("_came", "_expected", "_hours", "_rises", "quantiles")
 
 
 class Kind:
     """Sums over days of containers: each of them tells what it learned of a day, once.
 
-    ``factors`` are those of the calendar's events, by the days' numbers; ``low``,
-    ``middle`` and ``high`` the 5, 50 and 95 % quantiles of standardised errors; ``slow`` says how
-    much more slowly levels rise the higher they are.
+    ``factors`` are those of the calendar's events, by the days' numbers; ``quantiles`` those of
+    standardised errors at `SHARES`; ``slow`` says how much more slowly levels rise the higher they
+    are.
     """
 
     rates_vary = 1.0  # variance of containers' rates, by the square of their mean: a guess
@@ -55,7 +52,7 @@ class Kind:
         self._error = _UNIT * self._erred
         self._weeks = _PRIOR_DAYS
         self._week_error = _PRIOR_DAYS * _VARY
-        self.low, self.middle, self.high = -NORMAL_95, 0.0, NORMAL_95
+        self.quantiles = list(NORMAL)
         self._came = [_PRIOR_DAYS / 7 * _RATE / _UNIT] * 7
         self._expected = list(self._came)
         self._hours = [_PRIOR_DAYS * it / sum(_HOURS) for it in _HOURS]
@@ -130,9 +127,9 @@ class Kind:
 
     def judge(self, z: float, weight: float) -> None:
         """Move the quantiles after a standardised error."""
-        self.low += weight * _STEP * (0.05 - (z < self.low))
-        self.middle += weight * _STEP * (0.5 - (z < self.middle))
-        self.high += weight * _STEP * (0.95 - (z < self.high))
+        quantiles = self.quantiles
+        for at, share in enumerate(SHARES):
+            quantiles[at] += weight * _STEP * (share - (z < quantiles[at]))
 
     def learn_week(self, vary: float) -> None:
         """Take in by how much a week's rate was another than expected, squared and relative."""

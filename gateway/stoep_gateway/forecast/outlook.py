@@ -77,7 +77,7 @@ class Outlook:
                 waste, from_ms = 0.0, self._calendar.local_ms(emptied_ms)
         low, middle, high = (
             min(max(level_of(waste + it, self._slow), 0.0), LEVEL_MAX_PCT)
-            for it in self._spread.quantiles(self._course.between(from_ms, at))
+            for it in self._spread.interval(self._course.between(from_ms, at))
         )
         return Level(middle, low, high)
 
@@ -104,10 +104,11 @@ class Outlook:
         spread, day = self._spread, self._from_ms // DAY_MS
         of_day = self._course.between(day * DAY_MS, self._from_ms)
         scaled = spread.scaled(waste_of(threshold_pct, self._slow) - self._waste)
+        low, *_, high = spread.quantiles
         return Hours(
             self._hours(day, of_day, spread.points(scaled)),
-            self._hours(day, of_day, spread.points(scaled - spread.high)),
-            self._hours(day, of_day, spread.points(scaled - spread.low)),
+            self._hours(day, of_day, spread.points(scaled - high)),
+            self._hours(day, of_day, spread.points(scaled - low)),
         )
 
     def _hours(self, day: int, of_day: float, points: float) -> float | None:

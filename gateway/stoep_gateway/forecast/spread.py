@@ -12,19 +12,21 @@ m grows with it in every quantile.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import erfc, exp, log, sqrt
 
 from stoep_gateway.values import value
 
-__all__ = ["NORMAL_95", "Spread"]
+__all__ = ["NORMAL", "SHARES", "Spread"]
 
-NORMAL_95 = 1.6448536269514722
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+NORMAL = (-1.6448536, -0.6744898, 0.0, 0.6744898, 1.6448536)  # a normal z has these quantiles
 _LEAST_VARY = 1e-3
 
 
 @value
 class Spread:
-    """The law of errors; ``low``, ``middle`` and ``high`` are 5, 50 and 95 % quantiles of z.
+    """The law of errors; ``quantiles`` are those of z at `SHARES`, rising.
 
     noise in points, over 0; unit in points; vary without unit.
     """
@@ -32,22 +34,21 @@ class Spread:
     noise: float
     unit: float
     vary: float
-    low: float = -NORMAL_95
-    middle: float = 0.0
-    high: float = NORMAL_95
+    quantiles: tuple[float, float, float, float, float] = NORMAL
 
     def scaled(self, points: float) -> float:
         """Return T of an intake, linear below 0."""
-        root = sqrt(self._vary)
+        vary = max(self.vary, _LEAST_VARY)
+        root = sqrt(vary)
         noise = self.noise
         if points < 0:
             return points / noise + log(2 * root * noise + self.unit) / root
-        deviation = sqrt(noise * noise + (self.unit + self._vary * points) * points)
-        return log(2 * root * deviation + 2 * self._vary * points + self.unit) / root
+        deviation = sqrt(noise * noise + (self.unit + vary * points) * points)
+        return log(2 * root * deviation + 2 * vary * points + self.unit) / root
 
     def points(self, scaled: float) -> float:
         """Return the intake of which T is given."""
-        vary = self._vary
+        vary = max(self.vary, _LEAST_VARY)
         root = sqrt(vary)
         noise, unit = self.noise, self.unit
         at_zero = log(2 * root * noise + unit) / root
@@ -56,21 +57,24 @@ class Spread:
         y = exp(min(root * scaled, 50.0))
         return ((y - unit) ** 2 - 4 * vary * noise * noise) / (4 * vary * y)
 
-    def quantiles(self, mean: float) -> tuple[float, float, float]:
+    def interval(self, mean: float) -> tuple[float, float, float]:
         """Return the 5, 50 and 95 % quantiles of what comes where ``mean`` is expected."""
         scaled = self.scaled(mean)
-        low, middle, high = scaled + self.low, scaled + self.middle, scaled + self.high
-        return self.points(low), max(self.points(middle), 0.0), self.points(high)
+        low, _, middle, _, high = self.quantiles
+        return (
+            self.points(scaled + low),
+            max(self.points(scaled + middle), 0.0),
+            self.points(scaled + high),
+        )
 
     def p_at_least(self, points: float, mean: float) -> float:
         """Return the probability that as much comes where ``mean`` is expected.
 
-        Between and beyond the quantiles z is taken as normal, on either side of the middle.
+        Between the quantiles and beyond them z is that of a normal one, drawn out or together.
         """
-        z = self.scaled(points) - self.scaled(mean) - self.middle
-        side = self.high - self.middle if z > 0 else self.middle - self.low
-        return 0.5 * erfc(z / side * (NORMAL_95 / sqrt(2)))
-
-    @property
-    def _vary(self) -> float:
-        return max(self.vary, _LEAST_VARY)
+        z = self.scaled(points) - self.scaled(mean)
+        quantiles = self.quantiles
+        at = min(max(bisect_left(quantiles, z), 1), len(quantiles) - 1)
+        below, above = quantiles[at - 1], quantiles[at]
+        slope = (NORMAL[at] - NORMAL[at - 1]) / (above - below)
+        return 0.5 * erfc((NORMAL[at] + (z - above) * slope) / sqrt(2))
