@@ -24,7 +24,7 @@ from stoep_hardware.micropython_runtime import BOARD_OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 # No device loads any part of these.
-SERVER_ONLY = ("reports.py", "network_encoding.py", "network_frames.py")
+SERVER_ONLY = ("reports.py", "advice.py", "network_encoding.py", "network_frames.py")
 _ACCURACY_BYTES = 512
 
 

@@ -75,7 +75,9 @@ def carry_out(
             task.store_due = True
     except OSError:
         result = CALIBRATED_NO_SENSOR
-    unload(*[name for name in sys.modules if ".drivers." in name or name.endswith("detection")])
+    drivers = [name for name in sys.modules if ".drivers." in name]
+    unload("stoep_firmware.calibrating", "stoep_firmware.sensing.detection", *drivers)
+    unload("stoep_protocol.calibration")
     while True:
         talk.step = encode_calibration(Calibrated(order.step, result, values))[1]
         if len(talk.step) <= room:

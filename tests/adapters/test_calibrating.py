@@ -2,6 +2,7 @@
 
 import pytest
 from firmware_place import Place
+from small_device import SmallRuntime
 from stoep_hardware.devices import CPythonDevice
 from stoep_hardware.micropython_device import MicroPythonDevice
 from stoep_hardware.micropython_runtime import MicroPythonRuntime, is_available
@@ -22,6 +23,7 @@ from stoep_protocol.calibration import (
 )
 
 MINUTE = 60
+HEAP_BYTES = 110_000  # as in test_device_size.py
 
 
 @pytest.fixture(params=["cpython", "micropython"], scope="module")
@@ -205,3 +207,19 @@ def test_nonsense_is_not_answered(place):
     assert here.far.down == []
     assert of(Calibrated, here) == []
     assert of(messages.Status, here)[-1].errors == ()
+
+
+@pytest.mark.parametrize("kind", ["bin", "bay"])
+def test_a_wake_that_calibrates_has_room_on_a_board(kind, tmp_path):
+    with SmallRuntime(cache=tmp_path) as small:
+        simulator = small.importing()["simulator"]
+    with SmallRuntime(HEAP_BYTES + simulator, tmp_path) as small:
+        here = Place(lambda *given: MicroPythonDevice(*given, small), kind=kind, interval_s=1200)
+        try:
+            here.run(seconds=MINUTE)
+            answer = ask(here, STEP_EMPTY if kind == "bay" else STEP_ECHOES)
+        finally:
+            here.device.close()
+        assert answer is not None
+        assert answer.result == CALIBRATED
+        assert not any(wake["outgrown"] for wake in small.figures)
