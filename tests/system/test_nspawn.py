@@ -116,7 +116,9 @@ def version(machine, database="stoep.db"):
 
 
 def add(machine, dev_eui, asset, make="", user="anna", check=True):
-    rows = f"dev_eui,app_key,asset,make\n{dev_eui},{APP_KEY},{asset},{make}"
+    rows = f"dev_eui,app_key,asset\n{dev_eui},{APP_KEY},{asset}"
+    if make:
+        rows = f"dev_eui,app_key,asset,make\n{dev_eui},{APP_KEY},{asset},{make}"
     script = f"stoep device import - <<END\n{rows}\nEND\n"
     return machine.run(script, user=user, check=check)
 
@@ -149,6 +151,14 @@ def processes(machine, pattern):
     """Return the ids of the processes whose command lines match; ``pattern`` not itself."""
     said = machine.run(f"grep -l '{pattern}' /proc/[0-9]*/cmdline 2>/dev/null", check=False)
     return [path.split("/")[2] for path in said.stdout.split()]
+
+
+def nothing_is_left(machine):
+    left = machine.run(
+        "find / -xdev -not -path '/proc/*' -not -path '/opt/*' -not -path '/var/log/*'"
+        " -iname '*stoep*' -print"
+    ).stdout.split()
+    assert left in ([], ["/etc/systemd/system/stoep-gateway.service.d"])
 
 
 def test_it_is_installed_and_runs_with_its_key_encrypted(machine):
@@ -351,11 +361,22 @@ def test_removing_keeps_the_data_and_purging_leaves_nothing(machine):
     machine.run("dpkg --install /opt/new.deb")
     assert count(machine) == before
     machine.run("dpkg --purge stoep-gateway")
-    left = machine.run(
-        "find / -xdev -not -path '/proc/*' -not -path '/opt/*' -not -path '/var/log/*'"
-        " -iname '*stoep*' -print"
-    ).stdout.split()
-    assert left in ([], ["/etc/systemd/system/stoep-gateway.service.d"])
+    nothing_is_left(machine)
+
+
+def test_a_key_that_is_there_is_taken_and_is_roots_alone_where_nothing_encrypts_it(machine):
+    key = 32 * "5a"
+    machine.run(
+        "mv /usr/bin/systemd-creds /opt; mkdir /var/lib/stoep-gateway;"
+        f" echo {key} >/var/lib/stoep-gateway/stoep.db.key"
+    )
+    said = machine.run("dpkg --install /opt/new.deb").stdout
+    assert "systemd-creds cannot encrypt here" in said
+    plain = "/etc/stoep-gateway/stoep-key"
+    assert machine.run(f"stat -c '%a %U' {plain}; cat {plain}").stdout == f"600 root\n{key}\n"
+    assert machine.shows("ActiveState") == "active"
+    machine.run("dpkg --purge stoep-gateway; mv /opt/systemd-creds /usr/bin")
+    nothing_is_left(machine)
 
 
 @pytest.fixture(scope="module")
@@ -377,8 +398,7 @@ def test_an_upgrade_copies_and_migrates_the_database_and_goes_on(machine, later)
     machine.run(f"sed -i 's/^port = 1883/port = {OPEN_PORT}/' {SETTINGS}")
     configure(machine, CONFIG)
     machine.run("systemctl restart stoep-gateway; usermod -aG stoep anna")
-    rows = f"dev_eui,app_key,asset\n{DEV_EUI},{APP_KEY},container/corner"
-    machine.run(f"stoep device import - <<END\n{rows}\nEND\n", user="anna")
+    add(machine, DEV_EUI, "container/corner")
     later.do("join")
     later.do("uplinks", 3)
     old, pid = version(machine), machine.shows("MainPID")
@@ -401,7 +421,7 @@ def test_the_build_before_refuses_what_is_newer_and_goes_on_from_the_copy(machin
     wait_until(lambda: "newer than this program" in machine.journal(), "its refusal")
     (copy,) = (it for it in machine.run(f"ls {STATE}").stdout.split() if "version-" in it)
     machine.run(
-        f"systemctl stop stoep-gateway; cd /var/lib/stoep-gateway; mkdir /opt/newer;"
+        "systemctl stop stoep-gateway; cd /var/lib/stoep-gateway; mkdir /opt/newer;"
         f" mv stoep.db stoep.db-* /opt/newer; stoep gateway restore {copy};"
         " systemctl start stoep-gateway"
     )
