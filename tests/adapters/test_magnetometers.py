@@ -54,6 +54,7 @@ def test_nothing_is_fresh_before_a_measurement_is_done(name):
     bench = MagnetBench(name, *HERE_UT)
     sensor = bench.open()
     bench.measured(sensor)
+    bench.go(400)  # measurements that nobody reads
     sensor.rest()
     bench.go(1000)
     sensor.measure()

@@ -1,5 +1,7 @@
 """A bay with another magnetometer than a LIS3MDL: most have no threshold, so a clock has to do."""
 
+import random
+
 import pytest
 from firmware_place import Place
 from stoep_hardware.devices import CPythonDevice
@@ -152,6 +154,35 @@ def test_a_sensor_that_is_away_for_a_while(place):
     here.bay.arrive()
     told(here, schema.OCCUPIED)
     here.check()
+
+
+class Manoeuvre:
+    """A car's field, another at every look, until it stays as it was last seen."""
+
+    def __init__(self, bay, until_us):
+        self._bay = bay
+        self._until_us = until_us
+        self._random = random.Random(1)
+        self._moved = (0.0, 0.0, 0.0)
+
+    def field_ut(self, t_us):
+        if t_us < self._until_us:
+            self._moved = tuple(self._random.uniform(20.0, 80.0) for _ in range(3))
+        field = zip(self._bay.field_ut(t_us), self._moved, strict=True)
+        return tuple(part + more for part, more in field)
+
+    def temperature_c(self, t_us):
+        return self._bay.temperature_c(t_us)
+
+
+def test_a_field_that_rests_as_it_was_last_seen_moving_is_judged(place):
+    here = place(sensor="qmc5883l")
+    here.run(hours=0.5)
+    until_us = here.engine.now_us + (POLL_S + 12) * 1_000_000
+    here.board.magnetometer._source = Manoeuvre(here.bay, until_us)
+    here.run(seconds=POLL_S + 30)
+    assert reports(here)[-1].state == schema.FREE
+    told(here, schema.OCCUPIED, 2 * POLL_S)
 
 
 def test_a_field_that_never_rests_is_looked_at_ever_more_rarely(place):

@@ -91,6 +91,23 @@ def test_mud_on_the_lens_leaves_the_field_to_decide(place):
     here.check()
 
 
+def test_dirt_is_remembered_from_wake_to_wake(place):
+    here = place(second="vl53l1x")
+    here.run(hours=0.5)
+    here.bay.arrive()
+    here.distance = 160
+    here.run(hours=1)
+    here.bay.leave()
+    here.run(seconds=40)
+    assert told(here).state == schema.FREE, "though something is still seen"
+    asked = here.board.sonar.measurements
+    here.bay.disturb((7.3, 0.0, 0.0), 1800)  # a weak change: what is above it would be a car
+    here.run(hours=1.1)
+    assert here.board.sonar.measurements > asked
+    assert (told(here).state, told(here).change_count) == (schema.FREE, 2)
+    here.check()
+
+
 def test_a_field_that_no_car_explains_is_resolved(place):
     here = place(second="a02yyuw")
     here.run(hours=0.5)
