@@ -416,6 +416,9 @@ def _distances(
         return None
     if planning.enabled and not entries["truck"]:
         reader.report(main, ("planning",), "a round needs at least one [[truck]]")
+    if planning.roads is not None and not planning.roads.is_file():
+        message = "roads is not there, so distances are estimated"
+        reader.warn(main, ("planning", "roads"), message)
     if planning.distances is None:
         return None
     at = ("planning", "distances")

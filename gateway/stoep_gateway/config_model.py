@@ -347,7 +347,8 @@ class ContainerConfig(TableModel):
     is its id in the table of road distances. Where the ``level`` is by "flaps", openings of the lid
     are counted, of ``litres_per_flap`` until that is learned, and there are no distances. It is
     emptied within one of its ``windows``, by one of its ``trucks``, where some are named, and
-    ``max_days`` after the last time at the latest.
+    ``max_days`` after the last time at the latest; on the ``side`` "near" the truck stops on its
+    own side of the street.
     """
 
     id: Id
@@ -374,6 +375,7 @@ class ContainerConfig(TableModel):
     trucks: list[Id] = []
     max_days: float | None = Field(default=None, gt=0, le=3650)
     distance_index: int | None = None
+    side: Literal["any", "near"] = "any"
 
     @model_validator(mode="before")
     @classmethod

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from stoep_gateway.config_model import (
     FilePath,
@@ -17,6 +17,7 @@ from stoep_gateway.config_model import (
     TimeOfDay,
     Window,
 )
+from stoep_gateway.config_service import Url
 
 __all__ = [
     "SUMMARY",
@@ -56,7 +57,9 @@ class PlanningConfig(TableModel):
     before the next round, and, from ``prize_from_pct`` on, ``prize_weight`` times what an emptying
     has cost of late times (fill / mean fill at emptyings) to the power ``prize_power``. It is
     emptied when its prize is more than the detour costs, and must be from a probability of
-    ``must_go_pct`` on, or ``max_days`` after the last time.
+    ``must_go_pct`` on, or ``max_days`` after the last time. Distances are those of the table
+    ``distances``, else by the ``roads`` of an OpenStreetMap extract, where a truck of ``truck_t``
+    and ``truck_height_m`` may drive, or those of the server ``osrm``, else estimated.
     """
 
     enabled: bool = True
@@ -65,6 +68,11 @@ class PlanningConfig(TableModel):
     not_on: list[datetime.date] = Field(default_factory=list)
     threshold_pct: float = Field(default=80, gt=0, le=100)
     distances: FilePath | None = None
+    roads: FilePath | None = None
+    osrm: Url | None = None
+    drives_on: Literal["right", "left"] = "right"
+    truck_t: float = Field(default=18, gt=0, le=60)
+    truck_height_m: float = Field(default=3.8, gt=0, le=6)
     detour_factor: float = Field(default=1.35, ge=1, le=5)
     speed_kmh: float = Field(default=30, gt=0, le=120)
     service_min: Minutes = 8
@@ -80,6 +88,12 @@ class PlanningConfig(TableModel):
     iterations: int = Field(default=1000, ge=1, le=1_000_000)
     solve_s: float | None = Field(default=None, gt=0, le=3600)
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.roads is not None and self.osrm is not None:
+            raise ValueError('"roads" and "osrm" are two answers to one question: leave one out')
+        return self
 
 
 class KindConfig(TableModel):

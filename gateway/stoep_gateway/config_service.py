@@ -19,6 +19,7 @@ __all__ = [
     "NgsiLdConfig",
     "RetentionConfig",
     "TimeConfig",
+    "Url",
 ]
 
 

@@ -22,7 +22,7 @@ from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
-from stoep_gateway.planning import knowing, planner
+from stoep_gateway.planning import apart, knowing, planner
 from stoep_gateway.planning.text import for_people
 from stoep_gateway.store.latest import read_forecasts, read_latest
 
@@ -113,7 +113,11 @@ def _show(options: argparse.Namespace) -> int:
     forecasts = None
     if not from_file:
         forecasts = Forecasts(Calendar(config.timezone), read_forecasts(config.store.path))
-    plan = planner.plan(knowing.known(found, config, now_ms, forecasts), config, now_ms)
+    known = knowing.known(found, config, now_ms, forecasts)
+    try:
+        plan = planner.plan(known, config, now_ms, answer=apart.answer)
+    except RuntimeError as error:
+        raise FatalError(str(error)) from error
     messages = [message.payload.decode() for message in planner.outputs(plan)]
     print("\n".join(messages) if options.json else for_people(plan, config))
     return 0

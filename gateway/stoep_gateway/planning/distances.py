@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stoep_gateway.errors import Mistake
 
-__all__ = ["DistanceTable", "Point", "matrix_m", "read_table", "straight_line_km"]
+__all__ = ["DistanceTable", "Point", "matrix_m", "read_table", "straight_line_km", "table_km"]
 
 HEADER = ("FROM_ID", "TO_ID", "DIST_KM")
 _EARTH_RADIUS_KM = 6371.0088  # mean radius, IUGG
@@ -107,11 +107,16 @@ def _shortened(mistakes: list[Mistake], file: str) -> list[Mistake]:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A place in degrees; ``index`` is its id in the table, None if it has none."""
+    """A place in degrees; ``index`` is its id in the table, None if it has none.
+
+    ``near``: the truck has to stop on its side of the street. ``name`` is for people.
+    """
 
     lat: float
     lon: float
     index: int | None = None
+    near: bool = False
+    name: str = ""
 
 
 def matrix_m(
@@ -127,7 +132,7 @@ def matrix_m(
     for start in points:
         row = []
         for end in points:
-            kilometres = _table_km(start, end, table)
+            kilometres = table_km(start, end, table)
             if kilometres is None:
                 straight = straight_line_km(start.lat, start.lon, end.lat, end.lon)
                 kilometres = detour_factor * straight
@@ -142,7 +147,8 @@ def matrix_m(
     return rows, sources.pop() if sources else "estimate"
 
 
-def _table_km(start: Point, end: Point, table: DistanceTable | None) -> float | None:
+def table_km(start: Point, end: Point, table: DistanceTable | None) -> float | None:
+    """Return what the table says, None if it says nothing."""
     if table is None or start.index is None or end.index is None:
         return None
     return table.km.get(start.index, {}).get(end.index)

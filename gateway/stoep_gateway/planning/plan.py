@@ -95,7 +95,7 @@ class Plan:
     """The rounds of one local ``date``; there is one round per truck, an empty one at least.
 
     ``provisional``: it is of another day, and will be made anew. ``data_age_h`` is the age of the
-    oldest level that it rests on.
+    oldest level that it rests on. ``notes`` say what people should know of the distances.
     """
 
     site: str
@@ -112,6 +112,7 @@ class Plan:
     solver: str
     iterations: int
     seed: int
+    notes: tuple[str, ...] = ()
 
 
 def outputs(plan: Plan) -> tuple[OutboxMessage, ...]:
@@ -161,6 +162,7 @@ def _summary(plan: Plan) -> OutboxMessage:
         "solver": plan.solver,
         "iterations": plan.iterations,
         "seed": plan.seed,
+        "notes": plan.notes,
     }
     payload = encode(head | body)
     return OutboxMessage(topic, payload, True, "round_summary", event_id)

@@ -25,6 +25,7 @@ from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop, outputs
 from stoep_gateway.planning.problem import MONEY_PER_EUR, Course, Disposal, Tour, Truck, Visit
 from stoep_gateway.planning.routes import Answer, Question
 from stoep_gateway.planning.selection import Case, Decisions, Known, Running, cases
+from stoep_gateway.planning.ways import Ways
 from stoep_gateway.publish.messages import utc
 
 __all__ = ["Plan", "Progress", "outputs", "plan", "two_days"]
@@ -91,6 +92,7 @@ def plan(
         skipped=tuple(it for it in left if it.reason not in _DEFERRED),
         data_age_h=round(max(ages), 1) if ages else None,
         distance_source=solved.distance_source,
+        notes=solved.notes,
         solver=solved.solver,
         iterations=config.planning.iterations,
         seed=config.planning.seed,
@@ -160,6 +162,26 @@ def _eur(money: int) -> float:
     return round(money / MONEY_PER_EUR, 2)
 
 
+def _point(site: ContainerConfig | PlaceConfig) -> Point:
+    near = isinstance(site, ContainerConfig) and site.side == "near"
+    return Point(site.lat, site.lon, site.distance_index, near, site.id)
+
+
+def _ways(config: Config) -> Ways | None:
+    planning = config.planning
+    if planning.roads is None and planning.osrm is None:
+        return None
+    return Ways(
+        roads=None if planning.roads is None else str(planning.roads),
+        osrm=planning.osrm,
+        left=planning.drives_on == "left",
+        tonnes=planning.truck_t,
+        height_m=planning.truck_height_m,
+        folder=str(config.store.path.parent),
+        places=[*map(_point, config.containers), *map(_point, config.places)],
+    )
+
+
 class _Day:
     """The question of a day, and the way back from its answer to rounds."""
 
@@ -196,7 +218,7 @@ class _Day:
         self._kg = any(truck.capacity_kg is not None for truck in self._trucks)
         planning = config.planning
         self.question = Question(
-            points=[Point(it.lat, it.lon, it.distance_index) for it in sites],
+            points=[_point(it) for it in sites],
             visits=[self._visit(number, it, decisions) for number, it in enumerate(wanted)],
             disposals=[
                 Disposal(len(wanted) + number, *self._opening(it))
@@ -218,6 +240,7 @@ class _Day:
             iterations=planning.iterations,
             seconds=planning.solve_s,
             seed=planning.seed,
+            ways=_ways(config),
         )
 
     def _visit(self, number: int, case: Case, decisions: Decisions) -> Visit:

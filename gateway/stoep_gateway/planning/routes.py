@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from stoep_gateway.planning.distances import DistanceTable, Point, matrix_m
+from stoep_gateway.planning.distances import DistanceTable, Point
 from stoep_gateway.planning.problem import (
     Course,
     Disposal,
@@ -18,6 +18,7 @@ from stoep_gateway.planning.problem import (
     Truck,
     Visit,
 )
+from stoep_gateway.planning.ways import Find, Ways, matrices
 
 Cheapest = Callable[[Problem, Sequence[Tour], int], tuple[int, int, Tour] | None]
 
@@ -28,7 +29,8 @@ __all__ = ["Answer", "Question", "answer", "nothing"]
 class Question:
     """A routing problem whose places are points, and how long to search.
 
-    ``km`` are distances by road between points, by their index, as far as they are known.
+    ``km`` are distances by road between points, by their index, as far as they are known; ``ways``
+    knows where else to find some.
     """
 
     points: Sequence[Point]
@@ -42,6 +44,7 @@ class Question:
     iterations: int
     seconds: float | None
     seed: int
+    ways: Ways | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,31 @@ class Answer:
     relaxed: bool
     solver: str
     distance_source: str
+    notes: tuple[str, ...] = ()
 
 
-def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
-    """Solve: the same question gives the same answer, unless ``seconds`` end the search."""
+def answer(
+    question: Question, cancelled: Callable[[], bool] = bool, find: Find | None = None
+) -> Answer:
+    """Solve: the same question gives the same answer, unless ``seconds`` end the search.
+
+    Without somebody to ``find`` ways, those that no table has are estimated.
+    """
     # Half a second and 40 MB that a gateway without trucks need not spend.
     from stoep_gateway.planning import solving  # noqa: PLC0415
 
     table = None if question.km is None else DistanceTable(question.km)
-    metres, source = matrix_m(question.points, table, question.detour_factor)
-    seconds = [[round(it * 3.6 / question.speed_kmh) for it in row] for row in metres]
-    problem = Problem(metres, seconds, question.visits, question.disposals, question.trucks)
+    roads = matrices(
+        question.points,
+        table,
+        question.detour_factor,
+        question.speed_kmh,
+        question.ways,
+        find,
+    )
+    problem = Problem(
+        roads.metres, roads.seconds, question.visits, question.disposals, question.trucks
+    )
     solved = solving.solve(
         problem,
         question.iterations,
@@ -86,7 +103,8 @@ def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
         solved.impossible,
         solved.relaxed,
         solving.SOLVER,
-        source,
+        roads.source,
+        roads.notes,
     )
 
 

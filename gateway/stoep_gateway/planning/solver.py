@@ -6,6 +6,7 @@ import sys
 
 from pydantic import TypeAdapter
 
+from stoep_gateway.planning.finding import find
 from stoep_gateway.planning.routes import Answer, Question, answer
 
 QUESTION = TypeAdapter(Question)
@@ -14,7 +15,7 @@ ANSWER = TypeAdapter(Answer)
 
 def _main() -> None:
     question = QUESTION.validate_json(sys.stdin.buffer.read())
-    sys.stdout.buffer.write(ANSWER.dump_json(answer(question)))
+    sys.stdout.buffer.write(ANSWER.dump_json(answer(question, find=find)))
 
 
 if __name__ == "__main__":

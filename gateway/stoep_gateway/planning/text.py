@@ -12,6 +12,8 @@ __all__ = ["for_people"]
 
 _SOURCES = {
     "table": "road distances",
+    "roads": "road distances",
+    "osrm": "road distances",
     "estimate": "estimated distances",
     "mixed": "distances partly estimated",
 }
@@ -50,6 +52,8 @@ def for_people(plan: Plan, config: Config) -> str:
         blocks.append(_left_out_lines("Deferred", plan.deferred))
     if plan.skipped:
         blocks.append(_left_out_lines("Not today", plan.skipped))
+    if plan.notes:
+        blocks.append("\n".join(["Of the distances:", *(f"  {it}" for it in plan.notes)]))
     return "\n\n".join(blocks)
 
 
