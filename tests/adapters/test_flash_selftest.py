@@ -184,7 +184,7 @@ def test_what_is_wrong_with_a_container_is_said():
 def test_whichever_distance_sensor_a_container_has_is_tested(sensor, wire):
     check = Desk(sensor=sensor).test(join=False)["sensor"]
     assert check.passed
-    assert check.value.endswith("mm (median of 5)")
+    assert check.value.endswith(f"mm by {sensor.upper()} (median of 5)")
     missing = Desk(distance=None, sensor=sensor).test(join=False)["sensor"]
     assert (missing.passed, missing.value) == (False, "silent")
     assert wire in missing.hint
@@ -202,6 +202,25 @@ def test_what_is_wrong_with_the_radio_is_said():
     desk = Desk()
     desk.bench.board.wiring["radio"] = dict(desk.bench.board.wiring["radio"], tcxo_mv=0)
     assert "oscillator" in desk.test(join=False)["radio"].value
+
+
+@pytest.mark.parametrize(
+    ("wired", "flashed"),
+    [
+        ("maxbotix", "a02yyuw"),
+        ("a02yyuw", "maxbotix"),
+        ("vl53l1x", "a02yyuw"),
+        ("a02yyuw", "vl53l1x"),
+        ("maxbotix", "hcsr04"),
+    ],
+)
+def test_another_distance_sensor_is_named(wired, flashed):
+    desk = Desk(sensor=wired)
+    desk.bench.board.config["sensor"] = flashed
+    check = desk.test(join=False)["sensor"]
+    assert check.passed is False
+    assert check.value == f"{wired.upper()} answers, not {flashed.upper()}"
+    assert check.hint.endswith(f"--sensor {wired}")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ others go on. What a check says never holds a key.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -27,6 +28,8 @@ _WIRES = {
     "jsnsr04t": "its trigger at the board's tx pin, its echo at rx",
     "vl53l1x": "its SDA and SCL",
 }
+_FRAME = re.compile(rb"\xff...", re.DOTALL).findall  # an A02YYUW's: distance, sum
+_VL53L1X = 0x29
 _FIELD_NT = (15_000, 250_000)  # the earth's is 22 to 67 uT; iron nearby bends it
 _LEAST_FREE = 64 * 1024
 _LEAST_HEAP = 110_000  # what a wake may take, see docs/developer.md
@@ -276,6 +279,11 @@ class _Test:
             return Check(name, None, "absent", "none", "its lid is counted, or it is watched over")
         expected = f"{low} to {high} mm"
         wires = _WIRES.get(sensor, "that its TX is at the board's rx pin")
+        other = "" if distances else self._ranger()
+        if other and other != sensor:
+            said = f"{other.upper()} answers, not {sensor.upper()}"
+            hint = f"wire the other, or flash it again with --sensor {other}"
+            return Check(name, False, said, expected, hint)
         if not signs:
             hint = f"check the sensor's supply and {wires}"
             return Check(name, False, "silent", expected, hint)
@@ -285,9 +293,19 @@ class _Test:
             )
             return Check(name, False, "no distance", expected, hint)
         middle = sorted(distances)[len(distances) // 2]
-        said = f"{middle} mm (median of {len(distances)})"
+        said = f"{middle} mm by {sensor.upper()} (median of {len(distances)})"
         hint = "point it at a wall half a metre away and test again"
         return Check(name, low <= middle <= high, said, expected, hint)
+
+    def _ranger(self) -> str:
+        """Return the distance sensor that answers unasked, or at its address; "" for none."""
+        heard = self._drive("_t_heard(_t_board)")
+        if re.search(rb"R[0-9]{3,4}\r", heard):
+            return "maxbotix"
+        if any((frame[0] + frame[1] + frame[2]) & 0xFF == frame[3] for frame in _FRAME(heard)):
+            return "a02yyuw"
+        found = self._ask("_t_scan(_t_board, 'i2c')")
+        return "vl53l1x" if _VL53L1X in found else ""
 
     def _fitted(self) -> Iterator[Check]:
         """Look at what else config.json names; a lid's switch may say either."""

@@ -5,7 +5,7 @@ check is a generator that waits as the firmware's do; here nothing sleeps, for a
 own USB would be gone.
 """
 
-from stoep_firmware.board import LIGHT
+from stoep_firmware.board import IDLE, LIGHT
 
 _STEP_MS = 8  # between two looks at the radio's line; the windows allow for 20
 
@@ -70,6 +70,21 @@ def _t_bin(board):
         distances, signs = [], 0
     found = [distance for distance in distances if distance]
     return found, signs, name, driver.NEAREST_MM, driver.FARTHEST_MM
+
+
+def _t_heard(board):
+    """Return what a sensor says at 9600 baud within a second and a half, unasked."""
+    heard = b""
+    board.sensor_power(True)
+    try:
+        uart = board.uart(9600)
+        until_ms = board.clock.now_ms() + 1500
+        while board.clock.now_ms() < until_ms:
+            yield IDLE, board.clock.now_ms() + 20
+            heard += uart.read(uart.any() or 1) or b""
+    finally:
+        board.sensor_power(False)
+    return heard
 
 
 def _t_fitted(board):
