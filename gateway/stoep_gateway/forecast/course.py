@@ -39,7 +39,8 @@ class Course:
             return 1.0
         hour, rest_ms = divmod(within_ms, HOUR_MS)
         before = self.before
-        return before[hour] + (before[hour + 1] - before[hour]) * rest_ms / HOUR_MS
+        share = before[hour]
+        return share + (before[hour + 1] - share) * rest_ms / HOUR_MS
 
     def parts(self, from_ms: int, to_ms: int) -> list[float]:
         """Return the points by day between two local times, the second not before the first."""

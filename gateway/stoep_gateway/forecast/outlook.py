@@ -102,7 +102,7 @@ class Outlook:
     def hours_to(self, threshold_pct: float) -> Hours:
         """Return the hours from now until the threshold is reached, without an emptying."""
         spread, day = self._spread, self._from_ms // DAY_MS
-        of_day = self._course.between(day * DAY_MS, self._from_ms)
+        of_day = self._course.day(day) * self._course.share(self._from_ms % DAY_MS)
         scaled = spread.scaled(waste_of(threshold_pct, self._slow) - self._waste)
         low, *_, high = spread.quantiles
         return Hours(
