@@ -33,13 +33,14 @@ from stoep_gateway.planning.road_tags import Lorry, is_closed, speeds_kmh
 from stoep_gateway.planning.roads_model import Found, Spot
 from stoep_gateway.planning.ways import FARTHEST_M, RoadsError
 
-__all__ = ["matrix"]
+__all__ = ["WaysOfMap", "matrix", "read"]
 
 _OTHER_SIDE_M = 25.0  # farther, and the street of the right side is another street
 _LEAST_MARGIN_M = 10_000.0  # of map around the places
 _EARTH_M = 6_371_008.8  # mean radius, IUGG
 _PIECE_M = 50.0
 _AT_ONCE = 4_000_000  # distances in memory
+_EVERYWHERE = (-90.0, -180.0, 90.0, 180.0)
 
 # Dijkstra adds one number: milliseconds, and centimetres for the same way below them. Whole numbers
 # up to 2**53 are exact: 18 h, 1300 km.
@@ -55,7 +56,7 @@ def matrix(file: Path, spots: Sequence[Spot], lorry: Lorry, *, left: bool = Fals
     Raises `RoadsError`.
     """
     count = len(spots)
-    graph = _graph(_read(file, lorry, _box(spots)), sum(it.lat for it in spots) / max(1, count))
+    graph = _graph(read(file, lorry, _box(spots)), sum(it.lat for it in spots) / max(1, count))
     held = [_held(graph, spot, left) for spot in spots]
     off_m = np.array([math.inf if it is None else it.off_m for it in held])
     across = np.array([it is not None and it.across for it in held], dtype=bool)
@@ -75,7 +76,7 @@ def matrix(file: Path, spots: Sequence[Spot], lorry: Lorry, *, left: bool = Fals
 
 
 @dataclass(frozen=True, slots=True)
-class _Ways:
+class WaysOfMap:
     """The nodes of all ways, one way after the other, each of ``sizes`` nodes."""
 
     refs: Ints
@@ -132,7 +133,10 @@ def _box(spots: Sequence[Spot]) -> tuple[float, float, float, float]:
     return south - margin, west - margin / across, north + margin, east + margin / across
 
 
-def _read(file: Path, lorry: Lorry, box: tuple[float, float, float, float]) -> _Ways:
+def read(
+    file: Path, lorry: Lorry, box: tuple[float, float, float, float] = _EVERYWHERE
+) -> WaysOfMap:
+    """Return the ways of a map that are in the box, of south, west, north and east, in part."""
     south, west, north, east = box
     refs, lats, lons = array("q"), array("d"), array("d")
     sizes, forward, backward = array("q"), array("d"), array("d")
@@ -185,7 +189,7 @@ def _read(file: Path, lorry: Lorry, box: tuple[float, float, float, float]) -> _
         raise RoadsError(str(error) or type(error).__name__) from error
     if not sizes:
         raise RoadsError("it has no road for a truck anywhere near")
-    return _Ways(
+    return WaysOfMap(
         np.array(refs, dtype=np.int64),
         np.array(lats),
         np.array(lons),
@@ -195,7 +199,7 @@ def _read(file: Path, lorry: Lorry, box: tuple[float, float, float, float]) -> _
     )
 
 
-def _graph(ways: _Ways, middle_lat: float) -> _Graph:
+def _graph(ways: WaysOfMap, middle_lat: float) -> _Graph:
     ends_way = np.cumsum(ways.sizes) - 1
     starts_way = ends_way - ways.sizes + 1
     _, node_of, uses = np.unique(ways.refs, return_inverse=True, return_counts=True)
@@ -246,7 +250,7 @@ def _graph(ways: _Ways, middle_lat: float) -> _Graph:
     )
 
 
-def _metres_between(ways: _Ways, starts: Ints) -> Floats:
+def _metres_between(ways: WaysOfMap, starts: Ints) -> Floats:
     """Return the lengths of segments (haversine)."""
     lats, lons = np.radians(ways.lats), np.radians(ways.lons)
     half_lat = (lats[starts + 1] - lats[starts]) / 2
