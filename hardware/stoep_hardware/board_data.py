@@ -41,8 +41,8 @@ class BoardData:
             chip = self.radio["chip"].upper()
             raise ValueError(f"{self.title}: its {chip} ends at {most_mhz} MHz, {region} is above")
 
-    def wiring(self) -> dict[str, Any]:
-        """Return what config.json says under `board`."""
+    def wiring(self, magnetometer: str | None = None) -> dict[str, Any]:
+        """Return what config.json says under `board`; of a bay with a sensor by that name."""
         pins = (
             "sensor_int",
             "motion_int",
@@ -61,7 +61,7 @@ class BoardData:
             "i2c": dict(self.i2c),
             **({} if self.display is None else {"display": dict(self.display)}),
             **{name: self.pins[name] for name in pins if name in self.pins},
-            **currents.wiring(self),
+            **currents.wiring(self, magnetometer),
         }
 
 

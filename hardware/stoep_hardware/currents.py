@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from stoep_firmware import meter
 
-from .chips import lis3mdl, sx1262_tables, sx1276_tables
+from .chips import magnetometers, sx1262_tables, sx1276_tables
 
 if TYPE_CHECKING:
     from .board_data import BoardData
@@ -27,7 +27,7 @@ _SX127X_STEPS = (2, 6, 10, 14, 17, 20)
 _RFO_MOST_DBM = 14
 
 
-def currents_ua(data: BoardData) -> dict[str, Any]:
+def currents_ua(data: BoardData, magnetometer: str | None = None) -> dict[str, Any]:
     """Return the meter's whole table for a board."""
     board = data.currents_ua
     tx, rx_ua = _radio(data.radio)
@@ -36,18 +36,18 @@ def currents_ua(data: BoardData) -> dict[str, Any]:
         "awake": board["awake"],
         "light": board["light"],
         "deep": board["deep"],
-        "watch": board["deep"] + round(lis3mdl.WATCHING_UA),
+        "watch": board["deep"] + round(magnetometers.watching_ua(magnetometer)),
         "tx": tx,
         "rx": rx_ua,
     }
 
 
-def wiring(data: BoardData) -> dict[str, Any]:
+def wiring(data: BoardData, magnetometer: str | None = None) -> dict[str, Any]:
     """Return what config.json has to say of it under `board`: where it differs from the default."""
     differs: dict[str, Any] = {}
     table = {
         state: current
-        for state, current in currents_ua(data).items()
+        for state, current in currents_ua(data, magnetometer).items()
         if current != meter.CURRENTS_UA[state]
     }
     if table:

@@ -131,6 +131,16 @@ def test_who_passes_between_two_looks_is_not_seen_and_the_bay_stays_as_it_is(pla
     here.check()
 
 
+@pytest.mark.parametrize("sensor", ["rm3100", "qmc5883p"])
+def test_the_charge_that_is_counted_is_the_charge_that_is_taken(place, sensor):
+    here = place(sensor=sensor, poll_s=900)
+    here.run(hours=14 * 24)
+    status = [it for it in here.far.messages if isinstance(it, messages.Status)][-1]
+    taken_mah = here.board.charge_uc(here.engine.now_us) / 3_600_000
+    # The last status is up to a day old and counts whole mAh.
+    assert status.charge_used_mah == pytest.approx(taken_mah * 27 / 28, abs=1 + 0.06 * taken_mah)
+
+
 def test_in_mode_regular_nobody_polls(place):
     here = place(sensor="qmc5883l", mode=schema.MODE_REGULAR)
     here.run(hours=1.5)

@@ -79,7 +79,7 @@ class Place:
         self.air = quiet_air(self.engine)
         data = board_data.load(board)
         self.config = device_config(kind=kind, **config)
-        self.config["board"] = data.wiring()
+        self.config["board"] = data.wiring(config.get("sensor") if kind == "bay" else None)
         self.distance = 800
         self.bay = Bay(self.engine, "1", Weather(0)) if kind == "bay" else None
         self.handling = Handling(self.engine, "1") if kind == "bin" else None

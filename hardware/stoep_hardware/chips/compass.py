@@ -19,6 +19,7 @@ class Compass:
 
     NAME = ""
     ADDRESS = 0
+    WATCHING_UA = 0.0  # while the board sleeps deeply
     DEFAULTS: ClassVar[Mapping[int, int]] = {}  # after power-on; what is not here is reserved
     WRITABLE: frozenset[int] = frozenset()
 

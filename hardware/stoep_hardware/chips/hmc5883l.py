@@ -27,6 +27,7 @@ class Hmc5883l(Compass):
 
     NAME = "hmc5883l"
     ADDRESS = 0x1E
+    WATCHING_UA = IDLE_UA
     DEFAULTS: ClassVar = {
         CONFIG_A: 0x10,
         CONFIG_B: 0x20,

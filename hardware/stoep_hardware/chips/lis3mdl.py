@@ -73,6 +73,7 @@ class Lis3mdl:
     """One sensor at `address` in the field of `source`. `on_int(level, t_us)` follows its pin."""
 
     NAME = "lis3mdl"
+    WATCHING_UA = WATCHING_UA
 
     def __init__(
         self,

@@ -21,6 +21,13 @@ _KINDS: Mapping[str, type[Lis3mdl] | type[Compass]] = {
 } | {"gy271": Qmc5883p}
 
 
+def watching_ua(name: str | None) -> float:
+    """Return what the one of that name takes while its board sleeps; None for that of a bay that
+    names none.
+    """
+    return _KINDS[name or Lis3mdl.NAME].WATCHING_UA
+
+
 def make(name: str, engine: Engine, field: FieldSource, **options: Any) -> Magnetometer:
     """Make the one of that name; of the three called "gy271", the one that is sold now."""
     return _KINDS[name](engine, field, **options)

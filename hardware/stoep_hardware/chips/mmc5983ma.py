@@ -32,6 +32,7 @@ class Mmc5983ma(Compass):
 
     NAME = "mmc5983ma"
     ADDRESS = 0x30
+    WATCHING_UA = DOWN_UA
     DEFAULTS: ClassVar = {**dict.fromkeys(range(CONTROL_3 + 1), 0), PRODUCT: 0x30}
     WRITABLE = frozenset((STATUS, CONTROL_0, CONTROL_1, CONTROL_2, CONTROL_3))
 

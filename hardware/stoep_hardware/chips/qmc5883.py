@@ -25,7 +25,7 @@ class Qmc5883l(Compass):
     COUNTS_PER_UT = (120.0, 30.0)  # DS table 2, by RNG: 2 and 8 gauss
     # 75 uA is on the data sheet's first page. With the least oversampling, more with more, and
     # 3 uA standing by: guesses.
-    STANDBY_UA = 3.0
+    STANDBY_UA = WATCHING_UA = 3.0
     ACTIVE_UA = 75.0
 
     def _put(self, address: int, value: int, t_us: int) -> None:
@@ -83,7 +83,7 @@ class Qmc5883p(Compass):
     WRITABLE = frozenset((CONTROL_1, CONTROL_2, SIGN))
     COUNTS_PER_UT = (10.0, 25.0, 37.5, 150.0)  # DS table 2, by RNG: 30, 12, 8 and 2 gauss
     OVER = 30_000  # DS 9.2.2
-    SUSPENDED_UA = 22.0  # a guess
+    SUSPENDED_UA = WATCHING_UA = 22.0  # a guess
     ACTIVE_UA = 35.0  # the data sheet's first page; which mode it does not say
 
     def _put(self, address: int, value: int, t_us: int) -> None:

@@ -28,6 +28,11 @@ IDLE_UA = 1.0
 ACTIVE_UA = 260.0
 
 
+def continuous_ua(period_us: int, cycles: int) -> float:
+    """Return the current in continuous mode."""
+    return IDLE_UA + ACTIVE_UA * 1e6 / period_us / 8 * cycles / 200
+
+
 def counts_per_ut(cycles: int) -> float:
     """Return the gain."""
     return 0.3671 * cycles + 1.5
@@ -38,6 +43,7 @@ class Rm3100(Compass):
 
     NAME = "rm3100"
     ADDRESS = 0x20
+    WATCHING_UA = continuous_ua(1_700 << 10, 100)  # as the firmware's driver has it
     DEFAULTS: ClassVar = {
         POLL: 0,
         CMM: 0,
@@ -122,8 +128,7 @@ class Rm3100(Compass):
                 self.registers[CMM] |= _START
                 period_us = max(1_700 << (self.registers[TMRC] - 0x92), conversion_us)
                 self._begin(t_us, conversion_us, period_us)
-                rate_hz = 1e6 / period_us
-                self.log.enter(t_us, "continuous", IDLE_UA + ACTIVE_UA * rate_hz / 8 * cycles / 200)
+                self.log.enter(t_us, "continuous", continuous_ua(period_us, cycles))
                 self.field_changed()
 
     def _measured(self, t_us: int) -> None:

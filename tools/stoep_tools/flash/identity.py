@@ -203,7 +203,7 @@ def config(
         **behaviour,
         **({} if adr else {"adr": False}),
         "lorawan": lorawan,
-        "board": data.wiring(),
+        "board": data.wiring(parts.get("sensor") if kind == "bay" else None),
     }
 
 
