@@ -249,7 +249,7 @@ class Board:
             if self.lid:
                 from stoep_firmware.lid import arm  # noqa: PLC0415
 
-                ms = arm(self.lid, self._machine, self._esp32, self._time, ms)
+                ms = arm(self.lid, self._machine, self._esp32, self._time, ms, self.sensor_wakes)
             self._machine.deepsleep(ms if ms > 1 else 1)  # 0 would sleep for ever
         elif ms > 0:
             if mode == IDLE:

@@ -17,7 +17,7 @@ TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stoep_firmware._types import Wait
+    from stoep_firmware._types import Any, Wait
     from stoep_firmware.board import Board
     from stoep_firmware.meter import Meter
     from stoep_firmware.settings import Settings
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 # never leaves alone, or whose line is stuck, spends 2 mAh a day on it.
 _PACE_MS = const(600_000)
 _RUSH_MS = const(24 * 600_000)
+# Asleep, in whole uA: a TMP102, and 1 MOhm at 3.3 V as long as the lid is shut.
 _THERMOMETER_UA = const(1)
-_SWITCH_UA = const(3)  # 1 MOhm at 3.3 V, as long as the lid is shut
+_SWITCH_UA = const(3)
 # EN 54-5 class B, for places of 65 degrees at most, such as under a lid in the sun: from 69 on.
 _ALARM_TEMPERATURE_C = const(70)
 
@@ -50,6 +51,7 @@ def look(
     past_ms = now_ms - alarms.looked_ms if alarms.looked_ms else 0
     alarms.looked_ms = now_ms
     alarms.again_ms = 0
+    alarms.temperature_c = UNKNOWN_C
     news = False
     try:
         if "motion" in config:
@@ -57,32 +59,19 @@ def look(
             board.sensor_wakes = False
             driver = load(config["motion"])
             meter.draw(driver.WATCHING_UA, past_ms)
-            sensor = driver.Accelerometer(board.i2c())
-            settled = sensor.watches()
-            if not settled:
-                sensor.watch()
-                yield LIGHT, now_ms + driver.SETTLE_MS
-            pull = sensor.position_mg()
-            if not any(pull):
-                fault(ERROR_SENSOR_SILENT)
-            moved = sensor.moved() and settled
-            if moved:
-                yield LIGHT, board.clock.now_ms() + driver.SAMPLE_MS
-                pull = calm(pull, sensor.position_mg())
-            news = alarms.pulled(pull, now_ms)
-            if alarms.moved(moved, now_ms):
-                news = True
+            news = yield from _feel(board, driver, alarms, fault)
             # What moves without an end is looked at by the clock.
             board.sensor_wakes = not spent and not board.sensor_int()
-            unload("stoep_firmware.drivers." + config["motion"])
+    except OSError:
+        fault(ERROR_SENSOR_BUS)
+    try:
         if "thermometer" in config:
             meter.draw(_THERMOMETER_UA, past_ms)
             now_c = yield from _temperature(board, config["thermometer"], alarms.before_c)
             if now_c is None:
                 fault(ERROR_SENSOR_SILENT)
-            if alarms.warmed(
-                now_c, settings.value("alarm_temperature_c", _ALARM_TEMPERATURE_C), now_ms
-            ):
+            limit_c = settings.value("alarm_temperature_c", _ALARM_TEMPERATURE_C)
+            if alarms.warmed(now_c, limit_c, now_ms):
                 news = True
     except OSError:
         fault(ERROR_SENSOR_BUS)
@@ -95,6 +84,27 @@ def look(
         if alarms.opened(open_ms, lid.Lid(board.lid).limit_ms):
             news = True
     return news, alarms.pack()
+
+
+def _feel(
+    board: "Board", driver: "Any", alarms: Alarms, fault: "Callable[[int], None]"
+) -> "Wait[bool]":
+    """Take in how it stands and whether it was moved; True if that is news."""
+    clock = board.clock
+    sensor = driver.Accelerometer(board.i2c())
+    settled = sensor.watches()
+    if not settled:
+        sensor.watch()
+        yield LIGHT, clock.now_ms() + driver.SETTLE_MS
+    pull = sensor.position_mg()
+    if not any(pull):
+        fault(ERROR_SENSOR_SILENT)
+    moved = sensor.moved() and settled
+    if moved:
+        yield LIGHT, clock.now_ms() + driver.SAMPLE_MS
+        pull = calm(pull, sensor.position_mg())
+    tipped = alarms.pulled(pull, clock.now_ms())
+    return alarms.moved(moved, clock.now_ms()) or tipped
 
 
 def _temperature(board: "Board", name: str, before_c: int) -> "Wait[int | None]":

@@ -130,9 +130,16 @@ def counted(board: "Board", meter: "Meter") -> "tuple[int, int]":
     return flaps, max(0, board.clock.now_ms() - board.clock.offset_ms - lid.since_ms)
 
 
-def arm(kept: bytes, machine: "Any", esp32: "Any", time: "Any", ms: int) -> int:
-    """Before a deep sleep of so long, listen to the switch; return how long it may last."""
+def arm(
+    kept: bytes, machine: "Any", esp32: "Any", time: "Any", ms: int, motion: bool = True
+) -> int:
+    """Before a deep sleep of so long, listen to the switch; return how long it may last.
+
+    Without `motion` the accelerometer's line is not listened to after a short wake either.
+    """
     lid = Lid(kept)
+    if not motion:
+        lid.motion = _NO_PIN
     memory = machine.RTC().memory
     pin = machine.Pin(lid.pin, machine.Pin.IN)
     now_ms = time.time_ns() // 1_000_000

@@ -189,6 +189,7 @@ def test_what_is_sent_to_a_board_is_what_a_board_ever_has_of_the_sources():
     }
     assert sources - everything == {
         "stoep_firmware.device.boot",  # lies in the root as its source
+        "stoep_protocol.advice",
         "stoep_protocol.lorawan.network_encoding",
         "stoep_protocol.lorawan.network_frames",
         "stoep_protocol.reports",

@@ -290,6 +290,8 @@ def test_sensors_that_are_not_there_are_told_and_the_level_is_reported(place):
     assert schema.ERROR_SENSOR_BUS in errors(here)
     told = reports(here)
     assert {(report.distance_mm, report.flags) for report in told} == {(800, 0)}
+    # The others go on.
+    assert None not in {report.temperature_c for report in told}
 
 
 def test_a_thermometer_that_says_nothing_true_is_none(place):
@@ -299,6 +301,15 @@ def test_a_thermometer_that_says_nothing_true_is_none(place):
     here.run(hours=1.1)
     assert [report.temperature_c for report in newer(here, before)] == [None]
     assert schema.ERROR_SENSOR_SILENT in errors(here)
+
+
+def test_a_thermometer_that_answers_no_more_leaves_no_old_temperature(place):
+    here = settled(place)
+    before = reports(here)
+    here.board.fittings.thermometer.fault = "silent"
+    here.run(hours=2.1)
+    assert [report.temperature_c for report in newer(here, before)] == [None, None]
+    assert schema.ERROR_SENSOR_BUS in errors(here)
 
 
 def test_an_accelerometer_that_is_stuck_gives_no_alarm(place):
@@ -319,6 +330,11 @@ def test_a_line_that_is_stuck_high_does_not_empty_the_battery(place):
     accelerometer.int_level = True
     here.run(hours=5)
     assert here.device.wakes - wakes < 12
+    wakes = here.device.wakes
+    for _ in range(10):
+        here.handling.use_lid(3)
+        here.run(seconds=60)
+    assert here.device.wakes - wakes <= 11
     here.check()
 
 

@@ -11,7 +11,7 @@ TYPE_CHECKING = const(0)
 if TYPE_CHECKING:
     from stoep_firmware._types import I2c
 
-WATCHING_UA = 1  # the meter's currents are whole
+WATCHING_UA = 1  # in whole ones
 SAMPLE_MS = 700  # a sample and a little
 SETTLE_MS = 6400  # until the filter has let go of the pull with which it began
 
