@@ -22,6 +22,7 @@ ELSEWHERE = {
 # With accelerometer, thermometer and lid switch.
 FITTED = {"motion": "lis3dh", "thermometer": "tmp102", "lid": True}
 FITTED_BYTES = 113_000
+BAY_BYTES = 106_000
 SELDOM = {
     "stoep_firmware.commands",
     "stoep_firmware.joining",
@@ -78,3 +79,19 @@ def test_what_looks_after_more_than_the_level_is_let_go_of_before_the_radio_talk
     for wake in fitted:
         assert "stoep_firmware.guarded_task" in wake["modules"]
         assert not {"stoep_firmware.guard", "stoep_firmware.sensing.alarms"} & set(wake["modules"])
+
+
+def test_a_bay_keeps_nothing_of_its_look_while_the_radio_talks(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    cache: pathlib.Path = tmp_path_factory.mktemp("modules")
+    with SmallRuntime(cache=cache) as runtime:
+        simulator = runtime.importing()["simulator"]
+    with SmallRuntime(BAY_BYTES + simulator, cache) as runtime:
+        days = wakes(runtime, kind="bay", sensor="rm3100")
+    look = {"stoep_firmware.bay_look", "stoep_firmware.sensing.detection", "stoep_firmware.second"}
+    for wake in days:
+        assert not wake["outgrown"]
+        assert "stoep_firmware.bay_task" in wake["modules"]
+        assert not look & set(wake["modules"])
+        assert not any(name.startswith("stoep_firmware.drivers.") for name in wake["modules"])
