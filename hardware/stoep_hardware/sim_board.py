@@ -82,7 +82,7 @@ class SimBoard:
             esp32.inputs[pins[line]] = Input(partial(self._radio_line, line), from_air=True)
         radio.on_line = lambda line, level, t_us: esp32.line_changed(pins[line], level, t_us)
         if distance is not None and config.get("sensor") != "absent":
-            name = config.get("second" if config["kind"] == "bay" else "sensor", "a02yyuw")
+            name = config.get("second" if config.get("kind") == "bay" else "sensor", "a02yyuw")
             options = {"keep_states": keep_states, **(sensor_options or {})}
             air_c = None if handling is None else handling.temperature_c
             self.sonar = rangers.make(name, distance, air_c, options)
