@@ -89,6 +89,27 @@ def test_what_has_fallen_over_is_told_within_minutes_and_with_each_report_until_
     here.check()
 
 
+def test_the_other_accelerometer_tells_the_same(place):
+    here = settled(place, motion="lis2dw12")
+    for _ in range(20):
+        here.handling.use_lid(3.0)
+        here.run(seconds=60)
+    assert {report.flags for report in reports(here)} == {0}
+    before = reports(here)
+    here.handling.tilt(180)
+    here.run(seconds=300)
+    assert [report.flags for report in newer(here, before)] == [schema.TILTED]
+    here.handling.tilt(0)
+    here.run(hours=1.1)
+    before = reports(here)
+    here.handling.shake(900)
+    here.run(seconds=600)
+    assert [report.flags for report in newer(here, before)][-1] == schema.MOVED
+    here.run(hours=2.2)  # in the first of these it was still moved
+    assert reports(here)[-1].flags == 0
+    here.check()
+
+
 def test_after_an_echo_test_it_stands_as_it_shall(place):
     here = settled(place)  # on the technician's table
     here.handling.tilt(90)  # where it is mounted

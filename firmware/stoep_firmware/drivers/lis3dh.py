@@ -28,8 +28,8 @@ _SEVERAL = const(0x80)  # of a register number: count up (DS 6.1.1)
 _IDENTITY = const(0x33)
 _MG = const(16)
 
-# CTRL_REG1..5 (DS 8.8 to 8.12): 10 Hz, low power, three axes; the slowest high-pass filter for
-# INT1's generator alone; that generator on the pin; +-2 g, both octets of one sample; latched.
+# CTRL_REG1..5: 10 Hz, low power, three axes; the slowest high-pass filter for INT1's generator
+# alone; that generator on the pin; +-2 g, both octets of one sample; latched.
 _CONTROL = b"\x2f\x31\x40\x80\x08"
 _WATCH = b"\x10\x14"  # INT1_THS, INT1_DURATION: over 256 mg for 20 samples
 _ANY_AXIS = b"\x2a"  # high on any axis, of whatever sign
@@ -72,7 +72,7 @@ class Accelerometer:
 
     def moved(self) -> bool:
         """Whether it has been moved since this was last asked; lets go of INT1."""
-        # What pulls now is the rest from which movement counts (AN 6.3: the filter's reset).
+        # What pulls now is the rest from which movement counts (AN, "High-pass filter": its reset).
         self._read(_REFERENCE, 1)
         return self._read(_INT1_SRC, 1)[0] & 0x40 != 0
 

@@ -17,9 +17,9 @@ WAKE_UP_THS, WAKE_UP_DUR = 0x34, 0x35
 WAKE_UP_SRC, TAP_SRC, SIXD_SRC, ALL_INT_SRC = range(0x38, 0x3C)
 CTRL7 = 0x3F
 
-# DS, low-power mode 1 by ODR: 1.6, 12.5, 25, 50, 100 and 200 Hz.
+# DS, low-power mode 1 by ODR: 1.6 and 12.5 Hz; beyond that in proportion, a guess.
 _RATE_HZ = {1: 1.5625, 2: 12.5, 3: 25, 4: 50, 5: 100, 6: 200}
-_LOW_POWER_UA = {1: 0.38, 2: 1.0, 3: 1.6, 4: 3.0, 5: 5.5, 6: 10.5}
+_LOW_POWER_UA = {1: 0.38, 2: 1.0, 3: 2.0, 4: 4.0, 5: 8.0, 6: 16.0}
 _POWER_DOWN_UA = 0.05
 _SIXD_DEGREES = (80, 70, 60, 50)
 _BANDWIDTH = (2, 4, 10, 20)

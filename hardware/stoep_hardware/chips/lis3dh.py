@@ -19,7 +19,7 @@ _LOW_POWER_UA = {1: 2.0, 2: 3.0, 3: 4.0, 4: 6.0, 5: 10.0, 6: 18.0, 7: 36.0}
 _NORMAL_UA = {1: 2.0, 2: 4.0, 3: 6.0, 4: 11.0, 5: 20.0, 6: 38.0, 7: 73.0}
 _POWER_DOWN_UA = 0.5  # DS table 5
 WATCHING_UA = _LOW_POWER_UA[2]
-# AN 4.3.1: the cut-off by HPCF, in parts of the rate (0.2, 0.1, 0.05 and 0.02 Hz at 10 Hz).
+# AN, "High-pass filter": the cut-off by HPCF, at 10 Hz 0.2, 0.1, 0.05 and 0.02 Hz; of the rate.
 _CUTOFF = (1 / 50, 1 / 100, 1 / 200, 1 / 500)
 _MG_OF_THRESHOLD = 16  # at +-2 g
 _ACTIVE = 0x40
@@ -29,7 +29,7 @@ class Lis3dh(AccelerometerModel):
     """One sensor."""
 
     IDENTITY = 0x33
-    DEFAULTS = {  # noqa: RUF012 - DS table 21
+    DEFAULTS = {  # noqa: RUF012 - DS, "Register mapping"
         **dict.fromkeys(range(CTRL_REG1, INT1_DURATION + 1), 0),
         CTRL_REG1: 0x07,
         **dict.fromkeys(range(0x34, 0x3E), 0),
@@ -78,7 +78,7 @@ class Lis3dh(AccelerometerModel):
         limit_mg = registers[INT1_THS] * _MG_OF_THRESHOLD
         source = 0
         for axis, part in enumerate(seen):
-            # "High" and "low" are of the magnitude: free fall is low on all three (AN 7).
+            # "High" and "low" are of the magnitude: free fall is low on all three (AN).
             event = (2 if abs(part) > limit_mg else 1) << 2 * axis
             source |= event & config
         self._samples = self._samples + 1 if source else 0
