@@ -3,9 +3,9 @@
 An extract of OpenStreetMap may be named, otherwise a town of straight streets is drawn. Needs the
 extra ``roads``.
 
-    roads_parse_s   reading the map and making a graph of it
-    roads_matrix_s  the ways from every place to every other
-    roads_rss_mb    the process at its largest
+    roads_parse   reading the map and making a graph of it
+    roads_matrix  the ways from every place to every other
+    roads_rss     the process at its largest
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def main() -> int:
             found = roads.matrix(file, some, LORRY)
             times_s.append(time.perf_counter() - begin_s)
     leads = (found.metres >= 0).mean()
-    print(f"roads_parse_s {times_s[0]:.2f}")
-    print(f"roads_matrix_s {times_s[1] - times_s[0]:.2f}")
-    print(f"roads_rss_mb {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f}")
-    print(f"{len(spots)} places, {100 * leads:.1f} % of the ways found", file=sys.stderr)
+    print(f"# {len(spots)} places, {100 * leads:.1f} % of the ways found", file=sys.stderr)
+    print(f"roads_parse {times_s[0]:.2f} s")
+    print(f"roads_matrix {times_s[1] - times_s[0]:.2f} s")
+    print(f"roads_rss {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
     return 0
 
 

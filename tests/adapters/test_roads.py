@@ -371,8 +371,8 @@ def test_without_the_extra(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'stoep[roads]'" in found.notes[0]
 
 
-def test_the_solver_s_process_reads_the_map(town: Path) -> None:
-    question = Question(
+def _question(town: Path) -> Question:
+    return Question(
         points=_points("a", "c", "k"),
         visits=[Visit(1, 60, 100, prize=100 * MONEY_PER_EUR)],
         disposals=[Disposal(2)],
@@ -386,12 +386,34 @@ def test_the_solver_s_process_reads_the_map(town: Path) -> None:
         seed=0,
         ways=Ways(roads=str(town), folder=str(town.parent), places=_points("a", "b", "c", "k")),
     )
-    answer = apart.answer(question)
+
+
+def test_the_solver_s_process_reads_the_map(town: Path) -> None:
+    answer = apart.answer(_question(town))
     assert (answer.distance_source, answer.notes) == ("roads", ())
     assert [it.metres for it in answer.courses[0].legs] == [
         pytest.approx(it, abs=1) for it in (1500, 1500 + 2000 + 57 + 960, 3000 + 17)
     ]
     assert len([*town.parent.glob("roads-*.npz")]) == 1
+
+
+def test_a_map_that_ends_the_solver_costs_no_plan(
+    town: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    library = tmp_path / "ends" / "osmium.py"
+    library.parent.mkdir()
+    library.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.syspath_prepend(library.parent)
+    answer = apart.answer(_question(town))
+    assert (answer.distance_source, answer.tours) == ("estimate", ((0, ~0),))
+    assert answer.notes == ("distances are estimated: the solver has ended with -9",)
+
+
+def test_a_map_of_half_the_world(town: Path) -> None:
+    with town.open("r+b") as file:
+        file.truncate(300_000_001)
+    with pytest.raises(RoadsError, match="has more than 300 MB: cut the town out of it"):
+        road_cache.matrix(town, [spot((0, 0))], LORRY, left=False, folder=None)
 
 
 def test_the_map_says_which_error(town: Path) -> None:

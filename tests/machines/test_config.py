@@ -663,6 +663,19 @@ def test_a_table_of_distances(tmp_path: Path) -> None:
     assert distances.km == {1: {3: 2.5, 1: 0.0}, 3: {1: 4.0, 3: 0.0}}
 
 
+def test_a_map_of_roads_that_is_not_there_is_told(tmp_path: Path) -> None:
+    gone = PLANNED.replace('distances = "distances.csv"', 'roads = "town.osm.pbf"')
+    gone = gone.replace("distance_index", "# distance_index")
+    assert load(tmp_path, stoep=gone).warnings == (
+        f"{tmp_path}/stoep.toml:3: roads is not there, so distances are estimated",
+    )
+    (tmp_path / "town.osm.pbf").touch()
+    assert load(tmp_path, stoep=gone).warnings == ()
+    both = gone.replace("[[truck]]", 'osrm = "http://127.0.0.1:5000"\n[[truck]]')
+    (mistake,) = mistakes(tmp_path, stoep=both)
+    assert mistake.endswith('"roads" and "osrm" are two answers to one question: leave one out')
+
+
 # Several files.
 
 

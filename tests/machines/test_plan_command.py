@@ -1,6 +1,8 @@
 """``stoep plan show``: the round for people and for machines, and mistakes in what it reads."""
 
+import errno
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -62,6 +64,22 @@ def test_nothing_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "  market-organic-1: has sent no level yet",
         "  market-paper-1: too empty (20 %, overflows by the next round: < 1 %)",
     ]
+
+
+def test_why_distances_are_estimated_after_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    config = tmp_path / "stoep.toml"
+    config.write_text(text.replace("# roads = ", "roads = "), encoding="utf-8")
+    arguments = levels(tmp_path, **{"market-paper-1": {"fill_pct": 99}}), "--config", config
+    note = f"distances are estimated: town.osm.pbf: cannot be read: {os.strerror(errno.ENOENT)}"
+    _, out, _ = show(capsys, *arguments)
+    assert "(estimated distances)" in out
+    assert out.endswith(f"\nOf the distances:\n  {note}\n")
+    _, out, _ = show(capsys, *arguments, "--json")
+    summary = json.loads(out.splitlines()[-1])
+    assert (summary["distance_source"], summary["notes"]) == ("estimate", [note])
 
 
 def test_a_round_as_the_message_it_would_be(

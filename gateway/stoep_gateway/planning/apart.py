@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from stoep_gateway.planning import routes, solver
 from stoep_gateway.planning.routes import Answer, Question
@@ -20,9 +21,10 @@ _ASK_S = 0.2  # whether to give up
 
 
 def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
-    """Do as ``routes.answer``. Raises ``RuntimeError`` too, for a solver that has failed.
+    """Do as ``routes.answer``, and find ways, whose failure costs no plan.
 
-    Once ``cancelled()`` is true the answer is that nothing is driven.
+    Raises ``RuntimeError`` too, for a solver that has failed. Once ``cancelled()`` is true the
+    answer is that nothing is driven.
     """
     if not question.visits:
         return routes.nothing(question)
@@ -46,5 +48,10 @@ def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
                     return routes.nothing(question)
     if process.returncode != 0:
         last = words.decode(errors="replace").strip().rpartition("\n")[2]
-        raise RuntimeError(f"the solver has ended with {process.returncode}: {last}")
+        said = f"the solver has ended with {process.returncode}: {last}".removesuffix(": ")
+        if question.ways is None:
+            raise RuntimeError(said)
+        # A map may be more than this machine has room for, or more than a library can bear.
+        estimated = answer(replace(question, ways=None), cancelled)
+        return replace(estimated, notes=(f"distances are estimated: {said}",))
     return solver.ANSWER.validate_json(told)

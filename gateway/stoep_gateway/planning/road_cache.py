@@ -20,6 +20,7 @@ from stoep_gateway.planning.ways import RoadsError
 __all__ = ["matrix"]
 
 _KEPT = 4  # sets of places, the last ones used
+_MOST_OCTETS = 300_000_000  # of a map: minutes, and gigabytes of memory
 _FORM = 1  # to be raised when another release would find something else
 
 
@@ -34,6 +35,8 @@ def matrix(
         stat = file.stat()
     except OSError as error:
         raise RoadsError(f"cannot be read: {error.strerror}") from error
+    if stat.st_size > _MOST_OCTETS:
+        raise RoadsError(f"has more than {_MOST_OCTETS // 10**6} MB: cut the town out of it")
     asked = (_FORM, str(file), stat.st_mtime_ns, stat.st_size, lorry, left, *spots)
     name = f"roads-{hashlib.sha256(repr(asked).encode()).hexdigest()[:32]}.npz"
     found = None if folder is None else _kept(folder / name, len(spots))
