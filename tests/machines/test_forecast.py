@@ -285,6 +285,17 @@ class TestHistory:
         assert new.doubt == "few_days"
         assert not new.is_learned
 
+    def test_a_day_that_falls_is_no_weekday_of_its_kind(self):
+        kind = Kind(Calendar(UTC))
+        history, at_ms = steady(days=28, kind=kind)
+        for day in range(1, 4):
+            history.take(at_ms + day * DAY_MS, 90.0)
+            history.take(at_ms + day * DAY_MS + 1, 0.0)
+        history.take(at_ms + 5 * DAY_MS, 30.0)
+        assert min(kind.weekdays()) > 0.5
+        assert sum(kind.weekdays()) == pytest.approx(7)
+        assert min(History(kind).course.rates) > 1
+
     def test_little_bad_and_old_data_make_the_interval_wide(self):
         def width(history, now_ms):
             level = Outlook(history, now_ms).level(now_ms + DAY_MS)

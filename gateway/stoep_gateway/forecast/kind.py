@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.calendar import Calendar, weekday
 from stoep_gateway.forecast.slowing import SLOW_MAX
 from stoep_gateway.forecast.spread import NORMAL, SHARES
 
@@ -104,7 +104,9 @@ class Kind:
             self._halve()
         self._days += 1
         self._rate += rate
-        number = (day + 3) % 7
+        # What falls has risen on another day; and what fills evenly is not all of its kind.
+        came, unit = max(came, 0.0), max(unit, self.unit / 4)
+        number = weekday(day)
         event = self.calendar.events.get(day)
         if event is None:
             self._came[number] += came / unit
