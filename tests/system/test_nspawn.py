@@ -6,6 +6,8 @@ The tests of one release follow each other on one machine. ``make test-system`` 
 import os
 import re
 import shutil
+import subprocess
+from pathlib import Path
 
 import nspawn
 import packages
@@ -132,6 +134,23 @@ def has_restarted(machine, before):
         lambda: restarts(machine) > before and machine.shows("ActiveState") == "active",
         "the service started anew",
         patience_s=180,
+    )
+
+
+def move_to(machine, disk):
+    """Move the database to a disk of its own; ``disk`` is how it is mounted."""
+    machine.run(
+        f"systemctl stop stoep-gateway; mv {STATE} {STATE}.kept; mkdir {STATE};"
+        f" mount {disk} {STATE}; cp -a {STATE}.kept/. {STATE}/;"
+        f" chown --reference={STATE}.kept {STATE}; chmod 750 {STATE};"
+        " systemctl start stoep-gateway"
+    )
+
+
+def move_back(machine):
+    machine.run(
+        f"systemctl stop stoep-gateway; cp -a {STATE}/. {STATE}.kept/; umount {STATE};"
+        f" rmdir {STATE}; mv {STATE}.kept {STATE}; systemctl start stoep-gateway"
     )
 
 
@@ -312,12 +331,7 @@ def test_a_writer_that_hangs_is_a_hang_although_the_loop_turns(machine, street):
 
 
 def test_a_full_disk_is_said_and_loses_nothing_that_was_recorded(machine, street):
-    machine.run(
-        f"systemctl stop stoep-gateway; mv {STATE} {STATE}.kept; mkdir {STATE};"
-        f" mount -t tmpfs -o size=16m tmpfs {STATE}; cp -a {STATE}.kept/. {STATE}/;"
-        f" chown --reference={STATE}.kept {STATE}; chmod 750 {STATE};"
-        " systemctl start stoep-gateway"
-    )
+    move_to(machine, "-t tmpfs -o size=16m tmpfs")
     before, recorded = restarts(machine), count(machine)
     street.do("uplinks", 2)
     machine.run(f"dd if=/dev/zero of={STATE}/filler bs=4k 2>/dev/null || true")
@@ -334,11 +348,44 @@ def test_a_full_disk_is_said_and_loses_nothing_that_was_recorded(machine, street
     recorded = count(machine)
     street.do("uplinks", 2)
     assert count(machine) == recorded + 2
-    machine.run(
-        f"systemctl stop stoep-gateway; cp -a {STATE}/. {STATE}.kept/; umount {STATE};"
-        f" rmdir {STATE}; mv {STATE}.kept {STATE}; systemctl start stoep-gateway"
-    )
+    move_back(machine)
     assert count(machine) == recorded + 2
+
+
+@pytest.fixture
+def disk(machine, tmp_path):
+    """The number of a loop device with an empty file system."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    loop = ["losetup", "--find", "--show", image]
+    device = subprocess.run(loop, check=True, capture_output=True, text=True).stdout.strip()
+    yield os.minor(Path(device).stat().st_rdev)
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.mark.skipif(
+    not Path("/dev/loop-control").exists() or shutil.which("mkfs.ext4") is None,
+    reason="a disk that stalls needs loop devices and mkfs.ext4: apt install e2fsprogs",
+)
+def test_a_disk_that_stalls_is_a_hang_and_costs_nothing_that_was_recorded(machine, street, disk):
+    machine.run(f"mknod /opt/disk b 7 {disk}")
+    move_to(machine, "-t ext4 /opt/disk")
+    sooner(machine, "4s\nTimeoutStopSec=5")
+    before, recorded, run = restarts(machine), count(machine), machine.shows("InvocationID")
+    machine.run(f"fsfreeze --freeze {STATE}")
+    try:
+        street.do("unheard", 1)
+        wait_until(lambda: "write_group" in journal_of(machine, run), "where it hung")
+        assert "Watchdog timeout" in journal_of(machine, run)
+    finally:
+        machine.run(f"fsfreeze --unfreeze {STATE}")
+    has_restarted(machine, before)
+    move_back(machine)
+    sooner(machine)
+    street.do("uplinks", 1)
+    assert recorded + 1 <= count(machine) <= recorded + 2  # whether the unheard one had been
 
 
 def test_mistakes_in_the_configuration_are_told_and_tried_no_more(machine):
