@@ -114,6 +114,12 @@ def test_a_place_is_on_its_street(town: Path) -> None:
     assert found.off_m.tolist() == pytest.approx([10, 10, 0], abs=0.2)
 
 
+def test_at_a_corner_a_truck_comes_from_any_road(town: Path) -> None:
+    """A step into the one-way street, at b, is no reason to come round from its other end."""
+    found = between(town, NODES["a"], (1000, 3), NODES["e"])
+    assert found.metres.tolist() == [[0, 1000, 2000], [1000, 0, 1000], [2000, 1000, 0]]
+
+
 def test_two_places_at_one_spot(town: Path) -> None:
     assert between(town, (500, 5), (500, -5)).metres.tolist() == [[0, 0], [0, 0]]
 

@@ -36,6 +36,7 @@ from stoep_gateway.planning.ways import FARTHEST_M, RoadsError
 __all__ = ["WaysOfMap", "matrix", "read"]
 
 _OTHER_SIDE_M = 25.0  # farther, and the street of the right side is another street
+_AT_CORNER_M = 5.0  # of a junction, where it matters little which of its roads is the nearest
 _LEAST_MARGIN_M = 10_000.0  # of map around the places
 _EARTH_M = 6_371_008.8  # mean radius, IUGG
 _PIECE_M = 50.0
@@ -112,7 +113,10 @@ class _Graph:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Where a place is on its edge, and in which directions a truck stops there."""
+    """Where a place is on its edge, and in which directions a truck stops there.
+
+    At a ``junction`` it is on all the roads of that.
+    """
 
     edge: int
     at_m: float
@@ -120,6 +124,7 @@ class _Held:
     backward: bool
     off_m: float
     across: bool
+    junction: int | None
 
 
 def _box(spots: Sequence[Spot]) -> tuple[float, float, float, float]:
@@ -314,22 +319,24 @@ def _held(graph: _Graph, spot: Spot, left: bool) -> _Held | None:
             drives = own_side
     segment = near[best]
     edge = int(graph.edge_of[segment])
-    at_m = float(graph.offsets[segment] + share[best] * math.sqrt(squares[best]))
-    return _Held(
-        edge,
-        min(at_m, float(graph.lengths[edge])),
-        bool(drives[0, best]),
-        bool(drives[1, best]),
-        float(off_m[best]),
-        across,
+    long_m = float(graph.lengths[edge])
+    at_m = min(
+        float(graph.offsets[segment] + share[best] * math.sqrt(squares[best])),
+        long_m,
     )
+    junction = None
+    if not spot.near and min(at_m, long_m - at_m) < _AT_CORNER_M:
+        junction = int(graph.starts[edge] if at_m < long_m / 2 else graph.ends[edge])
+    forward, backward = bool(drives[0, best]), bool(drives[1, best])
+    return _Held(edge, at_m, forward, backward, float(off_m[best]), across, junction)
 
 
 def _with_places(graph: _Graph, held: Sequence[_Held]) -> tuple[Ints, Any]:
     """Return the nodes of places, and the graph with them: edges have them in between."""
     by_edge: dict[int, list[int]] = {}
     for number, it in enumerate(held):
-        by_edge.setdefault(it.edge, []).append(number)
+        if it.junction is None:
+            by_edge.setdefault(it.edge, []).append(number)
     starts, ends, lengths, paces = [], [], [], []
     for edge, numbers in by_edge.items():
         numbers.sort(key=lambda number: held[number].at_m)
@@ -350,7 +357,11 @@ def _with_places(graph: _Graph, held: Sequence[_Held]) -> tuple[Ints, Any]:
         np.array(paces),
     )
     size = graph.junctions + len(held)
+    nodes = [
+        graph.junctions + number if it.junction is None else it.junction
+        for number, it in enumerate(held)
+    ]
     return (
-        graph.junctions + np.arange(len(held)),
+        np.array(nodes, dtype=np.int64),
         _arcs(size, *(np.concatenate(pair) for pair in zip(base, more, strict=True))),
     )
