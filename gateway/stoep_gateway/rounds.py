@@ -58,6 +58,7 @@ class DailyRounds:
         self._planned_date = planned_date
         self._planned = planned
         self._running = Running()
+        self._notes: tuple[str, ...] = ()
         self._due_utc_ms = 0
         self._stopped = threading.Event()
         self._timer: Timer | None = None
@@ -110,6 +111,15 @@ class DailyRounds:
         self._task = asyncio.get_running_loop().create_task(self._plan(), name="round")
         self.start()
 
+    def _tell(self, notes: tuple[str, ...]) -> None:
+        """Log what is new to say of distances, and that there is nothing to say any more."""
+        if notes != self._notes:
+            for note in notes:
+                _log.warning("rounds: %s", note)
+            if not notes:
+                _log.info("rounds: all distances are known again")
+        self._notes = notes
+
     def _date(self, utc_ms: int) -> str:
         at = datetime.datetime.fromtimestamp(utc_ms / 1000, self._config.timezone)
         return at.date().isoformat()
@@ -127,6 +137,7 @@ class DailyRounds:
                 apart.answer,
             )
             self._record([*planner.outputs(today), *planner.outputs(next_one)])
+            self._tell(today.notes)
             self._planned(self._planned_date)
             self._metrics.count("rounds_planned")
         except Exception:  # noqa: BLE001 (the root of this task: a day without a round, not without a gateway)

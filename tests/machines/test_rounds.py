@@ -53,11 +53,19 @@ def utc_ms(text: str) -> int:
     return round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
 
 
+class Today(int):
+    """A plan that is no more than when it was made."""
+
+    notes = ()
+
+
 def plan_nothing(monkeypatch, planned):
     """Have planning do no more than note when it was asked."""
-    monkeypatch.setattr(
-        rounds.planner, "two_days", lambda _1, _2, now_ms, running, *_: (now_ms, None, running)
-    )
+
+    def two_days(_1, _2, now_ms, running, *_):
+        return Today(now_ms), None, running
+
+    monkeypatch.setattr(rounds.planner, "two_days", two_days)
 
     def outputs(plan):
         planned.extend([] if plan is None else [plan])
@@ -93,6 +101,18 @@ class Planner:
 @pytest.fixture
 def planner(town, monkeypatch):
     return Planner(town, monkeypatch, "2026-10-20T00:00Z")
+
+
+async def test_what_is_estimated_is_logged_once(planner, monkeypatch, caplog):
+    caplog.set_level("INFO", "stoep_gateway.rounds")
+    for notes in ((), ("no map",), ("no map",), ("no answer",), (), ()):
+        monkeypatch.setattr(Today, "notes", notes)
+        await planner.pass_hours(24)
+    assert [it.getMessage() for it in caplog.records] == [
+        "rounds: no map",
+        "rounds: no answer",
+        "rounds: all distances are known again",
+    ]
 
 
 async def test_once_a_day(planner):
