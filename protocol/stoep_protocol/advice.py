@@ -59,7 +59,8 @@ class Echoes:
     """
 
     def __init__(self, values: "tuple[int | None, ...]", level_mm: "int | None" = None) -> None:
-        places = [((value or 0) // 64 * 10, (value or 0) % 64) for value in values[1:]]
+        places = [(value // 64 * 10, value % 64) for value in values[1:] if value]
+        places = [place for place in places if place[1]]
         if values and values[0] is not None:
             level_mm = 10 * values[0]
         self.level_mm = level_mm

@@ -114,6 +114,7 @@ def test_without_a_depth_the_farthest_place_is_the_floor() -> None:
     found = Echoes(echoes((57, 20), (150, 10)).values)
     assert (found.floor, found.fixed, found.beyond) == ((1500, 10), [(570, 20)], [])
     assert Echoes(()).floor is None
+    assert Echoes((None, None, echo(57, 0))).floor is None  # nothing that a board would say
 
 
 def send(to: int, answer: Calibrated, before: Any = None) -> tuple[list[dict[str, Any]], Any]:
