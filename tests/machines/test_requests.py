@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from network_in_hand import NetworkInHand
 from stoep_firmware.bin_task import BinTask
+from stoep_firmware.drivers.a02yyuw import NEAREST_MM
 from stoep_firmware.meter import Meter
 from stoep_firmware.settings import Settings
 from stoep_gateway.config import load
@@ -274,7 +275,7 @@ def test_each_reading_is_published_once_whatever_the_air_does(tmp_path_factory, 
     late = []
     told = set()
     for number, (mm, fate, hears) in enumerate(hours):
-        for frame in device.hour(max(mm, 30)):
+        for frame in device.hour(max(mm, NEAREST_MM)):
             if fate == "late":
                 late.append(frame)
             if fate not in ("heard", "twice"):
