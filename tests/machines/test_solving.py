@@ -227,3 +227,12 @@ def test_no_visits_and_no_trucks_need_no_search() -> None:
     assert solve(Problem(problem.metres, problem.seconds, (), (), problem.trucks), 9).tours == ((),)
     nobody = Problem(problem.metres, problem.seconds, problem.visits, problem.disposals, ())
     assert solve(nobody, 9).tours == ()
+
+
+def test_what_is_required_next_to_the_yard_is_done() -> None:
+    """The way there is short: to empty and to unload it is what costs, and it is worth nothing."""
+    metres = [[0, 50, 100], [50, 0, 50], [100, 50, 0]]
+    visits = [Visit(0, 480, 1100, required=True)]
+    trucks = [Truck(1, 1, (0,), 9000, 900, 8 * 3600, _KM, _HOUR)]
+    problem = Problem(metres, metres, visits, [Disposal(2)], trucks)
+    assert solve(problem, 100, 0).tours == ((0, ~0),)

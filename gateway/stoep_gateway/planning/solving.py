@@ -266,7 +266,17 @@ def _urgent(problem: Problem) -> int:
         ),
         default=0,
     )
-    return 3 * longest + 10 * dearest
+    # In a small town to empty and to unload costs more than the way.
+    alone = max(
+        (
+            problem.course(truck, (visit, ~site)).cost
+            for truck, it in enumerate(problem.trucks)
+            for site in it.disposals
+            for visit in range(len(problem.visits))
+        ),
+        default=0,
+    )
+    return max(3 * longest, 2 * alone) + 10 * dearest
 
 
 def _impossible(problem: Problem) -> dict[int, str]:
