@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 import math
 import random
+import subprocess
 import sys
 import threading
 from collections import defaultdict
@@ -15,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from road_maps import At, Way, degrees, write_map
-from stoep_gateway.planning import apart, finding, road_cache
+from stoep_gateway import config
+from stoep_gateway.planning import apart, finding, planner, road_cache
 from stoep_gateway.planning.distances import Point
 from stoep_gateway.planning.problem import MONEY_PER_EUR, Disposal, Truck, Visit
 from stoep_gateway.planning.road_tags import Lorry, speeds_kmh
 from stoep_gateway.planning.roads_model import Found, Spot
 from stoep_gateway.planning.routes import Question
+from stoep_gateway.planning.selection import Decisions
 from stoep_gateway.planning.ways import RoadsError, Ways, matrices
 
 pytest.importorskip("osmium", reason="the extra [roads] is not installed")
@@ -401,6 +405,55 @@ def test_the_solver_s_process_reads_the_map(town: Path) -> None:
         pytest.approx(it, abs=1) for it in (1500, 1500 + 2000 + 57 + 960, 3000 + 17)
     ]
     assert len([*town.parent.glob("roads-*.npz")]) == 1
+
+
+def _place(table: str, name: str, at: At, **keys: object) -> str:
+    lat, lon = degrees(at)
+    lines = [f"[[{table}]]", f'id = "{name}"', f"lat = {lat:.7f}", f"lon = {lon:.7f}"]
+    return "\n".join([*lines, *(f"{key} = {json.dumps(it)}" for key, it in keys.items()), ""])
+
+
+@pytest.mark.parametrize(("drives_on", "back_km"), [("right", [1.5, 1.5]), ("left", [0.5, 0.5])])
+def test_from_the_configuration_to_the_messages(
+    town: Path, drives_on: str, back_km: list[float]
+) -> None:
+    """One container, 500 m along a street from the yard: the truck comes on its side."""
+    bin_ = {"capacity_l": 1100, "depth_mm": 1000}
+    stoep = town.with_name("stoep.toml")
+    stoep.write_text(
+        f'site = "t"\n[planning]\nroads = "town.osm"\ndrives_on = "{drives_on}"\niterations = 9\n'
+        + _place("container", "north", (1500, 10), side="near", **bin_)
+        + _place("container", "isle", (5400, 5010), **bin_)
+        + _place("place", "yard", NODES["b"], kind="depot")
+        + _place("place", "dump", NODES["e"], kind="disposal")
+        + '[[truck]]\nid = "t"\ncapacity_l = 9000\ndepot = "yard"\ndisposal = "dump"\n'
+    )
+    loaded = config.load(stoep)
+    plan = planner.plan(
+        {},
+        loaded,
+        1_792_000_000_000,
+        decisions=Decisions(included=frozenset({"north"})),
+        answer=apart.answer,
+    )
+    assert (plan.distance_source, plan.notes) == ("roads", ())
+    assert [it.leg_km for it in plan.rounds[0].stops] == pytest.approx(back_km, abs=0.002)
+    assert len([*town.parent.glob("roads-*.npz")]) == 1  # of all four places
+    both = Decisions(included=frozenset({"north", "isle"}))
+    plan = planner.plan({}, loaded, 1_792_000_000_000, decisions=both, answer=apart.answer)
+    summary = planner.outputs(plan)[-1]
+    assert json.loads(summary.payload)["notes"] == [
+        "estimated, since no road for a truck is within 250 m: isle"
+    ]
+    assert plan.distance_source == "mixed"
+    assert len([*town.parent.glob("roads-*.npz")]) == 1
+
+
+def test_the_gateway_s_own_process_loads_nothing_for_it() -> None:
+    heavy = {"numpy", "scipy", "osmium", "httpx", "pyvrp"}
+    program = f"import sys, stoep_gateway.app; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stdout.strip() == b"[]"
 
 
 def test_a_map_that_ends_the_solver_costs_no_plan(
