@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 import os
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -70,9 +71,10 @@ def _kept(file: Path, count: int) -> Found | None:
 
 def _keep(file: Path, found: Found) -> None:
     """Write a file that is there as a whole or not at all, and remove those not used of late."""
-    part = file.with_suffix(f".{os.getpid()}.part")
+    descriptor, name = tempfile.mkstemp(".part", "roads-", file.parent)
+    part = Path(name)
     try:
-        with part.open("xb") as out:
+        with os.fdopen(descriptor, "wb") as out:
             np.savez_compressed(
                 out,
                 metres=found.metres,

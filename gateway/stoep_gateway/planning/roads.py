@@ -146,7 +146,7 @@ def read(
     refs, lats, lons = array("q"), array("d"), array("d")
     sizes, forward, backward = array("q"), array("d"), array("d")
     closed: set[int] = set()
-    own = 0  # numbers of nodes that two ways do not share, although the map does
+    own = -(2**62)  # numbers of nodes that two ways do not share, although the map does
     try:
         found = (
             osmium.FileProcessor(str(file), osmium.osm.NODE | osmium.osm.WAY)
