@@ -384,6 +384,11 @@ class ContainerConfig(TableModel):
             return {"depth_mm": 1000, **values}
         return values
 
+    @property
+    def pool(self) -> str:
+        """Kind and fraction: from others of it is taken what of one is not known yet."""
+        return f"{self.kind}/{self.fraction}"
+
 
 class BayConfig(TableModel):
     """``[[bay]]``: a parking bay."""

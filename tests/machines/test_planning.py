@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from stoep_gateway import config
+from stoep_gateway.assets.registry import Container, build
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
 from stoep_gateway.config_planning import PlanningConfig
 from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forecast.kind import Kind
 from stoep_gateway.forecast.outlook import Outlook
 from stoep_gateway.insight.filling import FillTrack
@@ -247,6 +249,20 @@ def test_a_container_whose_history_is_not_known_goes_on_as_it_did() -> None:
     # Less comes at night than by day: 24 points a day, and not 12 of them by six in the morning.
     assert outlook.level(NOW)[0] == pytest.approx(78, abs=1)
     assert low < 78 < high
+
+
+def test_a_plan_rests_on_what_reports_have_taught() -> None:
+    example = config.load(Path(config.__file__).with_name("example.toml"))
+    key = f"container/{example.containers[0].id}"
+    container = build(example).assets[key]
+    assert isinstance(container, Container)
+    track = FillTrack(NOW, 70, NOW, 70)
+    forecasts = Forecasts(Calendar(example.timezone))
+    forecasts.take(key, container.pool, NOW, track, 70, 4)
+    history = forecasts.history(key, container.pool)
+    states: dict[str, AssetState] = {key: ContainerState(1, NOW, track=track)}
+    knowing.known(states, example, NOW, forecasts)
+    assert forecasts.history(key, container.pool) is history
 
 
 def test_a_rate_that_nobody_knows_makes_for_wide_limits() -> None:

@@ -28,7 +28,7 @@ Managed = Literal["file", "store"]
 @dataclass(frozen=True, slots=True)
 class Container:
     """A bin; ``key`` is "container/ID", ``fixed_json`` the JSON members that every message of it
-    ends with. Those of one ``pool`` are taken to be opened for the same things.
+    ends with. Those of one ``pool`` are taken to be opened for the same things, and to fill alike.
     """
 
     id: str
@@ -253,7 +253,7 @@ def _container(root: str, container: ContainerConfig, threshold_pct: float) -> C
         compaction=container.compaction,
         by_flaps=container.level == "flaps",
         litres_per_flap=container.litres_per_flap,
-        pool=f"{container.kind}/{container.fraction}",
+        pool=container.pool,
         threshold_pct=threshold_pct,
         state_topic=f"{root}/{key}/state",
         event_topic=f"{root}/{key}/event",

@@ -114,9 +114,9 @@ class _Town:
     def __init__(self, config: Config, waste: Waste, seed: int) -> None:
         self._waste = waste
         self._forecasts = Forecasts(Calendar(config.timezone))
-        self._kinds = {it.id: it.kind for it in config.containers}
+        self._pools = {it.id: it.pool for it in config.containers}
         self._sensors = {
-            it.id: Sensor(it.id, it.kind, seed, inside(it), self._forecasts)
+            it.id: Sensor(it.id, it.pool, seed, inside(it), self._forecasts)
             for it in config.containers
         }
         # What had come when it was last emptied, and when that was.
@@ -156,7 +156,7 @@ class _Town:
                 outlook = Perfect(self._waste, name, now_ms, self.level(name, now_ms))
                 found[name] = Known(outlook, now_ms, self._emptied_ms[name])
                 continue
-            learnt = self._forecasts.outlook(f"container/{name}", self._kinds[name], now_ms)
+            learnt = self._forecasts.outlook(f"container/{name}", self._pools[name], now_ms)
             if learnt is not None and sensor.level.track is not None:
                 track = sensor.level.track
                 found[name] = Known(learnt, track.at_ms, track.emptied_ms, sensor.level.press)

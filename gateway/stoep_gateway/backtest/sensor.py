@@ -31,15 +31,14 @@ class Sensor:
     """One container's; what it sends goes through the filter and the forecast of production."""
 
     def __init__(
-        self, name: str, kind: str, seed: int, inside: Inside, forecasts: Forecasts
+        self, name: str, pool: str, seed: int, inside: Inside, forecasts: Forecasts
     ) -> None:
         source = self._source = random.Random(f"sensor/{seed}/{name}")  # noqa: S311 (a simulation)
         self._key = f"container/{name}"
-        self._kind = kind
+        self._pool = pool
         self._inside = inside
         self._forecasts = forecasts
         self.level = Level(inside)
-        self.at_ms: int | None = None
         self._number = 0
         self._false_mm = source.uniform(*_FALSE_MM) if source.random() < _FALSE_UNITS else None
         self._is_false = self._is_missing = False
@@ -71,9 +70,8 @@ class Sensor:
         self._number += 1
         reading = Reading(self._number, at_ms, shown_mm, quality, reason, newer=True)
         judged, _ = self.level.take(reading)
-        self.at_ms = at_ms
         self._forecasts.take(
-            self._key, self._kind, at_ms, self.level.track, self.believed_pct, judged.quality
+            self._key, self._pool, at_ms, self.level.track, self.believed_pct, judged.quality
         )
 
 

@@ -310,9 +310,7 @@ def _of_config(config: Config) -> dict[str, _Lid]:
     """Return every container, by its id, its asset's name and its devices."""
     lids: dict[str, _Lid] = {}
     for it in config.containers:
-        lid = _Lid(
-            it.id, f"{it.kind}/{it.fraction}", it.capacity_l, it.litres_per_flap or flaps.GUESSED_L
-        )
+        lid = _Lid(it.id, it.pool, it.capacity_l, it.litres_per_flap or flaps.GUESSED_L)
         lids[it.id] = lids[f"container/{it.id}"] = lid
     for device in build(config).devices.values():
         if device.asset_key in lids:

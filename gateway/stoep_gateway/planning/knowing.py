@@ -40,7 +40,7 @@ def known(
             continue
         outlook = None
         if forecasts is not None:
-            outlook = forecasts.outlook(key, container.kind, now_ms)
+            outlook = forecasts.outlook(key, container.pool, now_ms)
         if outlook is None:
             rate = filling.rate_pct_per_h(track)
             per_day = None if rate is None else 24 * rate
