@@ -70,7 +70,7 @@ class Level:
             sensor = soundness.emptied(sensor, reading.at_ms, distance_mm, depth_mm)
         self.sensor = sensor
         quality = judged.quality or readings.ACCEPTED
-        if quality > readings.DOUBTED and soundness.is_stuck(sensor, reading.at_ms):
+        if quality > readings.DOUBTED and soundness.is_stuck(sensor):
             judged = replace(judged, quality=readings.DOUBTED, reason="sensor_stuck")
         elif quality > readings.SUSPICIOUS and sensor.drifting:
             judged = replace(judged, quality=readings.SUSPICIOUS, reason="sensor_drifting")

@@ -41,12 +41,12 @@ _MONTH_PERIODS = 30.4 / PERIOD_DAYS
 class Soundness:
     """What is remembered of a sensor; stored as an array: new fields go to the end.
 
-    Every reading since ``since_min`` (UTC minutes) was ``same_mm``, ``count`` of them, with
-    ``flaps`` openings meanwhile. It has moved ``moves`` times (up to `MOVES`), and never stayed for
-    longer than ``longest_h``. ``floors`` is where the floor was seen in `PERIOD_DAYS` days: the
-    number and distance of the first such period, then the differences from each to the next; by
-    them it goes away from the sensor by ``drift_mm`` a month (None: not known yet), which
-    ``drifting`` says is too much.
+    Every reading since ``since_min`` (UTC minutes) was ``same_mm``, ``count`` of them, the last
+    ``for_min`` minutes after the first, with ``flaps`` openings meanwhile. It has moved ``moves``
+    times (up to `MOVES`), and never stayed for longer than ``longest_h``. ``floors`` is where the
+    floor was seen in `PERIOD_DAYS` days: the number and distance of the first such period, then the
+    differences from each to the next; by them it goes away from the sensor by ``drift_mm`` a month
+    (None: not known yet), which ``drifting`` says is too much.
     """
 
     same_mm: int
@@ -58,6 +58,7 @@ class Soundness:
     floors: tuple[int, ...] = ()
     drift_mm: float | None = None
     drifting: bool = False
+    for_min: int = 0
 
 
 def seen(state: Soundness | None, at_ms: int, distance_mm: int, flaps: int) -> Soundness:
@@ -95,24 +96,25 @@ def seen(state: Soundness | None, at_ms: int, distance_mm: int, flaps: int) -> S
         state.floors,
         state.drift_mm,
         state.drifting,
+        max(at_min - since_min, 0),
     )
 
 
-def is_stuck(state: Soundness, at_ms: int) -> bool:
-    """Tell whether a sensor should have given another distance by now."""
+def is_stuck(state: Soundness) -> bool:
+    """Tell whether a sensor should have given another distance by its last reading."""
     if state.count < STUCK_COUNT:
         return False
-    hours = (at_ms // 60_000 - state.since_min) / _HOUR_MIN
+    hours = state.for_min / _HOUR_MIN
     if state.flaps >= STUCK_FLAPS and hours >= STUCK_FLAPS_H:
         return True
     return state.moves >= MOVES and hours >= max(STUCK_H, STUCK_TIMES * state.longest_h)
 
 
-def faults(state: Soundness | None, at_ms: int) -> list[str]:
+def faults(state: Soundness | None) -> list[str]:
     """Return what is wrong with a sensor, in the words of the published state."""
     if state is None:
         return []
-    found = ["sensor_stuck"] if is_stuck(state, at_ms) else []
+    found = ["sensor_stuck"] if is_stuck(state) else []
     return [*found, "sensor_drifting"] if state.drifting else found
 
 

@@ -232,7 +232,7 @@ def _state(
         "compaction": container.compaction,
         "pressed_utc": None if state.press is None else utc(state.press[0]),
         "alarms": alarms.names(state.alarms),
-        "faults": soundness.faults(state.sensor, state.measured_ms),
+        "faults": soundness.faults(state.sensor),
         "drift_mm_per_month": None if state.sensor is None else state.sensor.drift_mm,
         "sequence": state.sequence,
         "missing_readings": len(state.missing),
