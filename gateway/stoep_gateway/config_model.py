@@ -152,7 +152,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Window = Annotated[tuple[datetime.time, datetime.time], BeforeValidator(_window)]
-HeightAndLitres = Annotated[list[float], Field(min_length=2, max_length=2)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+HeightAndLitres = Annotated[list[Finite], Field(min_length=2, max_length=2)]
 
 
 class TableModel(BaseModel):

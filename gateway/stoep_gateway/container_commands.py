@@ -63,6 +63,8 @@ class ContainerCommands:
             None if request.get(key) is None else _number(key, request[key], FILL_MAX_PCT)
             for key in ("from_pct", "to_pct")
         )
+        if from_pct is not None and (to_pct or 0.0) > from_pct:
+            raise CommandRefused(f"from {from_pct:g} to {to_pct:g} % is no emptying")
         previous = self._state(container)
         track = None if previous is None else previous.track
         if track is not None and track.emptied_ms is not None and at_ms <= track.emptied_ms:
@@ -97,6 +99,8 @@ class ContainerCommands:
                 _number(key, learned.get(key))
                 for key in ("cycles", "openings", "points", "squares")
             )
+            if cycles and not (openings and points):
+                raise CommandRefused("what was learned in cycles has openings and points")
             state = self._state(container) or ContainerState(-1, 0)
             count = replace(
                 state.flaps or FlapCount(base_pct=-1.0),

@@ -139,6 +139,10 @@ def test_what_cannot_be_is_told_with_its_line(tmp_path: Path) -> None:
     assert judged["devices"]["a"]["openings"] == 5
     assert [it.split(":")[1] for it in judged["skipped"]] == ["4", "5", "6"]
     assert "log.csv:2: no container is 300 % full" in stoep(*given, "--emptyings", log, code=2)
+    log.write_text("device,time_utc,from_pct,to_pct\na,2026-01-01,9,90\n")
+    assert "log.csv:2: from 9 to 90 % is no" in stoep(*given, "--emptyings", log, code=2)
+    log.write_text("device,time_utc,from_pct\na,2025-12-31,\na,2025-12-31,9\n")
+    assert "5, emptied 2 x" in stoep(*given, "--emptyings", log)
     assert "--store needs --config" in stoep(*given, "--store", code=2)
     assert 'how large "a" is is not known' in stoep("evaluate", "flaps", series, code=2)
 
@@ -242,6 +246,7 @@ def test_what_cannot_be_is_refused(gateway: Gateway) -> None:
             ({"container": "bank-1", "at_utc_ms": 1.5}, "whole UTC milliseconds"),
             ({"container": "bank-1", "from_pct": 121}, "from_pct is a number from 0 to 120"),
             ({"container": "bank-1", "to_pct": True}, "to_pct is a number from 0 to 120"),
+            ({"container": "bank-1", "from_pct": 9, "to_pct": 90}, "from 9 to 90 % is no emptying"),
             ({"container": "bank-2"}, "no device stands for bank-2"),
             ({"container": "with-sensor"}, "tells when it was emptied"),
             ({"container": "nowhere"}, "no container 'nowhere' is configured"),
@@ -254,6 +259,10 @@ def test_what_cannot_be_is_refused(gateway: Gateway) -> None:
             ({"bank-1": []}, "is an object"),
             ({"bank-1": {"cycles": -1}}, "cycles is a number from 0"),
             ({"bank-1": {"cycles": 1}}, "openings is a number from 0"),
+            (
+                {"bank-1": {"cycles": 1, "openings": 0, "points": 1, "squares": 1}},
+                "has openings and points",
+            ),
         ):
             assert why in client.ask("container.learned", containers=learned)["error"]
         assert "ok" in client.ask("container.emptied", container="bank-1", at_utc_ms=now_ms)

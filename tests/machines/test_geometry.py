@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from stoep_gateway.assets.geometry import FILL_MAX_PCT, Inside, Misfit, inside
 from stoep_gateway.config_model import ContainerConfig
 
@@ -179,3 +180,9 @@ def test_what_is_no_container_is_told(values: dict[str, object], key: str, messa
         inside(container(**values))
     assert told.value.key == key
     assert message in str(told.value)
+
+
+def test_a_table_is_finite() -> None:
+    for row in ([math.inf, math.inf], [1300, math.nan]):
+        with pytest.raises(ValidationError):
+            container(shape="table", litres_at_mm=[[0, 0], row])

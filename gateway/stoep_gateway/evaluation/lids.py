@@ -157,7 +157,7 @@ class Flaps:
                 raise ValueError(f"{options.emptyings}:{line}: {error}") from None
             log.setdefault(name if lid is None else lid.id, []).append(logged)
         for emptyings in log.values():
-            emptyings.sort()
+            emptyings.sort(key=lambda it: it.at_ms)
         per_row = next((name for name in ("count", "flaps") if name in columns), None)
         return _Run(lids, options.capacity_l, log, per_row, config if options.store else None)
 
@@ -296,6 +296,8 @@ def _logged(row: Mapping[str, Any], capacity_l: int | None) -> Logged:
     for level_pct in (from_pct, to_pct):
         if level_pct is not None and not 0 <= level_pct <= 200:
             raise ValueError(f"no container is {level_pct:g} % full")
+    if from_pct is not None and to_pct > from_pct:
+        raise ValueError(f"from {from_pct:g} to {to_pct:g} % is no emptying")
     return Logged(row["time_utc"], from_pct, to_pct)
 
 
