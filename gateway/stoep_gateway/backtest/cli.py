@@ -16,9 +16,10 @@ from pathlib import Path
 from stoep_gateway import config as configuration
 from stoep_gateway.backtest import comparison, town
 from stoep_gateway.backtest.replay import Outcome
-from stoep_gateway.backtest.waste import DAY_MS, Waste, from_levels
+from stoep_gateway.backtest.waste import Waste, from_levels
 from stoep_gateway.config import Config
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
+from stoep_gateway.forecast.calendar import DAY_MS
 
 __all__ = ["main", "of_town"]
 

@@ -12,10 +12,9 @@ from stoep_gateway.backtest.replay import Outcome, replay
 from stoep_gateway.backtest.waste import Waste
 from stoep_gateway.config import Config
 
-__all__ = ["NAMES", "RISKS", "Figures", "compare", "figures", "table"]
+__all__ = ["NAMES", "Figures", "compare", "figures", "table"]
 
 NAMES = ("biweekly", "weekly", "tuned", "80", "70", "must-go", "ours", "perfect")
-RISKS = tuple(percent / 100 for percent in range(5, 50, 5))
 MUST_GO_PCT = 10.0
 
 

@@ -26,7 +26,6 @@ class Day:
     number: int
     known: Mapping[str, Known]
     believed_pct: Mapping[str, float | None]
-    starts_ms: int
     next_ms: int
 
 

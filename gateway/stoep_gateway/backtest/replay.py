@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stoep_gateway.assets.geometry import inside
 from stoep_gateway.backtest.policies import Day, Policy
 from stoep_gateway.backtest.sensor import Sensor
-from stoep_gateway.backtest.waste import FULL_PCT, HOUR_MS, Perfect, Waste
+from stoep_gateway.backtest.waste import FULL_PCT, Perfect, Waste
 from stoep_gateway.config import Config
-from stoep_gateway.forecast.calendar import Calendar
+from stoep_gateway.forecast.calendar import HOUR_MS, Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.planning import planner, routes
 from stoep_gateway.planning.days import round_at
@@ -35,20 +34,13 @@ class Outcome:
     needless: int = 0  # below half full
     overflow_days: int = 0
     fill_sum_pct: float = 0.0
-    rounds: int = 0
-    deferred: int = 0
-    eur_of_overflows: float = field(default=0.0)
-    eur_of_rounds: float = field(default=0.0)
+    eur_of_overflows: float = 0.0
+    eur_of_rounds: float = 0.0
 
     @property
     def eur(self) -> float:
         """Return what it all cost."""
         return self.eur_of_rounds + self.eur_of_overflows
-
-    @property
-    def fill_pct(self) -> float:
-        """Return how full containers were when they were emptied."""
-        return self.fill_sum_pct / self.emptyings if self.emptyings else 0.0
 
 
 def replay(
@@ -76,24 +68,22 @@ def replay(
         town.watch(begin_ms)
         is_learning = number < learning_days
         acting = learning if is_learning else policy
-        day = Day(number, town.known(begin_ms, acting), town.believed(), begin_ms, next_ms)
+        day = Day(number, town.known(begin_ms, acting), town.believed(), next_ms)
         decisions = acting.decisions(day)
         if is_learning:
             names = decisions.included if decisions is not None else set[str]()
-            town.spend(begin_ms, next_ms, dict.fromkeys(names, begin_ms + HOUR_MS))
+            town.spend(next_ms, dict.fromkeys(names, begin_ms + HOUR_MS))
         else:
             plan = planner.plan(
                 day.known, config, begin_ms, decisions=decisions, running=running, answer=answer
             )
             stops = [it for of_truck in plan.rounds for it in of_truck.stops]
-            emptied = {it.id: _ms(it.eta_utc) for it in stops if it.action == "empty"}
-            fills, overflows = town.spend(begin_ms, next_ms, emptied)
+            emptied = {it.id: it.eta_ms for it in stops if it.action == "empty"}
+            fills, overflows = town.spend(next_ms, emptied)
             outcome.overflow_days += overflows
             outcome.emptyings += len(fills)
             outcome.needless += sum(it < 50 for it in fills)
             outcome.fill_sum_pct += sum(min(it, FULL_PCT) for it in fills)
-            outcome.deferred += len(plan.deferred)
-            outcome.rounds += sum(bool(it.stops) for it in plan.rounds)
             outcome.km += sum(it.km for it in plan.rounds)
             outcome.hours += sum(it.hours for it in plan.rounds)
             eur = sum(it.eur for it in plan.rounds)
@@ -102,10 +92,6 @@ def replay(
             running = running.after(eur, [min(it, FULL_PCT) for it in fills])
         begin_ms = next_ms
     return outcome
-
-
-def _ms(utc_text: str) -> int:
-    return round(datetime.datetime.fromisoformat(utc_text).timestamp() * 1000)
 
 
 class _Town:
@@ -162,7 +148,7 @@ class _Town:
                 found[name] = Known(learnt, track.at_ms, track.emptied_ms, sensor.level.press)
         return found
 
-    def spend(self, begin_ms: int, end_ms: int, emptied: dict[str, int]) -> tuple[list[float], int]:
+    def spend(self, end_ms: int, emptied: dict[str, int]) -> tuple[list[float], int]:
         """Let a day pass; return how full containers were when emptied, and how many overflowed."""
         fills, overflows = [], 0
         for name in self._sensors:

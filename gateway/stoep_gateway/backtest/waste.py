@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
-__all__ = ["DAY_MS", "FULL_PCT", "HOUR_MS", "Perfect", "Waste", "from_levels"]
+from stoep_gateway.forecast.calendar import HOUR_MS
+from stoep_gateway.insight.filling import DROP_PCT
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
+__all__ = ["FULL_PCT", "Perfect", "Waste", "from_levels"]
+
 FULL_PCT = 100.0
-FELL_PCT = 18.5  # less than that is waste settling, as in `insight.filling`
 
 
 class Waste:
@@ -76,7 +76,7 @@ def from_levels(rows: Mapping[str, Sequence[tuple[int, float]]]) -> Waste:
     for name, of in rows.items():
         by_hour = [0.0] * hours
         for (from_ms, before), (to_ms, after) in pairwise(of):
-            rise = after - before if after >= before - FELL_PCT else after
+            rise = after - before if after >= before - DROP_PCT else after
             first, last = (from_ms - start_ms) // HOUR_MS, (to_ms - start_ms) // HOUR_MS
             for hour in range(first, max(first + 1, last)):
                 by_hour[hour] += max(rise, 0.0) / max(1, last - first)

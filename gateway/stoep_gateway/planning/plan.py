@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -46,6 +47,11 @@ class Stop:
     detour_eur: float | None = None
     data_age_h: float | None = None
     doubt: str | None = None
+
+    @property
+    def eta_ms(self) -> int:
+        """Return the ``eta_utc`` in milliseconds."""
+        return round(datetime.datetime.fromisoformat(self.eta_utc).timestamp() * 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ is worth the way has rounds that say so.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -120,15 +119,11 @@ def two_days(
         now_ms,
         starts_ms=today.next_round_ms,
         running=after,
-        emptied={it.id: _ms(it.eta_utc) for it in stops},
+        emptied={it.id: it.eta_ms for it in stops},
         cancelled=cancelled,
         answer=answer,
     )
     return today, next_one, after
-
-
-def _ms(utc_text: str) -> int:
-    return round(datetime.datetime.fromisoformat(utc_text).timestamp() * 1000)
 
 
 _DEFERRED = frozenset(

@@ -13,13 +13,12 @@ from typing import NamedTuple, Protocol
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.config_planning import PlanningConfig
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.insight.levels import loose_l
 from stoep_gateway.planning.problem import MONEY_PER_EUR
 
 __all__ = ["Case", "Decisions", "Known", "Level", "Outlook", "Running", "cases"]
 
-_DAY_MS = 86_400_000
-_HOUR_MS = 3_600_000
 _LEAST_PRIZE = MONEY_PER_EUR // 2
 _MEMORY = 200  # emptyings
 
@@ -157,7 +156,7 @@ def cases(
             level,
             decisions,
             running,
-            is_old=bool(days and last_ms is not None and next_ms - last_ms > days * _DAY_MS),
+            is_old=bool(days and last_ms is not None and next_ms - last_ms > days * DAY_MS),
         )
         found.append(_loaded(case, facts, kg_per_m3.get(container.fraction, 0.0)))
     return found
@@ -168,7 +167,7 @@ def _level(
 ) -> Level:
     emptyings = () if emptied_ms is None else (emptied_ms,)
     # Counted as a city counts: a container that is full at some time of a day, on that day.
-    ends = [*range(starts_ms + _DAY_MS, next_ms, _DAY_MS), next_ms]
+    ends = [*range(starts_ms + DAY_MS, next_ms, DAY_MS), next_ms]
     of_days = [outlook.p_overflow_before(end_ms, emptyings) for end_ms in ends]
     return Level(
         outlook,
@@ -177,7 +176,7 @@ def _level(
         outlook.level(next_ms, emptyings)[0],
         of_days[-1],
         sum(of_days),
-        max(0, starts_ms - at_ms) / _HOUR_MS,
+        max(0, starts_ms - at_ms) / HOUR_MS,
     )
 
 

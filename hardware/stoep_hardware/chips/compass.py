@@ -125,9 +125,7 @@ class Compass:
 
     def _store(self, address: int, values: list[int], octets: int, *, big_endian: bool) -> None:
         """Put signed values into registers, one after the other."""
-        order = "big" if big_endian else "little"
         for value in values:
-            data = value.to_bytes(octets, "big", signed=True)
-            for octet in data if order == "big" else data[::-1]:
+            for octet in value.to_bytes(octets, "big" if big_endian else "little", signed=True):
                 self.registers[address] = octet
                 address += 1
