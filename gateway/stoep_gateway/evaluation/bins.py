@@ -14,7 +14,7 @@ from stoep_gateway.assets.geometry import Inside
 from stoep_gateway.evaluation import insides
 from stoep_gateway.evaluation.insides import Insides
 from stoep_gateway.evaluation.judging import BinUnit
-from stoep_gateway.evaluation.scores import BinScore, Emptied
+from stoep_gateway.evaluation.scores import BinScore, Emptied, rounded
 from stoep_gateway.publish.messages import utc
 
 __all__ = ["Bins"]
@@ -176,21 +176,17 @@ def _scores(score: BinScore) -> dict[str, Any] | None:
         return None
     return {
         "compared": score.readings,
-        "mae_pp": _rounded(score.mae(), 3),
-        "raw_mae_pp": _rounded(score.raw_mae(), 3),
+        "mae_pp": rounded(score.mae(), 3),
+        "raw_mae_pp": rounded(score.raw_mae(), 3),
         "good": score.good,
-        "false_reject_pct": _rounded(score.false_reject_pct(), 3),
+        "false_reject_pct": rounded(score.false_reject_pct(), 3),
         "emptyings": score.emptyings,
         "emptyings_found": score.found,
         "emptyings_false": score.false,
         "emptyings_missed_utc": [utc(it) for it in sorted(score.missed)],
-        "emptying_recall": _rounded(score.recall(), 4),
-        "emptying_precision": _rounded(score.precision(), 4),
+        "emptying_recall": rounded(score.recall(), 4),
+        "emptying_precision": rounded(score.precision(), 4),
     }
-
-
-def _rounded(number: float | None, digits: int) -> float | None:
-    return None if number is None else round(number, digits)
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -22,6 +22,7 @@ from stoep_gateway.evaluation.forecasting import (
     Mean,
 )
 from stoep_gateway.evaluation.insides import Insides
+from stoep_gateway.evaluation.scores import rounded
 from stoep_gateway.forecast.calendar import DAY_MS, Calendar
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
@@ -105,7 +106,7 @@ class _Run:
         self._kind = kind
         self._known = known
         self._collections = collections
-        self._units: list[_Levels | _Distances | _Collections] = []
+        self._units: list[_Judged] = []
 
     def unit(self, device: str) -> _Levels | _Distances | _Collections:
         unit: _Levels | _Distances | _Collections
@@ -129,13 +130,20 @@ class _Run:
         return _lines(summary["scores"])
 
 
-class _Levels:
-    def __init__(self, history: History) -> None:
-        self._unit = LevelUnit(history)
+class _Judged:
+    _unit: LevelUnit | CollectionUnit
 
     @property
     def score(self) -> ForecastScore:
         return self._unit.score
+
+    def summary(self) -> dict[str, Any]:
+        return {"scores": _scores(self.score)}
+
+
+class _Levels(_Judged):
+    def __init__(self, history: History) -> None:
+        self._unit: LevelUnit = LevelUnit(history)
 
     def take(self, at_ms: int, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], float | None]:
         true_pct = insides.true_pct(values, None)
@@ -144,28 +152,21 @@ class _Levels:
             self._unit.take_level(at_ms, _checked(level_pct), true_pct)
         return _cells(self._unit.history, at_ms, level_pct), level_pct
 
-    def summary(self) -> dict[str, Any]:
-        return {"scores": _scores(self.score)}
 
-
-class _Distances(_Levels):
+class _Distances(_Judged):
     def __init__(self, known: Insides, device: str, history: History) -> None:
         self._inside = known.of(device)
-        self._unit = self._distances = DistanceUnit(self._inside, history)
+        self._unit: DistanceUnit = DistanceUnit(self._inside, history)
 
     def take(self, at_ms: int, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], float | None]:
-        unit = self._distances
+        unit = self._unit
         unit.take(at_ms, insides.distance_mm(values), insides.true_pct(values, self._inside))
         return _cells(unit.history, at_ms, unit.level_pct), unit.level_pct
 
 
-class _Collections:
+class _Collections(_Judged):
     def __init__(self, history: History) -> None:
-        self._unit = CollectionUnit(history)
-
-    @property
-    def score(self) -> ForecastScore:
-        return self._unit.score
+        self._unit: CollectionUnit = CollectionUnit(history)
 
     def take(self, at_ms: int, values: Mapping[str, Any]) -> tuple[tuple[Any, ...], float | None]:
         level_pct = values.get("level_pct")
@@ -174,9 +175,6 @@ class _Collections:
         elif level_pct is not None:
             self._unit.history.take(at_ms, _checked(level_pct))
         return _cells(self._unit.history, at_ms, level_pct), level_pct
-
-    def summary(self) -> dict[str, Any]:
-        return {"scores": _scores(self.score)}
 
 
 def _checked(level_pct: float) -> float:
@@ -210,28 +208,24 @@ def _scores(score: ForecastScore) -> dict[str, Any] | None:
         "hours_to_80_mae_h": _values(score.hours),
         "collection_mae_pp": _values(score.found),
         "interval_90_pct": {
-            name: {"inside": _rounded(100 * it.sum / it.count), "width_pp": _rounded(width)}
+            name: {"inside": rounded(100 * it.sum / it.count), "width_pp": rounded(width)}
             for name, it in score.inside.items()
             if (width := score.width[name].value()) is not None
         },
         "at_80_within_24h": {
             "asked": score.called.total(),
             "was": sum(count for (_, was), count in score.called.items() if was),
-            "rule_65_precision": _rounded(rule[0], 3),
-            "rule_65_recall": _rounded(rule[1], 3),
-            "forecast_precision": _rounded(forecast[0], 3),
-            "forecast_recall": _rounded(forecast[1], 3),
-            "forecast_precision_at_rules_recall": _rounded(at_recall, 3),
+            "rule_65_precision": rounded(rule[0], 3),
+            "rule_65_recall": rounded(rule[1], 3),
+            "forecast_precision": rounded(forecast[0], 3),
+            "forecast_recall": rounded(forecast[1], 3),
+            "forecast_precision_at_rules_recall": rounded(at_recall, 3),
         },
     }
 
 
 def _values(means: Mapping[str, Mean]) -> dict[str, float | None]:
-    return {name: _rounded(mean.value()) for name, mean in means.items()}
-
-
-def _rounded(number: float | None, digits: int = 2) -> float | None:
-    return None if number is None else round(number, digits)
+    return {name: rounded(mean.value()) for name, mean in means.items()}
 
 
 def _lines(scores: Mapping[str, Any] | None) -> list[tuple[str, str]]:

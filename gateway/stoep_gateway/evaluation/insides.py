@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stoep_gateway import config as configuration
 from stoep_gateway.assets.geometry import Inside, inside
 from stoep_gateway.assets.registry import build
+from stoep_gateway.config import Config
+from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.errors import FatalError
 
-__all__ = ["COLUMNS", "SIDE", "Insides", "add_options", "distance_mm", "true_pct"]
+__all__ = [
+    "COLUMNS",
+    "SIDE",
+    "Insides",
+    "add_options",
+    "by_name",
+    "distance_mm",
+    "load",
+    "true_pct",
+]
+
+_T = TypeVar("_T")
 
 _MM = {"mm": 1.0, "cm": 10.0}
 _DEEPEST_MM = 20_000  # as a container's depth in the configuration
@@ -72,7 +85,7 @@ class Insides:
                 raise ValueError(f"has both {name}_mm and {name}_cm; leave one")
         self._known: dict[str, Inside] = {}
         if options.config is not None:
-            self._known = _of_config(options.config)
+            self._known = by_name(load(options.config), inside)
         for line, row in side:
             try:
                 self._known[row["device"]] = _of_row(row)
@@ -88,6 +101,25 @@ class Insides:
         if known is None:
             raise ValueError(f'how deep "{device}" is is not known: {_REMEDY}')
         return known
+
+
+def load(path: Path) -> Config:
+    """Read a gateway's configuration. Raises ValueError."""
+    try:
+        return configuration.load(path)
+    except FatalError as error:
+        raise ValueError(str(error)) from None
+
+
+def by_name(config: Config, of: Callable[[ContainerConfig], _T]) -> dict[str, _T]:
+    """Return what every container has, by its id, its asset's name and its devices."""
+    known: dict[str, _T] = {}
+    for it in config.containers:
+        known[it.id] = known[f"container/{it.id}"] = of(it)
+    for device in build(config).devices.values():
+        if device.asset_key in known:
+            known[device.dev_eui_hex] = known[device.asset_key]
+    return known
 
 
 def distance_mm(values: Mapping[str, Any]) -> int | None:
@@ -115,21 +147,6 @@ def _millimetres(values: Mapping[str, Any], name: str) -> float | None:
         if number is not None:
             return number * factor
     return None
-
-
-def _of_config(path: Path) -> dict[str, Inside]:
-    """Return the geometry of every container, by its id, its asset's name and its devices."""
-    try:
-        config = configuration.load(path)
-    except FatalError as error:
-        raise ValueError(str(error)) from None
-    known: dict[str, Inside] = {}
-    for it in config.containers:
-        known[it.id] = known[f"container/{it.id}"] = inside(it)
-    for device in build(config).devices.values():
-        if device.asset_key in known:
-            known[device.dev_eui_hex] = known[device.asset_key]
-    return known
 
 
 def _of_row(row: Mapping[str, Any]) -> Inside:

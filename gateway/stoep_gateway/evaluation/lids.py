@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from stoep_protocol.schema import SEQUENCE_MODULUS
 
-from stoep_gateway import config as configuration
 from stoep_gateway import control_client
-from stoep_gateway.assets.registry import build
 from stoep_gateway.config import Config
+from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import FatalError
+from stoep_gateway.evaluation import insides
+from stoep_gateway.evaluation.scores import rounded
 from stoep_gateway.insight import flaps
 from stoep_gateway.insight.flaps import FlapCount
 from stoep_gateway.publish.messages import utc
@@ -145,8 +146,8 @@ class Flaps:
             raise ValueError(f"--capacity-l is from 1 to {_CAPACITY_L}")
         if options.store and options.config is None:
             raise ValueError("--store needs --config")
-        config = None if options.config is None else _config(options.config)
-        lids = {} if config is None else _of_config(config)
+        config = None if options.config is None else insides.load(options.config)
+        lids = {} if config is None else insides.by_name(config, _lid)
         log: dict[str, list[Logged]] = {}
         for line, row in sides.get("emptyings", ()):
             name, lid = row["device"], lids.get(row["device"])
@@ -279,7 +280,7 @@ class _Unit:
             "emptied": unit.emptied,
             "emptied_utc": None if unit.emptied_ms is None else utc(unit.emptied_ms),
             "openings_since": unit.count.total,
-            "litres_per_flap": None if litres is None else round(litres, 2),
+            "litres_per_flap": rounded(litres),
             "points_per_flap": None
             if litres is None
             else round(100 * litres / self.lid.capacity_l, 3),
@@ -301,20 +302,5 @@ def _logged(row: Mapping[str, Any], capacity_l: int | None) -> Logged:
     return Logged(row["time_utc"], from_pct, to_pct)
 
 
-def _config(path: Path) -> Config:
-    try:
-        return configuration.load(path)
-    except FatalError as error:
-        raise ValueError(str(error)) from None
-
-
-def _of_config(config: Config) -> dict[str, _Lid]:
-    """Return every container, by its id, its asset's name and its devices."""
-    lids: dict[str, _Lid] = {}
-    for it in config.containers:
-        lid = _Lid(it.id, it.pool, it.capacity_l, it.litres_per_flap or flaps.GUESSED_L)
-        lids[it.id] = lids[f"container/{it.id}"] = lid
-    for device in build(config).devices.values():
-        if device.asset_key in lids:
-            lids[device.dev_eui_hex] = lids[device.asset_key]
-    return lids
+def _lid(it: ContainerConfig) -> _Lid:
+    return _Lid(it.id, it.pool, it.capacity_l, it.litres_per_flap or flaps.GUESSED_L)

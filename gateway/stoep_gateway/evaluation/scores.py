@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["COUNTED_PCT", "BinScore", "Emptied"]
+__all__ = ["COUNTED_PCT", "BinScore", "Emptied", "rounded"]
 
 _HOUR_MS = 3_600_000
 COUNTED_PCT = 20.0  # an emptying of fewer points need not be told from settling
@@ -107,3 +107,8 @@ class BinScore:
         """Return the share of those told that were emptyings."""
         told = self.found + self.false
         return self.found / told if told else None
+
+
+def rounded(number: float | None, digits: int = 2) -> float | None:
+    """Round what is known."""
+    return None if number is None else round(number, digits)
