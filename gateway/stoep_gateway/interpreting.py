@@ -151,7 +151,9 @@ class Interpreter:
         if state.echo is None or not isinstance(health, DeviceState) or not health.answers:
             return state
         floor_mm = calibration.level_mm(device)
-        test = calibration.echoes_of(health.answers, floor_mm)
+        here = None if device.asset is None else device.asset.key
+        answers = [it for it in health.answers if it.asset in (None, here)]
+        test = calibration.echoes_of(answers, floor_mm)
         if test is None or floor_mm is None or test[0] <= state.echo.tested_ms:
             return state
         fixed_mm = [mm for mm, _ in test[1].fixed]

@@ -218,6 +218,25 @@ def test_a_test_counts_once_and_a_new_one_again(tmp_path: Any) -> None:
     assert echo_state.false_distances[0].weight > 3
 
 
+def test_a_test_at_another_container_tells_nothing_of_this_one(tmp_path: Any) -> None:
+    gateway = NetworkInHand(tmp_path, CONFIG)
+    bin_ = gateway.join(CONTAINER)
+    gateway.take(bin_.uplink(echoes((150, 22), (57, 8))))
+    health = gateway.server.activity(CONTAINER[0]).health
+    assert health is not None
+    (answer,) = health.answers
+    assert (answer.asset or "").startswith("container/")
+    gateway.memory.states["device/" + CONTAINER[0].hex()] = replace(
+        health, answers=(replace(answer, asset="container/elsewhere"),)
+    )
+    for number in range(2):
+        gateway.pass_ms(3_600_000, 600_000)
+        gateway.take(bin_.uplink(BinReport(number, 1500 - number, 4)))
+    echo_state = fill(gateway).echo
+    assert echo_state is not None
+    assert echo_state.false_distances == ()
+
+
 # --- the command -----------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from stoep_gateway.assets.registry import Container
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
 from stoep_gateway.decode import decode
 from stoep_gateway.insight.filling import FillTrack
+from stoep_gateway.insight.flaps import FlapCount
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.gateways import (
     GatewayStatus,
@@ -520,6 +521,11 @@ def test_a_stored_state_of_another_version() -> None:
     )
     assert states.loads("device/x", '{"reported_ms":1}') == DeviceState(1)
     assert states.loads("bay/b", states.dumps(BayState(1, 2, 3, 4))) == BayState(1, 2, 3, 4)
+    later = '[3,5,null,[],null,0,null,[1,2.0,1,2.0,null,null,null,0,0.0,0.0,"x"],null,null,0,null,'
+    later += 'null,[7.0,0.0,-1,0.0,0.0,0.0,0.0,"x"],"x"]'
+    assert states.loads("container/a", later) == ContainerState(
+        3, 5, track=FillTrack(1, 2.0, 1, 2.0), flaps=FlapCount(7.0)
+    )
     for key, wrong in (
         ("container/a", "{}"),
         ("bay/b", "[]"),

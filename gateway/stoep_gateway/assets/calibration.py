@@ -17,12 +17,16 @@ __all__ = ["Answer", "after", "compose", "described", "echoes_of", "level_mm"]
 
 @value
 class Answer:
-    """What a device answered to a step at ``at_ms`` UTC; fields as in ``Calibrated``."""
+    """What a device answered to a step at ``at_ms`` UTC; fields as in ``Calibrated``.
+
+    ``asset`` is the key of what it stood for then, None: that is not known.
+    """
 
     at_ms: int
     step: int
     result: int
     values: tuple[int | None, ...] = ()
+    asset: str | None = None
 
 
 def compose(device: Device, *, car: bool, distance_cm: int | None) -> tuple[int, int, bytes]:

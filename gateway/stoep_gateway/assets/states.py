@@ -129,14 +129,17 @@ def loads(key: str, text: str) -> AssetState:
             sensor = values.get("sensor")
             values["sensor"] = None if sensor is None else _sensor(sensor)
             flaps = values.get("flaps")
-            values["flaps"] = None if flaps is None else FlapCount(*flaps)
+            values["flaps"] = None if flaps is None else FlapCount(*flaps[: len(_order(FlapCount))])
             return ContainerState(**_known(ContainerState, values))
         if kind == "bay":
             return BayState(**_known(BayState, values))
         if kind == "device":
             answers = values.get("answers", ())
             values["answers"] = tuple(
-                Answer(it["at_ms"], it["step"], it["result"], tuple(it["values"])) for it in answers
+                Answer(
+                    *(it["at_ms"], it["step"], it["result"], tuple(it["values"])), it.get("asset")
+                )
+                for it in answers
             )
             return DeviceState(**_known(DeviceState, values))
     except TypeError as error:
@@ -155,7 +158,7 @@ def _track(values: Sequence[Any] | Mapping[str, Any]) -> FillTrack:
     """Return the track from its array, or from the object that it once was."""
     if isinstance(values, Mapping):
         return FillTrack(**_known(FillTrack, values))
-    return FillTrack(*values)
+    return FillTrack(*values[: len(_order(FillTrack))])
 
 
 def _echo(values: Sequence[Any]) -> EchoState:

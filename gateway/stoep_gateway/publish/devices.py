@@ -140,7 +140,8 @@ def calibrated_outputs(
     A bay whose empty field is known is calibrated from then on; that is its status.
     """
     at_ms = meta.received_utc_ms
-    given = calibration.Answer(at_ms, answer.step, answer.result, answer.values)
+    asset = None if device.asset is None else device.asset.key
+    given = calibration.Answer(at_ms, answer.step, answer.result, answer.values, asset)
     outputs = Outputs((), previous or DeviceState(at_ms))
     if answer.step == STEP_EMPTY and not answer.result:
         status = Status(calibration=schema.CALIBRATION_DONE)
