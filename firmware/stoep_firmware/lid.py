@@ -30,6 +30,20 @@ DEEP = 1
 _MARK = const(0x4C)
 FORMAT = "<BBBBBHHIIqqqq"
 OCTETS = 50
+_FIELDS = (
+    "pin",
+    "level",
+    "motion",
+    "is_open",
+    "flaps",
+    "starts",
+    "up_ms",
+    "light_ms",
+    "since_ms",
+    "limit_ms",
+    "paid_ms",
+    "until_ms",
+)
 _NO_PIN = const(255)
 _LID_OPEN_MIN = const(15)
 _RTC_SIZE = const(2048)
@@ -61,40 +75,13 @@ class Lid:
         self.paid_ms = -_RUSH_MS
         self.until_ms = 0
         if kept:
-            (
-                _,
-                self.pin,
-                self.level,
-                self.motion,
-                self.is_open,
-                self.flaps,
-                self.starts,
-                self.up_ms,
-                self.light_ms,
-                self.since_ms,
-                self.limit_ms,
-                self.paid_ms,
-                self.until_ms,
-            ) = struct.unpack_from(FORMAT, kept, 0)
+            values = struct.unpack_from(FORMAT, kept, 0)[1:]
+            for name, value in zip(_FIELDS, values):  # noqa: B905 - MicroPython has no `strict`
+                setattr(self, name, value)
 
     def pack(self) -> bytes:
         """Return it as octets."""
-        data = struct.pack(
-            FORMAT,
-            _MARK,
-            self.pin,
-            self.level,
-            self.motion,
-            self.is_open,
-            self.flaps,
-            self.starts,
-            self.up_ms,
-            self.light_ms,
-            self.since_ms,
-            self.limit_ms,
-            self.paid_ms,
-            self.until_ms,
-        )
+        data = struct.pack(FORMAT, _MARK, *[getattr(self, name) for name in _FIELDS])
         return data + bytes((sum(data) & 0xFF,))
 
 

@@ -183,15 +183,14 @@ def test_lid_left_open_is_told_once_and_with_each_report_until_it_is_shut(place)
     here.handling.set_lid(False, bounces=5)
     here.run(hours=1.1)
     assert reports(here)[-1].flags == 0
+    # Among earlier readings they have no flags: so what was measured past the lid is rejected.
+    assert [report.quality for report in told if report.flags] == [1] * 3
+    assert [quality for _, _, quality in reports(here)[-1].history[:3]] == [1] * 3
+    assert reports(here)[-1].quality > 1
     here.check()
 
 
 # --- the lid ---------------------------------------------------------------------------------
-
-
-def short_wakes(here, before):
-    """Wakes since then that sent nothing and looked at nothing."""
-    return here.device.wakes - before
 
 
 def test_an_opening_costs_half_a_report_and_wakes_neither_radio_nor_sensors(place):

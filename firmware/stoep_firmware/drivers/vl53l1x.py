@@ -61,7 +61,6 @@ _OUT_OF_PHASE = const(5)  # (4) nothing within the range
 _WRAPPED = const(7)  # (7) it comes from beyond the range
 _TOO_NEAR = const(8)  # (3)
 _VALID = const(9)  # (0)
-_UNCHECKED = const(19)  # (6) the first after a start: not checked for the above
 _MERGED = const(22)  # (11) of several things a distance between them
 
 
@@ -119,7 +118,8 @@ def _take(distances_mm: "list[int]", status: int, distance_mm: int) -> None:
         distances_mm.append(1)
     elif status == _HARDWARE_FAILED:
         raise OSError(5)  # EIO
-    # Of the others, as that it is uncertain by more than sigma allows, there is nothing to keep.
+    # Of the others there is nothing to keep: 6 (1) is uncertain by more than sigma allows, 19 (6)
+    # the first after a start, not checked for the above.
 
 
 def _read(i2c: "I2c", register: int, count: int) -> bytes:
