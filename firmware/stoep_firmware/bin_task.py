@@ -92,10 +92,13 @@ class BinTask:
         self._flags = flags
         if self._outbox.full():
             self._fault(ERROR_OUTBOX_FULL)
-        if self._outbox.add(clock.now_ms(), distance_mm, quality):
+        if self._outbox.add(clock.now_ms(), distance_mm, self._worth(quality)):
             self.store_due = True
         self.due = True
         return True
+
+    def _worth(self, quality: int) -> int:
+        return quality
 
     def recheck_ms(self) -> "int | None":
         """When the sensor wants to be looked at before its slot."""

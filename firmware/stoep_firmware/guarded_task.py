@@ -3,7 +3,7 @@
 import struct
 
 from stoep_protocol.messages import fit
-from stoep_protocol.schema import FLAPS_MAX, LID_OPEN
+from stoep_protocol.schema import FLAPS_MAX, LID_OPEN, TILTED
 
 from stoep_firmware import unload
 from stoep_firmware.bin_task import BinTask
@@ -101,6 +101,10 @@ class GuardedTask(BinTask):
         end = 1 + data[0]
         self._guard = data[1:end]
         BinTask.unpack(self, data[end:])
+
+    def _worth(self, quality: int) -> int:
+        # Told again among earlier readings it has no flags.
+        return min(quality, 1) if self._kept()[0] & (LID_OPEN | TILTED) else quality
 
     def _kept(self) -> "tuple[int, int, int, int]":
         if not self._guard:

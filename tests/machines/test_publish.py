@@ -233,6 +233,12 @@ def test_what_is_measured_past_an_open_lid_is_doubted_and_changes_no_level() -> 
             60.0,
             "2026-10-20T02:00:00.000Z",
         )
+    # Nor if those reports are lost, and it is told again among earlier readings: without a flag.
+    _, outputs = send(1, BinReport(0, 900, 4))
+    past = ((60, 1800, 1), (120, 1800, 1))
+    values, _ = send(1, BinReport(3, 890, 4, history=past), START_MS + 3 * HOUR_MS, outputs.state)
+    assert [it["quality"] for it in values] == [1, 1, 4]
+    assert values[-1]["fill_pct"] == 60.7
 
 
 def test_an_earlier_reading_ends_no_alarm() -> None:

@@ -77,7 +77,8 @@ def judge(
             return REJECTED, "echo_blocked"
         return REJECTED, "out_of_range" if flags & ECHO_WEAK else "no_echo"
     if flags & _ELSEWHERE:
-        return min(quality, DOUBTED) or DOUBTED, "tilted" if flags & TILTED else "lid_open"
+        # A board says that it rejects it, as it has no flags among earlier readings.
+        return DOUBTED, "tilted" if flags & TILTED else "lid_open"
     if distance_mm > depth_mm + depth_mm // 10:
         return min(quality, DOUBTED) or DOUBTED, "beyond_floor"
     if flags & ECHO_BLOCKED:
