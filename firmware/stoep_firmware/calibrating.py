@@ -3,8 +3,6 @@
 Loaded only when a downlink or the bench has asked for one.
 """
 
-import sys
-
 from stoep_protocol.calibration import (
     CALIBRATED,
     CALIBRATED_MOVING,
@@ -27,7 +25,7 @@ from stoep_protocol.schema import CALIBRATION_DONE, F_PORT_CALIBRATE
 
 from stoep_firmware import unload
 from stoep_firmware.board import LIGHT
-from stoep_firmware.drivers import load
+from stoep_firmware.drivers import load, loaded
 from stoep_firmware.sensing.bay import settled
 
 const = int
@@ -75,9 +73,12 @@ def carry_out(
             task.store_due = True
     except OSError:
         result = CALIBRATED_NO_SENSOR
-    drivers = [name for name in sys.modules if ".drivers." in name]
-    unload("stoep_firmware.calibrating", "stoep_firmware.sensing.detection", *drivers)
-    unload("stoep_protocol.calibration")
+    unload(
+        "stoep_firmware.calibrating",
+        "stoep_firmware.sensing.detection",
+        "stoep_protocol.calibration",
+        *loaded(),
+    )
     while True:
         talk.step = encode_calibration(Calibrated(order.step, result, values))[1]
         if len(talk.step) <= room:
