@@ -59,6 +59,7 @@ class ContainerCommands:
         at_ms = now_ms if at_ms is None else _whole("at_utc_ms", at_ms)
         if at_ms > now_ms + _AHEAD_MS:
             raise CommandRefused(f"{utc(at_ms)} has not come yet")
+        at_ms = min(at_ms, now_ms)  # the next report is later
         from_pct, to_pct = (
             None if request.get(key) is None else _number(key, request[key], FILL_MAX_PCT)
             for key in ("from_pct", "to_pct")
