@@ -259,3 +259,22 @@ def test_a_counter_of_another_make_needs_no_distance() -> None:
     report, _ = mapping.messages({"data": {"count": 7}}, 1030, None)
     assert report == BinReport(6, None, 0, 0, None, 7)
     assert mapping.messages({"data": {}}, 1031, None) == (None, None)
+
+
+def test_a_level_sensor_that_comes_later_has_not_emptied_the_container() -> None:
+    board = device(1)
+    assert isinstance(board.asset, Container)
+    counting = dataclasses.replace(board, asset=dataclasses.replace(board.asset, by_flaps=True))
+    kinds, state = [], None
+    for hour in range(24):
+        by_flaps = hour < 20
+        report = BinReport(hour, None if by_flaps else 1500, 0 if by_flaps else 4, flaps=30)
+        outputs = topics.uplink_outputs(
+            counting if by_flaps else board, report, meta(START_MS + hour * HOUR_MS), state
+        )
+        state = outputs.state
+        kinds += [it.kind for it in outputs.messages]
+    assert set(kinds) == {"container_state"}
+    assert isinstance(state, ContainerState)
+    assert state.track is not None
+    assert state.track.fill_pct == 20.0

@@ -87,6 +87,7 @@ class Level:
         distance_mm = max(distance_mm, inside.dead_zone_mm)
         if pressed and self._was_pressed(reading.at_ms, distance_mm):
             return reading, None
+        is_first = self.echo is None
         self.echo, verdict = echoes.advance(self.echo, reading.at_ms, distance_mm, inside.depth_mm)
         self.likely_mm = round(verdict.distance_mm, 1)
         if verdict.quality < (reading.quality or readings.ACCEPTED):
@@ -98,7 +99,7 @@ class Level:
             self.press = reading.at_ms, level_pct
         if self.track is None:
             self.track = filling.start(reading.at_ms, level_pct)
-        elif verdict.undone:
+        elif verdict.undone or is_first:  # a level before the first distance was by flaps
             self.track = filling.correct(self.track, reading.at_ms, level_pct)
         else:
             self.track, emptying = filling.advance(self.track, reading.at_ms, level_pct)
