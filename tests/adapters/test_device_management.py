@@ -236,7 +236,7 @@ def test_the_running_gateway_plans(site: Site) -> None:
     assert "corner: has sent no level yet" in site.stoep("plan", "show")
     device = Device(bytes.fromhex(EUI), bytes(8), bytes.fromhex(KEY))
     device.accept(site.answer(device.join_request()))
-    device.downlink(site.answer(device.uplink(BinReport(1, 310, 4), confirmed=True)), 0)
+    device.downlink(site.answer(device.uplink(BinReport(1, 290, 4), confirmed=True)), 0)
     line, _ = site.stoep("plan", "show", "--json").splitlines()
     assert [stop["id"] for stop in json.loads(line)["stops"]] == ["corner", "dump"]
     planned = site.stoep("plan", "show", "--at", "2026-10-20T06:00Z")
