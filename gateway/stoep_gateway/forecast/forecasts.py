@@ -57,9 +57,9 @@ class Forecasts:
         history = self.history(key, kind)
         if history.at_ms is not None and history.at_ms > now_ms + _AHEAD_MS:
             history.forget_level()
-        day = history.day
+        day = None if history.at_ms is None else history.day  # a new one can wait for its first
         feed(history, track, level_pct, quality, pressed_ms)
-        (self._taken if history.day == day else self._over)[key] = None
+        (self._taken if day is None or history.day == day else self._over)[key] = None
         return None if history.at_ms is None else Outlook(history, now_ms)
 
     def outlook(self, key: str, kind: str, now_ms: int) -> Outlook | None:
