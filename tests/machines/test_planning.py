@@ -604,3 +604,53 @@ def test_an_emptying_is_worth_what_those_of_late_have_cost() -> None:
     assert after.emptying_eur == pytest.approx(12 + (15 - 12) / 10)
     assert after.fill_pct == pytest.approx(71)
     assert Running().after(50.0, []) == Running()
+
+
+def test_a_break_is_taken_off_the_shift(tmp_path: Path) -> None:
+    # 20 km, 6 minutes of service and 12 of unloading are 38 minutes.
+    there = town(tmp_path, {1: 4}, shift_h=1, of_truck="break_min = 22")
+    assert checked_plan(levels(20, c1=90), there).deferred == ()
+    there = town(tmp_path, {1: 4}, shift_h=1, of_truck="break_min = 23")
+    assert checked_plan(levels(20, c1=90), there).rounds[0].status == "all_deferred"
+
+
+def test_what_a_kind_of_containers_takes_and_bears(tmp_path: Path) -> None:
+    kind = '[[kind]]\nid = "container"\nservice_min = 16\nmax_days = 10'
+    there = town(tmp_path, {1: 4}, more=kind, max_days=99)
+    known = {"c1": Known(Sure(10), NOW, NOW - 9.5 * 24 * HOUR_MS)}
+    (it,) = checked_plan(known, there).rounds
+    assert (it.stops[0].reason, it.hours) == ("age", pytest.approx(48 / 60, abs=0.005))
+
+
+def test_each_truck_has_its_own_prices_and_hours(tmp_path: Path) -> None:
+    own = 'eur_per_km = 2\neur_per_h = 60\neur_per_round = 25\nstarts = "07:30"'
+    there = town(tmp_path, {1: 4}, of_truck=own)
+    (it,) = checked_plan(levels(20, c1=90), there).rounds
+    # 20 km and 38 minutes.
+    assert it.eur == pytest.approx(40 + 38 + 25, abs=0.1)
+    assert it.leaves_utc == "2026-10-20T05:30:00.000Z"
+
+
+def test_a_truck_goes_to_the_site_that_is_near_and_open(tmp_path: Path) -> None:
+    there = town(tmp_path, {1: 4, 2: 5})
+    near = there.places[1].model_copy(update={"id": "near", "distance_index": 2})
+    truck = there.trucks[0].model_copy(update={"disposal": ["dump", "near"]})
+    update = {"places": (*there.places, near), "trucks": (truck,)}
+    there = there.model_copy(update=update)
+    assert route(checked_plan(levels(20, c1=90), there)) == ["c1", "near"]
+    closed = near.model_copy(update={"open": (datetime.time(4), datetime.time(5, 30))})
+    there = there.model_copy(update={"places": (*there.places[:2], closed)})
+    assert route(checked_plan(levels(20, c1=90), there)) == ["c1", "dump"]
+
+
+def test_a_truck_on_its_way_has_only_the_rest_of_its_shift(tmp_path: Path) -> None:
+    there = town(tmp_path, {1: 2.0, 2: 4.0}, shift_h=1.6)
+    known = levels(20, c1=90, c2=90)
+    said: dict[str, Any] = {
+        "decisions": Decisions(done={"c1"}),
+        "progress": {"t1": Progress("c1", 0)},
+    }
+    # From 2 km by 4 and the dump home: 18 km, 6 and 12 minutes: 36, of 96 in all.
+    assert planner.plan(known, there, NOW + HOUR_MS, **said).deferred == ()
+    late = planner.plan(known, there, NOW + HOUR_MS + 60_000, **said)
+    assert [it.container for it in late.deferred] == ["c2"]

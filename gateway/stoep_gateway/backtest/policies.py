@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Protocol
 
 from stoep_gateway.config import Config
 from stoep_gateway.planning.selection import Decisions, Known
@@ -29,15 +30,14 @@ class Day:
     next_ms: int
 
 
-class Policy:
+class Policy(Protocol):
     """Chooses the containers of a day. ``is_perfect``: it is told what will come."""
 
-    name = ""
-    is_perfect = False
+    name: str
+    is_perfect: bool = False
 
     def decisions(self, day: Day) -> Decisions | None:
         """Return what has to be emptied and that nothing else is; None: the planner chooses."""
-        raise NotImplementedError
 
 
 class Fixed(Policy):

@@ -192,7 +192,6 @@ class _Day:
         self._config = config
         self._wanted = wanted
         self._begin_ms = begin_ms
-        self._out = decisions.trucks_out
         self._trucks = [it for it in config.trucks if it.id not in decisions.trucks_out]
         used = {name for truck in self._trucks for name in truck.disposal}
         places = {place.id: place for place in config.places}
@@ -274,9 +273,7 @@ class _Day:
         per_km = planning.eur_per_km if truck.eur_per_km is None else truck.eur_per_km
         per_h = planning.eur_per_h if truck.eur_per_h is None else truck.eur_per_h
         fixed = planning.eur_per_round if truck.eur_per_round is None else truck.eur_per_round
-        starts_s = 0
-        if truck.starts is not None:
-            starts_s = seconds_of(self._config, truck.starts, self._begin_ms)
+        starts_s = seconds_of(self._config, truck.starts or planning.at, self._begin_ms)
         names = [it.id for it in self._disposals]
         shift_s = round(3600 * truck.shift_h - 60 * truck.break_min)
         if progress is not None:  # it left when its shift began
@@ -293,7 +290,7 @@ class _Day:
             fixed=round(fixed * MONEY_PER_EUR),
             capacity_kg=truck.capacity_kg,
             longest_m=None if truck.range_km is None else round(1000 * truck.range_km),
-            earliest_s=max(0, starts_s),
+            earliest_s=0 if truck.starts is None else max(0, starts_s),
             load_l=0 if progress is None else progress.load_l,
             load_kg=0 if progress is None else progress.load_kg,
         )

@@ -7,7 +7,7 @@ next rounds, and, from some level on, what an emptying has cost of late, the mor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from stoep_gateway.config import Config
@@ -228,13 +228,4 @@ def _loaded(case: Case, facts: Known, kg_per_m3: float) -> Case:
     fill_pct = 100.0 if case.level is None else case.level.fill_pct
     volume_l = max(1, loose_l(container.capacity_l, container.compaction, fill_pct, facts.press))
     weight_kg = round(volume_l * kg_per_m3 / 1000)
-    return Case(
-        container,
-        case.reason,
-        case.level,
-        case.wanted,
-        case.required,
-        case.prize,
-        volume_l,
-        weight_kg,
-    )
+    return replace(case, volume_l=volume_l, weight_kg=weight_kg)
