@@ -76,7 +76,8 @@ class Model:
             depots.append(pyvrp.Depot(truck.start))
             depots.append(pyvrp.Depot(self._ends.place(number), tw_late=self._ends.late_s(number)))
             depots += [
-                pyvrp.Depot(site.place, site.opens_s, site.closes_s, truck.unload_s)
+                # One that is closed for the day may not be used: only at once, which nobody can.
+                pyvrp.Depot(site.place, max(0, site.opens_s), max(0, site.closes_s), truck.unload_s)
                 for site in (problem.disposals[number] for number in truck.disposals)
             ]
             self._sites += [-1, -1, *truck.disposals]
@@ -167,7 +168,8 @@ class _Ends:
         self.seconds[:size, :size] = seconds
         sites = [it.place for it in problem.disposals]
         for (home, disposals, unload_s, per_m, per_s), end in self._place.items():
-            by = [sites[it] for it in disposals]
+            still_open = [it for it in disposals if problem.disposals[it].closes_s >= 0]
+            by = [sites[it] for it in still_open or disposals]
             far_m = metres[:, by] + metres[by, home]
             far_s = seconds[:, by] + seconds[by, home] + unload_s
             best = (far_m * per_m + far_s * per_s).argmin(axis=1)
@@ -191,7 +193,9 @@ class _Ends:
         """Return until when a truck can be home, by the disposal site that is open the longest."""
         truck = self._problem.trucks[number]
         return max(
-            site.closes_s + truck.unload_s + int(self._problem.seconds[site.place][truck.home])
+            max(0, site.closes_s)
+            + truck.unload_s
+            + int(self._problem.seconds[site.place][truck.home])
             for site in (self._problem.disposals[it] for it in truck.disposals)
         )
 
