@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
 from stoep_gateway import config as configuration
+from stoep_gateway import recorded_levels
 from stoep_gateway.backtest import comparison, town
 from stoep_gateway.backtest.replay import Outcome
 from stoep_gateway.backtest.waste import Waste, from_levels
@@ -23,9 +22,7 @@ from stoep_gateway.forecast.calendar import DAY_MS
 
 __all__ = ["main", "of_town"]
 
-_SHOWN = 20
 _LEAST_DAYS = 7
-_FILL_MAX_PCT = 200.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -182,46 +179,10 @@ def _of_levels(options: argparse.Namespace) -> list[list[Outcome]]:
 
 def _recorded(path: Path, names: set[str]) -> Waste:
     """Read levels. Raises `FatalError`; rows that cannot be used are told, and skipped."""
-    rows: dict[str, list[tuple[int, float]]] = {}
-    bad: list[str] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, row in _rows(file, path):
-                try:
-                    name, at_ms, fill_pct = _level(row)
-                except (KeyError, TypeError, ValueError) as error:
-                    bad.append(f"{path}:{line}: {error}; skipped")
-                    continue
-                if name in names:
-                    rows.setdefault(name, []).append((at_ms, fill_pct))
-    except OSError as error:
-        raise FatalError(f"{path}: cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise FatalError(f"{path}: is not a table (CSV) in UTF-8 text") from None
-    for words in bad[:_SHOWN]:
+    levels, bad = recorded_levels.read(path, names)
+    for words in bad:
         print(words, file=sys.stderr)
-    if len(bad) > _SHOWN:
-        print(f"{path}: and {len(bad) - _SHOWN} more rows skipped", file=sys.stderr)
-    usable = {name: sorted(of) for name, of in rows.items() if of[-1][0] - of[0][0] > DAY_MS}
+    usable = {name: of for name, of in levels.items() if of[-1][0] - of[0][0] > DAY_MS}
     if not usable:
         raise FatalError(f"{path}: has levels of none of the configured containers")
     return from_levels(usable)
-
-
-def _rows(file: Iterator[str], path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(file)
-    columns = {name.strip().lower() for name in reader.fieldnames or ()}
-    if missing := {"container", "time_utc", "fill_pct"} - columns:
-        raise FatalError(f"{path}:1: has no column {', '.join(sorted(missing))}")
-    for row in reader:
-        yield reader.line_num, {key.strip().lower(): value for key, value in row.items() if key}
-
-
-def _level(row: dict[str, str]) -> tuple[str, int, float]:
-    at = datetime.datetime.fromisoformat(row["time_utc"])
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=datetime.UTC)
-    fill_pct = float(row["fill_pct"])
-    if not 0 <= fill_pct <= _FILL_MAX_PCT:
-        raise ValueError(f"fill_pct is from 0 to {_FILL_MAX_PCT:.0f}, not {row['fill_pct']}")
-    return row["container"], round(at.timestamp() * 1000), fill_pct
