@@ -97,9 +97,14 @@ class PlanningConfig(TableModel):
 
 
 class KindConfig(TableModel):
-    """``[[kind]]``: what containers of one kind have in common."""
+    """``[[kind]]``: what containers of one kind have in common.
+
+    One that is ``exchanged`` is taken along as a whole, and an empty one is left in its place: it
+    takes all its litres in the truck, however full it is.
+    """
 
     id: Id
+    exchanged: bool = False
     service_min: Minutes | None = None
     max_days: MaxDays | None = None
 

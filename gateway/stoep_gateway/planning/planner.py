@@ -255,7 +255,7 @@ class _Day:
         return Visit(
             place=number,
             service_s=round(60 * service_min),
-            load_l=case.volume_l,
+            load_l=container.capacity_l if kind is not None and kind.exchanged else case.volume_l,
             load_kg=case.weight_kg if self._kg else 0,
             prize=case.prize,
             required=case.required,

@@ -1,0 +1,38 @@
+"""Small plans whose every figure is reckoned by hand, in the comment beside it.
+
+All towns lie on one road: the yard at kilometre 0, the dump at 10. A kilometre takes a minute, an
+emptying 6 and an unloading 12, unless something else is said.
+"""
+
+from pathlib import Path
+
+from one_road import checked_plan, levels, route, town
+
+SKIP = '[[kind]]\nid = "container"\nexchanged = true'
+
+
+def test_a_skip_lorry_unloads_after_each_skip_however_empty(tmp_path: Path) -> None:
+    """Two half full skips would go into one trip of 20 km; a lorry takes them one by one.
+
+    The farther one second: 0-4-10, 10-5-10, 10-0 are 30 km; the other way round they are 32.
+    """
+    known = levels(0, c1=50, c2=50)
+    said = {"prize_from_pct": 40}
+    poured = checked_plan(known, town(tmp_path, {1: 4, 2: 5}, capacity_l=7000, **said))
+    assert (poured.rounds[0].km, poured.rounds[0].unloads) == (20.0, 1)
+    carried = checked_plan(known, town(tmp_path, {1: 4, 2: 5}, capacity_l=7000, more=SKIP, **said))
+    (it,) = carried.rounds
+    assert route(carried) == ["c1", "dump", "c2", "dump"]
+    assert (it.km, it.unloads, it.volume_l) == (30.0, 2, 7000)
+    assert [stop.load_after_l for stop in it.stops] == [7000, 0, 7000, 0]
+    assert [stop.volume_l for stop in it.stops] == [3500, None, 3500, None]
+
+
+def test_a_skip_that_overflows_still_goes_on_its_lorry(tmp_path: Path) -> None:
+    """114 % of 7000 l are 7980 l, for which a truck of 7000 l that is poured into has no room."""
+    known = levels(0, c1=114)
+    poured = checked_plan(known, town(tmp_path, {1: 4}, capacity_l=7000))
+    assert [it.reason for it in poured.deferred] == ["larger_than_truck"]
+    carried = checked_plan(known, town(tmp_path, {1: 4}, capacity_l=7000, more=SKIP))
+    assert route(carried) == ["c1", "dump"]
+    assert carried.rounds[0].volume_l == 7980
