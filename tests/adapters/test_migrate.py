@@ -81,6 +81,8 @@ async def test_a_database_of_an_earlier_version_loses_nothing(path, dump):
     if version >= 7:
         assert marks == [("bay", 17)]
         assert state.app_nonce_floor == 99
+    if version >= 10:
+        assert [it.about for it in state.forecasts] == ["container/a"]
     copies = [it.name for it in path.parent.glob("*.version-*")]
     assert copies == ([] if version == latest_version() else [f"{path.name}.version-{version}"])
 

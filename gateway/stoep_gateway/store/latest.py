@@ -9,9 +9,9 @@ from typing import Any
 
 from stoep_gateway.errors import FatalError
 from stoep_gateway.store.faults import fatal
-from stoep_gateway.store.records import LatestRow
+from stoep_gateway.store.records import CollectionRow, LatestRow
 
-__all__ = ["read_forecasts", "read_latest"]
+__all__ = ["read_collections", "read_forecasts", "read_latest"]
 
 
 def read_latest(path: Path) -> tuple[LatestRow, ...]:
@@ -32,7 +32,23 @@ def read_forecasts(path: Path) -> dict[str, str]:
     return dict(_read(path, "SELECT about, learned FROM forecast"))
 
 
-def _read(path: Path, query: str) -> list[Any]:
+def read_collections(path: Path, from_ms: int, to_ms: int) -> list[CollectionRow]:
+    """Read who told of an emptying from a time until before another, in order of time.
+
+    Nothing from an older database. Raises as `read_latest`.
+    """
+    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'collection'"):
+        return []
+    rows = _read(
+        path,
+        f"SELECT {', '.join(CollectionRow._fields)} FROM collection"  # noqa: S608 (constants)
+        " WHERE at_utc_ms >= ? AND at_utc_ms < ? ORDER BY at_utc_ms, container, source",
+        (from_ms, to_ms),
+    )
+    return [CollectionRow(*row) for row in rows]
+
+
+def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
     if not path.exists():
         raise FatalError(f"{path}: no such database; has the gateway run with this configuration?")
     try:
@@ -40,6 +56,6 @@ def _read(path: Path, query: str) -> list[Any]:
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
             connection.execute("PRAGMA busy_timeout = 5000")
-            return connection.execute(query).fetchall()
+            return connection.execute(query, values).fetchall()
     except sqlite3.Error as error:
         raise fatal(path, error) from error

@@ -12,6 +12,7 @@ from typing import NamedTuple
 __all__ = [
     "OUTBOX_ROW_OCTETS",
     "AirtimeRow",
+    "CollectionRow",
     "ConfigurationRow",
     "ContextRow",
     "DeviceRow",
@@ -23,6 +24,7 @@ __all__ = [
     "MacStateRow",
     "NonceRow",
     "OutboxRow",
+    "OutcomeRow",
     "ProvisionalRow",
     "Record",
     "RetentionRow",
@@ -211,6 +213,30 @@ class ForecastRow(NamedTuple):
     learned: str
 
 
+class CollectionRow(NamedTuple):
+    """An emptying as one ``source`` told it: table ``collection``.
+
+    ``source`` is sensor, log or driver. ``date_only``: of its time only the local date is known,
+    whose noon it is.
+    """
+
+    container: str
+    at_utc_ms: int
+    source: str
+    from_pct: float | None = None
+    to_pct: float | None = None
+    truck: str | None = None
+    weight_kg: float | None = None
+    date_only: int = 0
+
+
+class OutcomeRow(NamedTuple):
+    """What became of the stops planned for a local date, as JSON: table ``outcome``."""
+
+    date: str
+    stops: str
+
+
 class HeldRow(NamedTuple):
     """An uplink that is told when the time is known: table ``held`` without its key."""
 
@@ -264,6 +290,9 @@ class Record(NamedTuple):
     contexts: tuple[ContextRow, ...] = ()
     told_contexts: tuple[tuple[str, int], ...] = ()  # topic, version
     forecasts: tuple[ForecastRow, ...] = ()
+    collections: tuple[CollectionRow, ...] = ()
+    forgotten_collections: tuple[tuple[str, int, int], ...] = ()  # source, from, to (not included)
+    outcomes: tuple[OutcomeRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

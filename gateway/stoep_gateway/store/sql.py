@@ -17,6 +17,7 @@ from stoep_gateway.errors import LocalProtocolError
 from stoep_gateway.store.records import (
     OUTBOX_ROW_OCTETS,
     AirtimeRow,
+    CollectionRow,
     ConfigurationRow,
     ContextRow,
     DeviceRow,
@@ -68,6 +69,7 @@ _AIRTIME_KEPT_MS = 2 * 3_600_000
 # Both ways: UTC may have been set back since.
 _FORGET_AIRTIME = "DELETE FROM airtime WHERE ends_utc_ms NOT BETWEEN ? AND ?"
 _FORGET = "DELETE FROM uplink WHERE uplink_id IN (SELECT value FROM json_each(?))"
+_FORGET_COLLECTIONS = "DELETE FROM collection WHERE source = ? AND at_utc_ms >= ? AND at_utc_ms < ?"
 _LAST_NUMBER = "SELECT ifnull(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
 
 _OUTBOX_COLUMNS = "outbox_id, kind, topic, payload, retain, created_utc_ms"
@@ -123,6 +125,13 @@ _CONTEXTS = _statements(
     _replacing("topic", "kind, payload, version"),
 )
 _FORECASTS = _statements("forecast (about, learned)", 2, _replacing("about", "learned"))
+_COLLECTION_COLUMNS = ", ".join(CollectionRow._fields)
+_COLLECTIONS = _statements(
+    f"collection ({_COLLECTION_COLUMNS})",
+    8,
+    _replacing("container, at_utc_ms, source", "from_pct, to_pct, truck, weight_kg, date_only"),
+)
+_OUTCOMES = _statements("outcome (date, stops)", 2, _replacing("date", "stops"))
 _COUNTERS = _statements(
     "frame_counter (session_id, f_cnt_up, f_cnt_down)",
     3,
@@ -287,6 +296,14 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         _insert(connection, _CONTEXTS, list(contexts.values()))
         forecasts = {row.about: row for row in _rows(columns.forecasts)}
         _insert(connection, _FORECASTS, list(forecasts.values()))
+        for record in (
+            records if any(columns.collections) or any(columns.forgotten_collections) else ()
+        ):
+            for span in record.forgotten_collections:
+                execute(_FORGET_COLLECTIONS, span)
+            _insert(connection, _COLLECTIONS, record.collections)
+        outcomes = {row.date: row for row in _rows(columns.outcomes)}
+        _insert(connection, _OUTCOMES, list(outcomes.values()))
         for told in _rows(columns.told_contexts):
             execute("DELETE FROM context_backlog WHERE topic = ? AND version = ?", told)
         for tried in _rows(columns.tried_downlinks):

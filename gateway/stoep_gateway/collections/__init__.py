@@ -1,0 +1,1 @@
+"""Emptyings as they were told: joined, held against the plans, imported and listed."""

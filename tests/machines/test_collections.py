@@ -1,0 +1,99 @@
+"""Emptyings that sensor, driver and log tell of: which of them are one."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from stoep_gateway.collections.merging import WITHIN_MS, Collection, merged
+from stoep_gateway.store.records import CollectionRow
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+SEVEN = 20_000 * DAY + 7 * HOUR
+
+
+def row(hours=0.0, source="sensor", container="a", **values):
+    return CollectionRow(container, SEVEN + round(hours * HOUR), source, **values)
+
+
+def test_what_sensor_driver_and_log_tell_of_one_emptying_is_one():
+    (it,) = merged(
+        [
+            row(5, "log", truck="t1", weight_kg=80.0, from_pct=50.0),
+            row(0.7, "sensor", from_pct=78.2, to_pct=3.0),
+            row(0, "driver", truck="t2"),
+        ]
+    )
+    assert it == Collection(
+        "a", SEVEN, ("sensor", "driver", "log"), 78.2, 3.0, truck="t2", weight_kg=80.0
+    )
+
+
+def test_a_driver_who_says_it_at_the_end_of_the_round_is_later_than_the_sensor():
+    (it,) = merged([row(0, "sensor"), row(6, "driver")])
+    assert it.at_ms == SEVEN
+
+
+def test_a_log_is_believed_of_the_time_only_where_nobody_else_tells():
+    assert merged([row(0, "log"), row(3, "sensor")])[0].at_ms == SEVEN + 3 * HOUR
+    assert merged([row(0, "log")])[0].at_ms == SEVEN
+
+
+def test_a_bin_that_is_emptied_twice_a_day_is_told_of_twice():
+    found = merged([row(0), row(0.5, "log"), row(7), row(7.5, "log")])
+    assert [(it.at_ms, it.sources) for it in found] == [
+        (SEVEN, ("sensor", "log")),
+        (SEVEN + 7 * HOUR, ("sensor", "log")),
+    ]
+
+
+def test_the_nearest_are_joined_first():
+    found = merged([row(0, "log"), row(5), row(6, "log")])
+    assert [it.sources for it in found] == [("log",), ("sensor", "log")]
+
+
+def test_days_and_containers_stay_apart():
+    assert len(merged([row(0), row(9, "log"), row(24, "driver"), row(0, "log", "b")])) == 4
+
+
+def test_a_date_without_a_time_is_any_time_of_that_day():
+    noon = row(5, "log", date_only=1)
+    assert len(merged([noon, row(14)])) == 1  # 21:00
+    assert len(merged([noon, row(20)])) == 2  # 03:00 of the next day
+    assert merged([noon])[0].date_only
+    assert not merged([noon, row(14)])[0].date_only
+
+
+ROWS = st.lists(
+    st.builds(
+        CollectionRow,
+        st.sampled_from("ab"),
+        st.integers(0, 72).map(lambda it: SEVEN + it * HOUR),
+        st.sampled_from(["sensor", "log", "driver"]),
+        date_only=st.integers(0, 1),
+    ),
+    max_size=12,
+    unique_by=lambda it: it[:3],
+)
+
+
+@given(ROWS, st.randoms())
+def test_nothing_is_lost_or_counted_twice(rows, random):
+    found = merged(rows)
+    assert sum(len(it.sources) for it in found) == len(rows)
+    assert {it.container for it in found} == {it.container for it in rows}
+    assert found == sorted(found, key=lambda it: (it.at_ms, it.container))
+    for source in ("sensor", "log", "driver"):
+        told = sum(row.source == source for row in rows)
+        assert sum(source in it.sources for it in found) == told
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    assert merged(shuffled) == found
+
+
+@given(ROWS)
+def test_what_is_joined_is_near(rows):
+    starts = {(row.container, row.at_utc_ms) for row in rows}
+    for it in merged(rows):
+        assert (it.container, it.at_ms) in starts
+        if not any(row.date_only for row in rows):
+            near = {row.source for row in rows if abs(row.at_utc_ms - it.at_ms) <= WITHIN_MS}
+            assert set(it.sources) <= near
