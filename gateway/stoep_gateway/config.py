@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from stoep_gateway.assets.geometry import Misfit, inside
+from stoep_gateway.config_assets import AssetFileConfig, EventConfig
 from stoep_gateway.config_checks import check_network_side, check_trucks
 from stoep_gateway.config_documents import Merged, drop_ins, merge
 from stoep_gateway.config_makes import MakeConfig
@@ -95,6 +96,8 @@ class Config(TableModel):
     fractions: tuple[FractionConfig, ...] = ()
     places: tuple[PlaceConfig, ...]
     trucks: tuple[TruckConfig, ...]
+    events: tuple[EventConfig, ...] = ()
+    asset_files: tuple[AssetFileConfig, ...] = ()
     distances: DistanceTable | None = None
     files: tuple[Path, ...] = ()  # it was read from
     warnings: tuple[str, ...] = ()  # what was left out of it, and why
@@ -128,6 +131,8 @@ _LISTS: dict[str, type[TableModel]] = {
     "fraction": FractionConfig,
     "place": PlaceConfig,
     "truck": TruckConfig,
+    "event": EventConfig,
+    "asset_file": AssetFileConfig,
 }
 _SCALARS = ("site", "timezone", "assets")
 _Entries = dict[str, list[Entry]]
@@ -147,6 +152,7 @@ LENIENT = (
     "fraction",
     "place",
     "truck",
+    "event",
 )
 # What only people read: a wrong value of it is left out.
 COSMETIC = {
@@ -155,6 +161,7 @@ COSMETIC = {
     "container": ("name", "kind", "fraction"),
     "bay": ("name",),
     "place": ("name",),
+    "event": ("name",),
 }
 
 
@@ -325,6 +332,7 @@ def _check_unique(reader: Reader, entries: _Entries) -> None:
         ("fraction", "id"),
         ("place", "id"),
         ("truck", "id"),
+        ("event", "id"),
     ):
         first: dict[Any, Entry] = {}
         for entry in entries[kind]:
@@ -360,6 +368,9 @@ def _check_references(reader: Reader, entries: _Entries) -> None:
         ("container", "trucks", _ids(entries["truck"]), "a [[truck]]"),
         ("kind", "id", _named(entries, "kind"), "the kind of any [[container]]"),
         ("fraction", "id", _named(entries, "fraction"), "the fraction of any [[container]]"),
+        ("event", "containers", _ids(entries["container"]), "a [[container]]"),
+        ("event", "kinds", _named(entries, "kind"), "the kind of any [[container]]"),
+        ("event", "fractions", _named(entries, "fraction"), "the fraction of any [[container]]"),
     ):
         for entry in entries[kind]:
             said = entry.raw.get(key)

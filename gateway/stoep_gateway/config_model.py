@@ -24,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from stoep_gateway.config_days import ScheduledConfig
+
 __all__ = [
     "ASSET",
     "AdrConfig",
@@ -338,7 +340,7 @@ class SourceConfig(TableModel):
     ca_file: FilePath | None = None
 
 
-class ContainerConfig(TableModel):
+class ContainerConfig(ScheduledConfig, TableModel):
     """``[[container]]``: a bin; the sensor looks down on the waste from the lid, or counts.
 
     ``depth_mm`` is the distance from the sensor to the floor (0 %), ``full_mm`` to the level that
@@ -349,7 +351,7 @@ class ContainerConfig(TableModel):
     are counted, of ``litres_per_flap`` until that is learned, and there are no distances. It is
     emptied within one of its ``windows``, by one of its ``trucks``, where some are named, and
     ``max_days`` after the last time at the latest; on the ``side`` "near" the truck stops on its
-    own side of the street.
+    own side of the street. The days on which the city empties it are as its kind's by default.
     """
 
     id: Id

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from stoep_gateway.config_days import WEEK, ScheduledConfig, Weekday
 from stoep_gateway.config_model import (
     FilePath,
     Id,
@@ -29,8 +30,6 @@ __all__ = [
 ]
 
 SUMMARY = "summary"  # where a truck's id stands in other topics of rounds
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-_WEEK: list[Weekday] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
 def _one_or_more(value: object) -> object:
@@ -64,7 +63,7 @@ class PlanningConfig(TableModel):
 
     enabled: bool = True
     at: TimeOfDay = datetime.time(6, 0)
-    days: list[Weekday] = _WEEK
+    days: list[Weekday] = WEEK
     not_on: list[datetime.date] = Field(default_factory=list)
     threshold_pct: float = Field(default=80, gt=0, le=100)
     distances: FilePath | None = None
@@ -96,7 +95,7 @@ class PlanningConfig(TableModel):
         return self
 
 
-class KindConfig(TableModel):
+class KindConfig(ScheduledConfig, TableModel):
     """``[[kind]]``: what containers of one kind have in common.
 
     One that is ``exchanged`` is taken along as a whole, and an empty one is left in its place: it

@@ -33,6 +33,8 @@ _KINDS = {
     "finite_number": "a number",
     "string_type": "a string",
     "bool_type": "true or false",
+    "list_type": "a list",
+    "date_type": "a date, such as 2026-04-27",
     "dict_type": "a table",
     "model_type": "a table",
 }
