@@ -20,7 +20,7 @@ from stoep_gateway.memory import Memory
 from stoep_gateway.pipeline import Pipeline
 from stoep_gateway.publish.containers import emptied_by_log
 from stoep_gateway.publish.messages import OutboxMessage, utc
-from stoep_gateway.store.records import LatestRow, Record
+from stoep_gateway.store.records import CollectionRow, LatestRow, Record
 
 __all__ = ["ContainerCommands"]
 
@@ -70,7 +70,7 @@ class ContainerCommands:
         track = None if previous is None else previous.track
         if track is not None and track.emptied_ms is not None and at_ms <= track.emptied_ms:
             raise CommandRefused(f"{container.id} was emptied at {utc(track.emptied_ms)} already")
-        message, state = emptied_by_log(
+        message, collection, state = emptied_by_log(
             device,
             container,
             previous,
@@ -80,7 +80,7 @@ class ContainerCommands:
             to_pct or 0.0,
             self._pipeline.flap_pools.litres_per_flap(container),
         )
-        await self._record({container.key: state}, message)
+        await self._record({container.key: state}, message, collections=(collection,))
         return {"container": container.id, "emptied_utc": utc(at_ms)}
 
     async def _learned(self, request: Request) -> dict[str, Any]:
@@ -145,7 +145,10 @@ class ContainerCommands:
         return state if isinstance(state, ContainerState) else None
 
     async def _record(
-        self, changed: Mapping[str, ContainerState], *messages: OutboxMessage
+        self,
+        changed: Mapping[str, ContainerState],
+        *messages: OutboxMessage,
+        collections: tuple[CollectionRow, ...] = (),
     ) -> None:
         """Change states at once; return when that is durable."""
         self._memory.states.update(changed)
@@ -154,6 +157,7 @@ class ContainerCommands:
             Record(
                 latest=tuple(LatestRow(key, states.dumps(it)) for key, it in changed.items()),
                 outbox=self._pipeline.outbox_rows(messages),
+                collections=collections,
             ),
             durable.set,
         )

@@ -96,7 +96,8 @@ class OtherNetworks:
             (*outputs.messages, *self._pipeline.device_watching.heard(device))
         )
         record = recording.source_record(heard, claim, message, state, rows)
-        self._pipeline.record(record._replace(held=outputs.held), done)
+        record = record._replace(held=outputs.held, collections=outputs.collections)
+        self._pipeline.record(record, done)
         if health is not None:
             self._pipeline.record_health(device, plain, health, meta)
         self._metrics.count("source_uplinks_accepted")

@@ -328,7 +328,7 @@ class Pipeline:
             () if reply is None else downlinks.take(reply),
         )
         self.record(
-            record._replace(held=outputs.held),
+            record._replace(held=outputs.held, collections=outputs.collections),
             None
             if reply is None
             else partial(downlinks.dispatch, session, frame, frame_set, reply),

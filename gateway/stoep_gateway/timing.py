@@ -22,7 +22,14 @@ from stoep_gateway.publish.messages import OutboxMessage
 from stoep_gateway.publish.mqtt import Publisher
 from stoep_gateway.publish.outbox import Outbox
 from stoep_gateway.store.correcting import Correction
-from stoep_gateway.store.records import HeldRow, LatestRow, ProvisionalRow, Record, State
+from stoep_gateway.store.records import (
+    CollectionRow,
+    HeldRow,
+    LatestRow,
+    ProvisionalRow,
+    Record,
+    State,
+)
 from stoep_gateway.store.store import Store
 from stoep_gateway.system_time import SystemTime
 from stoep_gateway.timekeeping import Known, Reading, Stepped, Timekeeper
@@ -191,6 +198,7 @@ class Timing:
         self._moved = event, max(0, moved - len(held))
         latest: dict[str, LatestRow] = {}
         messages: list[OutboxMessage] = []
+        collections: list[CollectionRow] = []
         for number, row in enumerate(held):
             device = self._registry.devices.get(row.dev_eui)
             if device is None:  # it was removed meanwhile
@@ -203,8 +211,16 @@ class Timing:
             if state is not None:
                 latest[state[0]] = LatestRow(state[0], states.dumps(state[1]))
             messages += outputs.messages
+            collections += outputs.collections
         rows = pipeline.outbox_rows(messages)
-        pipeline.record(Record(latest=tuple(latest.values()), outbox=rows, told_held=len(held)))
+        pipeline.record(
+            Record(
+                latest=tuple(latest.values()),
+                outbox=rows,
+                told_held=len(held),
+                collections=tuple(collections),
+            )
+        )
 
     def _release(self) -> None:
         self._outbox.release()

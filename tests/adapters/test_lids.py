@@ -27,6 +27,7 @@ from gwmp_client import Device, Forwarder, rxpk
 from stoep_gateway.assets import states
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.control_client import Client
+from stoep_gateway.store.latest import read_collections
 from stoep_protocol.messages import BinReport
 from waiting import wait_until
 
@@ -228,6 +229,8 @@ def test_what_a_series_has_taught_goes_on_live(tmp_path: Path, gateway: Gateway)
     assert said.startswith("bank-1: emptied at ")
     (emptied,) = published(gateway, "container_emptied")
     assert (emptied["from_pct"], emptied["to_pct"]) == (31.0, 0.0)
+    (row,) = read_collections(gateway.folder / "stoep.db", 0, 1 << 53)
+    assert (row.container, row.source, row.from_pct, row.to_pct) == ("bank-1", "log", 31.0, 0.0)
     gateway.kill()
     gateway.start()
     after = stored(gateway, "bank-1")

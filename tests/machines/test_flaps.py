@@ -164,9 +164,10 @@ def send(
         else:
             assert isinstance(state, ContainerState)
             at_ms = START_MS + number * HOUR_MS
-            message, state = emptied_by_log(
+            message, row, state = emptied_by_log(
                 board, container, state, at_ms, at_ms, from_pct, 0.0, 15.0
             )
+            assert row == (container.id, at_ms, "log", from_pct, 0.0, None, None, 0)
             told.append(checked(message))
     return told, state
 

@@ -129,6 +129,23 @@ def test_the_old_session_ends_with_the_first_uplink_on_the_new_one(gateway):
     assert record.ended_sessions == (1,)
 
 
+def test_an_emptying_is_recorded_with_the_uplink_that_confirms_it(gateway):
+    device = gateway.join()
+    times = []
+    for sequence, distance_mm in enumerate([1000, 900, 800, 700, 600, 500, 1490, 1480]):
+        times.append(gateway.clock.utc_ms())
+        gateway.take(device.uplink(BinReport(sequence, distance_mm, 4)))
+        gateway.clock.pass_ms(3_600_000)
+    told = [it for it in gateway.records if it.uplinks]
+    assert [it.collections for it in told[:7]] == [()] * 7
+    (row,) = told[7].collections
+    assert row[:3] == ("corner", pytest.approx(times[6], abs=1000), "sensor")
+    assert (row.from_pct, row.to_pct) == (pytest.approx(83.3, abs=0.1), pytest.approx(0.8, abs=0.1))
+    assert "container_emptied" in [it.kind for it in told[7].outbox]
+    (stored,) = gateway.connection.execute("SELECT * FROM collection").fetchall()
+    assert stored == row
+
+
 def test_both_gateways_receptions_are_kept(gateway):
     device = gateway.join()
     phy_payload = device.uplink(BinReport(1, 900, 4))

@@ -18,6 +18,7 @@ from stoep_gateway.insight.flaps import GUESSED_L, FlapCount
 from stoep_gateway.insight.levels import Level, likely_pct, loose_l
 from stoep_gateway.insight.readings import News, Reading
 from stoep_gateway.publish.messages import OutboxMessage, Outputs, UplinkMeta, encode, radio, utc
+from stoep_gateway.store.records import CollectionRow
 
 __all__ = ["emptied_by_log", "outputs"]
 
@@ -47,11 +48,14 @@ def outputs(
     if news is None:
         return Outputs((), None, "repeated_reading")
     messages: list[OutboxMessage] = []
+    emptied: list[CollectionRow] = []
     if container.by_flaps:
         state = _by_flaps(container, report, meta, news, previous, litres_per_flap)
         newest = news.readings[-1]
     else:
-        state, newest = _by_distance(device, container, report, meta, news, previous, messages)
+        state, newest = _by_distance(
+            device, container, report, meta, news, previous, messages, emptied
+        )
     if heard is not None and not newest.newer:
         # Only earlier readings, now no longer missing: the state is still that of the newest.
         return Outputs(tuple(messages), replace(heard, missing=news.missing))
@@ -65,7 +69,7 @@ def outputs(
         of = container.key, container.pool, received_ms
         outlook = forecasts.take(*of, state.track, fill, state.quality, pressed_ms)
     messages.append(_state(device, container, report, meta, state, outlook))
-    return Outputs(tuple(messages), state)
+    return Outputs(tuple(messages), state, collections=tuple(emptied))
 
 
 def _by_distance(
@@ -76,8 +80,12 @@ def _by_distance(
     news: News,
     previous: ContainerState | None,
     messages: list[OutboxMessage],
+    emptied: list[CollectionRow],
 ) -> tuple[ContainerState, Reading]:
-    """Return the state after distances, and the newest as judged; others become ``messages``."""
+    """Return the state after distances, and the newest as judged; others become ``messages``.
+
+    What was emptied is added to ``emptied``.
+    """
     level = Level(container.inside, container.compaction, previous, meta.received_utc_ms)
     count = None if previous is None else previous.flaps
     if count is None and report.flaps is not None:
@@ -94,6 +102,8 @@ def _by_distance(
         if emptying is not None:
             event_id = f"{meta.event_id}:emptied:{reading.number}"
             messages.append(_emptied(device, container, event_id, emptying, meta.received_utc_ms))
+            levels = emptying.from_pct, emptying.to_pct
+            emptied.append(CollectionRow(container.id, emptying.at_ms, "sensor", *levels))
             if count is not None and cycle is not None:
                 from_pct = None if level.press is not None else emptying.from_pct
                 count = flaps.emptied(count, emptying.to_pct, from_pct, cycle.since_pct)
@@ -173,11 +183,12 @@ def emptied_by_log(
     from_pct: float | None,
     to_pct: float,
     litres_per_flap: float,
-) -> tuple[OutboxMessage, ContainerState]:
+) -> tuple[OutboxMessage, CollectionRow, ContainerState]:
     """Return what is published when somebody says that a container was emptied, and its state.
 
-    Of one whose lid is counted: openings from then on begin anew, and those before are learned from
-    if it is said how full it was.
+    Between them the emptying, with the level that openings tell if nobody said another. Of one
+    whose lid is counted: openings from then on begin anew, and those before are learned from if it
+    is said how full it was.
     """
     state = previous or ContainerState(-1, 0)
     count = state.flaps or FlapCount()
@@ -191,10 +202,14 @@ def emptied_by_log(
     emptying = Emptying(at_ms, before_pct, to_pct, cycle_ms)
     fresh = filling.start(at_ms, to_pct)
     event_id = f"{container.id}-{at_ms}-emptied"
-    return _emptied(device, container, event_id, emptying, now_ms), replace(
-        state,
-        track=replace(fresh, emptied_ms=at_ms, rate_before=rate),
-        flaps=flaps.emptied(count, to_pct, from_pct),
+    return (
+        _emptied(device, container, event_id, emptying, now_ms),
+        CollectionRow(container.id, at_ms, "log", before_pct, to_pct),
+        replace(
+            state,
+            track=replace(fresh, emptied_ms=at_ms, rate_before=rate),
+            flaps=flaps.emptied(count, to_pct, from_pct),
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from stoep_gateway.assets.states import AssetState
-from stoep_gateway.store.records import HeldRow
+from stoep_gateway.store.records import CollectionRow, HeldRow
 from stoep_gateway.values import value
 
 __all__ = ["OutboxMessage", "Outputs", "UplinkMeta", "encode", "radio", "utc"]
@@ -49,13 +49,15 @@ class UplinkMeta:
 class Outputs:
     """What an uplink causes; ``problem`` is a reason to count when it causes nothing.
 
-    ``held`` is to be recorded with it, and told later.
+    ``held`` is to be recorded with it, and told later; ``collections`` are the emptyings that it
+    tells of.
     """
 
     messages: tuple[OutboxMessage, ...]
     state: AssetState | None
     problem: str | None = None
     held: tuple[HeldRow, ...] = ()
+    collections: tuple[CollectionRow, ...] = ()
 
 
 def encode(values: dict[str, object], fixed_json: str = "") -> bytes:
