@@ -1,0 +1,161 @@
+"""From levels, collections and plans to what happened on which day. Pure."""
+
+from __future__ import annotations
+
+import datetime
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stoep_gateway.collections.merging import Collection
+from stoep_gateway.config import Config
+from stoep_gateway.forecast.calendar import HOUR_MS
+from stoep_gateway.insight import filling
+from stoep_gateway.insight.levels import loose_l
+from stoep_gateway.planning.plan import Plan
+from stoep_gateway.report import waste
+from stoep_gateway.report.courses import Course, Told
+from stoep_gateway.report.figures import Emptying, Kept
+from stoep_gateway.report.periods import Period
+from stoep_gateway.report.sides import Past
+from stoep_gateway.store.records import CollectionRow
+
+__all__ = ["Heard", "Seen", "kept", "past", "seen", "shown"]
+
+_ROUND_MS = 8 * HOUR_MS
+_LEAST_KNOWN = 0.7  # of the time, for a container's waste to be told
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was recorded: levels that are believed, by container; when any or false ones came."""
+
+    levels: Mapping[str, Sequence[tuple[int, float]]]
+    collections: Sequence[Collection]
+    plans: Sequence[Plan] = ()
+    heard_ms: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    false_ms: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The same, held together: courses, when each container was emptied, emptyings by day."""
+
+    courses: Mapping[str, Course]
+    emptied_ms: Mapping[str, Sequence[int]]
+    emptyings: Sequence[Emptying]
+
+
+def shown(levels: Mapping[str, Sequence[tuple[int, float]]]) -> list[CollectionRow]:
+    """Return the emptyings that levels alone show, as a sensor's."""
+    found = []
+    for name, of in levels.items():
+        track = None
+        for at_ms, fill_pct in of:
+            if track is None:
+                track = filling.start(at_ms, fill_pct)
+                continue
+            track, emptied = filling.advance(track, at_ms, fill_pct)
+            if emptied is not None:
+                found.append(
+                    CollectionRow(
+                        name, emptied.at_ms, "sensor", emptied.from_pct, emptied.to_pct, None, None
+                    )
+                )
+    return found
+
+
+def seen(config: Config, heard: Heard, period: Period) -> Seen:
+    """Return what was recorded, of the containers of the configuration."""
+    told: dict[str, list[Collection]] = {it.id: [] for it in config.containers}
+    for collection in heard.collections:
+        if collection.container in told:
+            told[collection.container].append(collection)
+    courses, emptied_ms, emptyings = {}, {}, []
+    for container in config.containers:
+        its = told[container.id]
+        exact = [Told(it.at_ms, it.to_pct) for it in its if "driver" in it.sources]
+        course = courses[container.id] = Course(heard.levels.get(container.id, ()), exact)
+        emptied_ms[container.id] = [it.at_ms for it in its]
+        for it in its:
+            fill_pct = it.from_pct
+            if fill_pct is None and not it.date_only:
+                fill_pct = course.before(it.at_ms)
+            litres = None
+            if fill_pct is not None:
+                litres = loose_l(container.capacity_l, container.compaction, fill_pct, None)
+            day = _day(config, period, it, course)
+            emptyings.append(Emptying(container.id, day, fill_pct, litres, it.weight_kg, it.truck))
+    return Seen(courses, emptied_ms, emptyings)
+
+
+def _day(config: Config, period: Period, it: Collection, course: Course) -> datetime.date:
+    """Return the day of a round on which it was: a sensor tells only between which readings."""
+    found = period.day_of(it.at_ms)
+    if it.sources != ("sensor",) or (before_ms := course.last_before(it.at_ms)) is None:
+        return found
+    best_ms = 0
+    day = period.day_of(before_ms)
+    last = found
+    while day <= last:
+        begin = datetime.datetime.combine(day, config.planning.at, tzinfo=period.zone)
+        begin_ms = round(begin.timestamp() * 1000)
+        both_ms = min(it.at_ms, begin_ms + _ROUND_MS) - max(before_ms, begin_ms)
+        if both_ms > best_ms:
+            found, best_ms = day, both_ms
+        day += datetime.timedelta(days=1)
+    return found
+
+
+def kept(plans: Iterable[Plan], seen_: Seen, period: Period) -> list[Kept]:
+    """Return what became of every planned stop, and the emptyings of planned days without one.
+
+    A stop is contradicted where the level is known for most of its day and nobody tells of an
+    emptying on it.
+    """
+    emptied = {(it.container, it.day) for it in seen_.emptyings}
+    trucks = {(it.container, it.day): it.truck for it in seen_.emptyings}
+    found: list[Kept] = []
+    for plan in plans:
+        day = datetime.date.fromisoformat(plan.date)
+        if plan.provisional or not period.first <= day <= period.last:
+            continue
+        stops = {
+            stop.id: of_truck.truck
+            for of_truck in plan.rounds
+            for stop in of_truck.stops
+            if stop.action == "empty"
+        }
+        from_ms = period.midnight_ms(day)
+        to_ms = period.midnight_ms(day + datetime.timedelta(days=1))
+        for name, truck in stops.items():
+            course = seen_.courses.get(name)
+            if (name, day) in emptied:
+                found.append(Kept(day, name, truck, "confirmed"))
+            elif course is not None and 2 * course.known_ms(from_ms, to_ms) > to_ms - from_ms:
+                found.append(Kept(day, name, truck, "contradicted"))
+            else:
+                found.append(Kept(day, name, truck, "unknown"))
+        found += [
+            Kept(day, name, trucks[name, at], "unplanned")
+            for name, at in sorted(emptied)
+            if at == day and name not in stops
+        ]
+    return found
+
+
+def past(heard: Heard, seen_: Seen, period: Period, from_ms: int) -> Past:
+    """Return the waste since ``from_ms`` of containers known well enough in the period."""
+    came, levels = {}, {}
+    least_ms = _LEAST_KNOWN * (period.to_ms - period.from_ms)
+    for name, course in seen_.courses.items():
+        if course.known_ms(period.from_ms, period.to_ms) < least_ms:
+            continue
+        its = heard.levels[name]
+        times = [at_ms for at_ms, _ in its]
+        first = bisect_left(times, from_ms)
+        found = waste.came(its, seen_.emptied_ms[name], from_ms, period.to_ms)
+        if found is not None and first < len(its):
+            came[name] = found
+            levels[name] = its[max(0, first - 1)][1]
+    return Past(from_ms, came, levels)
