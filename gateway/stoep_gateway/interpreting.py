@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from stoep_gateway.assets import calibration
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import AssetState, ContainerState, DeviceState
 from stoep_gateway.clock import Clock
+from stoep_gateway.collections.coming import Coming
 from stoep_gateway.decode import Uplink
 from stoep_gateway.flap_pools import FlapPools
 from stoep_gateway.forecast.forecasts import Forecasts
@@ -54,7 +55,8 @@ class OtherMakes(Protocol):
 class Interpreter:
     """One per gateway process, for uplinks of our own network and of others.
 
-    ``held`` are messages that wait until the time is known.
+    ``held`` are messages that wait until the time is known, ``coming`` the planned stops by
+    container id.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Interpreter:
         self._forecasts = forecasts
         self.held = list(held)
         self.makes: OtherMakes | None = None
+        self.coming: Mapping[str, tuple[Coming, ...]] = {}
         self._throttle = Throttle()
 
     def decode(
@@ -134,7 +137,7 @@ class Interpreter:
             if isinstance(previous, ContainerState):
                 previous = self._tested(device, previous)
             outputs = topics.uplink_outputs(
-                device, message, meta, previous, litres, self._forecasts
+                device, message, meta, previous, litres, self._forecasts, self.coming
             )
         except Exception:  # noqa: BLE001 (one asset's mishap must not stop a network server)
             self._reject(Rejected("internal_error", device.dev_eui_hex))

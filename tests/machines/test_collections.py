@@ -2,8 +2,13 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from planned import START_MS, plan, stop
+from stoep_gateway.collections.coming import coming, next_of
 from stoep_gateway.collections.merging import WITHIN_MS, Collection, merged
+from stoep_gateway.publish import topics
 from stoep_gateway.store.records import CollectionRow
+from stoep_protocol.messages import BinReport
+from street import checked, device, meta
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -60,6 +65,41 @@ def test_a_date_without_a_time_is_any_time_of_that_day():
     assert len(merged([noon, row(20)])) == 2  # 03:00 of the next day
     assert merged([noon])[0].date_only
     assert not merged([noon, row(14)])[0].date_only
+
+
+def test_the_next_collection_is_todays_until_it_is_made_then_the_provisional_one() -> None:
+    today = plan(stops=[stop("a", 1), stop("b", 2)])
+    tomorrow = plan(stops=[stop("a", 24)], starts_h=24, provisional=True)
+    stops = coming(today, tomorrow)
+    assert (
+        next_of(stops, "a", None)
+        == next_of(stops, "a", START_MS - 9 * HOUR)
+        == {
+            "date": "2026-10-20",
+            "truck": "truck-1",
+            "eta_utc": "2026-10-20T05:00:00.000Z",
+            "sequence": 1,
+            "provisional": False,
+        }
+    )
+    then = next_of(stops, "a", START_MS + HOUR // 2)  # half an hour early
+    assert then is not None
+    assert (then["date"], then["provisional"]) == ("2026-10-21", True)
+    assert next_of(stops, "a", START_MS + 24 * HOUR) is None
+    assert next_of(stops, "b", START_MS + HOUR) is None
+    assert next_of(stops, "c", None) is None
+    assert coming(None, None) == {}
+
+
+def test_a_state_says_when_its_container_is_emptied_next() -> None:
+    stops = coming(plan(stops=[stop("market-organic-1", 1, sequence=3)]))
+    report, board = BinReport(0, 900, 4), device(1)
+    outputs = topics.uplink_outputs(board, report, meta(), None, coming=stops)
+    state = checked(outputs.messages[-1])["next_collection"]
+    assert (state["truck"], state["sequence"]) == ("truck-1", 3)
+    assert state["eta_utc"] == "2026-10-20T05:00:00.000Z"
+    outputs = topics.uplink_outputs(board, report, meta(), None, coming={})
+    assert checked(outputs.messages[-1])["next_collection"] is None
 
 
 ROWS = st.lists(

@@ -82,6 +82,7 @@ def test_a_container_from_its_first_reading_to_its_emptying() -> None:
         "forecast_doubt": None,
         "emptied_utc": None,
         "hours_since_emptied": None,
+        "next_collection": None,
         "volume_l": 4200,
         "compaction": 1.0,
         "pressed_utc": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stoep_protocol.messages import BinReport
@@ -9,6 +10,7 @@ from stoep_protocol.schema import PRESSED
 
 from stoep_gateway.assets.registry import Container, Device
 from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.collections.coming import Coming, next_of
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forecast.outlook import Outlook
 from stoep_gateway.insight import alarms, filling, flaps, readings, soundness
@@ -34,12 +36,13 @@ def outputs(
     previous: ContainerState | None,
     litres_per_flap: float = GUESSED_L,
     forecasts: Forecasts | None = None,
+    coming: Mapping[str, tuple[Coming, ...]] | None = None,
 ) -> Outputs:
     """Return the messages of a bin report, late readings and emptyings before the state.
 
     The state is None, and nothing published, when every reading of the report is known already.
     ``litres_per_flap`` is what one opening of its lid brings until that is learned. ``forecasts``
-    learn from the state, and tell what is to come.
+    learn from the state, and tell what is to come; ``coming`` are the planned stops.
     """
     inside = container.inside
     heard = previous if previous is not None and previous.sequence >= 0 else None
@@ -68,7 +71,9 @@ def outputs(
         pressed_ms = None if state.press is None else state.press[0]
         of = container.key, container.pool, received_ms
         outlook = forecasts.take(*of, state.track, fill, state.quality, pressed_ms)
-    messages.append(_state(device, container, report, meta, state, outlook))
+    emptied_ms = None if state.track is None else state.track.emptied_ms
+    planned = None if coming is None else next_of(coming, container.id, emptied_ms)
+    messages.append(_state(device, container, report, meta, state, outlook, planned))
     return Outputs(tuple(messages), state, collections=tuple(emptied))
 
 
@@ -220,6 +225,7 @@ def _state(
     meta: UplinkMeta,
     state: ContainerState,
     outlook: Outlook | None,
+    planned: dict[str, object] | None,
 ) -> OutboxMessage:
     now_ms = meta.received_utc_ms
     now_utc = utc(now_ms)
@@ -243,6 +249,7 @@ def _state(
         "forecast_doubt": None,
         "emptied_utc": None,
         "hours_since_emptied": None,
+        "next_collection": planned,
         "volume_l": None,
         "compaction": container.compaction,
         "pressed_utc": None if state.press is None else utc(state.press[0]),

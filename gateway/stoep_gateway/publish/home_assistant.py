@@ -220,6 +220,11 @@ _CONTAINER = {
         "Time until due", "value_json.hours_to_threshold", "h", device_class="duration"
     ),
     "emptied": _sensor("Emptied", "value_json.emptied_utc", device_class="timestamp"),
+    "next_collection": _sensor(
+        "Next collection",
+        "(value_json.next_collection or {}).get('eta_utc')",
+        device_class="timestamp",
+    ),
     "temperature": _number(
         "Temperature", "value_json.temperature_c", "°C", device_class="temperature"
     ),

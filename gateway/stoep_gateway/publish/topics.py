@@ -7,11 +7,14 @@ in the JSON Schemas beside this module, one per ``kind``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from stoep_protocol.calibration import Calibrated
 from stoep_protocol.messages import BayReport, BinReport, ConfigurationAck, Status
 
 from stoep_gateway.assets.registry import Bay, Container, Device
 from stoep_gateway.assets.states import AssetState, BayState, ContainerState, DeviceState
+from stoep_gateway.collections.coming import Coming
 from stoep_gateway.decode import Uplink
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.flaps import GUESSED_L
@@ -49,16 +52,19 @@ def uplink_outputs(
     previous: AssetState | None,
     litres_per_flap: float = GUESSED_L,
     forecasts: Forecasts | None = None,
+    coming: Mapping[str, tuple[Coming, ...]] | None = None,
 ) -> Outputs:
     """Return what an uplink causes: messages in the order to publish, and the state to keep.
 
     ``previous`` is the state under `state_key`, None when there is none yet; ``litres_per_flap``
-    what one opening of a container's lid brings until that is learned. ``forecasts`` learn from it.
+    what one opening of a container's lid brings until that is learned. ``forecasts`` learn from it;
+    ``coming`` are the planned stops by container id.
     """
     asset = device.asset
     if isinstance(message, BinReport) and isinstance(asset, Container):
         before = previous if isinstance(previous, ContainerState) else None
-        return containers.outputs(device, asset, message, meta, before, litres_per_flap, forecasts)
+        of = litres_per_flap, forecasts, coming
+        return containers.outputs(device, asset, message, meta, before, *of)
     if isinstance(message, BayReport) and isinstance(asset, Bay):
         earlier = previous if isinstance(previous, BayState) else None
         return bays.outputs(device, asset, message, meta, earlier)
