@@ -83,6 +83,14 @@ async def test_a_database_of_an_earlier_version_loses_nothing(path, dump):
         assert state.app_nonce_floor == 99
     if version >= 10:
         assert [it.about for it in state.forecasts] == ["container/a"]
+    if version >= 11:
+        assert [(it.date, it.emptying_eur) for it in state.plans] == [
+            ("2026-10-20", 11.5),
+            ("2026-10-21", 11.25),
+        ]
+        assert [(it.number, it.sender, it.id) for it in state.decisions] == [
+            (1, "user/operator", "a")
+        ]
     copies = [it.name for it in path.parent.glob("*.version-*")]
     assert copies == ([] if version == latest_version() else [f"{path.name}.version-{version}"])
 

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+from pydantic import TypeAdapter, ValidationError
 
 from stoep_gateway.assets.registry import TOPIC_ROOT
 from stoep_gateway.config_planning import SUMMARY
 from stoep_gateway.publish.messages import OutboxMessage, encode, utc
 
-__all__ = ["LeftOut", "Plan", "Round", "Stop", "outputs"]
+__all__ = ["LeftOut", "Plan", "Round", "Stop", "dumps", "loads", "outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,26 @@ class Plan:
     iterations: int
     seed: int
     notes: tuple[str, ...] = ()
+
+
+def dumps(plan: Plan) -> str:
+    """Return a plan as JSON, for ``loads``."""
+    return _adapter().dump_json(plan).decode()
+
+
+def loads(text: str) -> Plan:
+    """Return the plan that was written. Raises ``ValueError``."""
+    try:
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"no plan: {where}: {first['msg']}") from None
+
+
+@functools.cache
+def _adapter() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)
 
 
 def outputs(plan: Plan) -> tuple[OutboxMessage, ...]:

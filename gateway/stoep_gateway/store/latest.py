@@ -7,11 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from stoep_gateway.errors import FatalError
+from stoep_gateway.errors import FatalError, StoreCorrupt
+from stoep_gateway.planning.plan import Plan, loads
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.records import CollectionRow, LatestRow
 
-__all__ = ["read_collections", "read_forecasts", "read_latest"]
+__all__ = ["read_collections", "read_forecasts", "read_latest", "read_plans"]
 
 
 def read_latest(path: Path) -> tuple[LatestRow, ...]:
@@ -46,6 +47,25 @@ def read_collections(path: Path, from_ms: int, to_ms: int) -> list[CollectionRow
         (from_ms, to_ms),
     )
     return [CollectionRow(*row) for row in rows]
+
+
+def read_plans(path: Path, first_date: str, last_date: str) -> list[Plan]:
+    """Read the plans of local dates ("2026-10-20"), both included, in their order.
+
+    Of a past date it is the last that was in force on it; one that is ``provisional`` has never
+    been. Nothing from an older database. Raises as `read_latest`.
+    """
+    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'round_plan'"):
+        return []
+    rows = _read(
+        path,
+        "SELECT plan FROM round_plan WHERE date BETWEEN ? AND ? ORDER BY date",
+        (first_date, last_date),
+    )
+    try:
+        return [loads(row[0]) for row in rows]
+    except ValueError as error:
+        raise StoreCorrupt(f"{path}: {error}") from None
 
 
 def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:

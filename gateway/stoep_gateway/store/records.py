@@ -15,6 +15,7 @@ __all__ = [
     "CollectionRow",
     "ConfigurationRow",
     "ContextRow",
+    "DecisionRow",
     "DeviceRow",
     "DownlinkRow",
     "ForecastRow",
@@ -25,6 +26,7 @@ __all__ = [
     "NonceRow",
     "OutboxRow",
     "OutcomeRow",
+    "PlanRow",
     "ProvisionalRow",
     "Record",
     "RetentionRow",
@@ -237,6 +239,32 @@ class OutcomeRow(NamedTuple):
     stops: str
 
 
+class PlanRow(NamedTuple):
+    """The plan of a local date, as JSON: table ``round_plan``.
+
+    ``emptying_eur`` and ``emptying_pct`` are the running costs when the day began; ``decided`` is
+    the number of the last decision that it regards.
+    """
+
+    date: str
+    provisional: int
+    planned_utc_ms: int
+    emptying_eur: float
+    emptying_pct: float
+    decided: int
+    plan: str
+
+
+class DecisionRow(NamedTuple):
+    """What somebody decided of the rounds of a local date, as JSON: table ``decision``."""
+
+    number: int
+    date: str
+    sender: str
+    id: str
+    said: str
+
+
 class HeldRow(NamedTuple):
     """An uplink that is told when the time is known: table ``held`` without its key."""
 
@@ -290,6 +318,9 @@ class Record(NamedTuple):
     contexts: tuple[ContextRow, ...] = ()
     told_contexts: tuple[tuple[str, int], ...] = ()  # topic, version
     forecasts: tuple[ForecastRow, ...] = ()
+    plans: tuple[PlanRow, ...] = ()
+    decisions: tuple[DecisionRow, ...] = ()
+    rounds_from: tuple[tuple[str, str], ...] = ()  # forget plans, decisions of dates before
     collections: tuple[CollectionRow, ...] = ()
     forgotten_collections: tuple[tuple[str, int, int], ...] = ()  # source, from, to (not included)
     outcomes: tuple[OutcomeRow, ...] = ()
@@ -321,3 +352,6 @@ class State:
     provisional: ProvisionalRow | None = None
     planned_date: str = ""
     forecasts: tuple[ForecastRow, ...] = ()
+    plans: tuple[PlanRow, ...] = ()  # from the last date on that was planned
+    decisions: tuple[DecisionRow, ...] = ()
+    last_decision: int = 0

@@ -20,6 +20,7 @@ from stoep_gateway.store.records import (
     CollectionRow,
     ConfigurationRow,
     ContextRow,
+    DecisionRow,
     DeviceRow,
     DownlinkRow,
     ForecastRow,
@@ -28,6 +29,7 @@ from stoep_gateway.store.records import (
     MacStateRow,
     NonceRow,
     OutboxRow,
+    PlanRow,
     ProvisionalRow,
     Record,
     SessionRow,
@@ -64,6 +66,7 @@ _Row = TypeVar(
     ContextRow,
     ProvisionalRow,
     ForecastRow,
+    DecisionRow,
 )
 _AIRTIME_KEPT_MS = 2 * 3_600_000
 # Both ways: UTC may have been set back since.
@@ -132,6 +135,9 @@ _COLLECTIONS = _statements(
     _replacing("container, at_utc_ms, source", "from_pct, to_pct, truck, weight_kg, date_only"),
 )
 _OUTCOMES = _statements("outcome (date, stops)", 2, _replacing("date", "stops"))
+_PLAN_COLUMNS = ", ".join(PlanRow._fields)
+_PLANS = _statements(f"round_plan ({_PLAN_COLUMNS})", 7, _replacing("date", _PLAN_COLUMNS))
+_DECISIONS = _statements("decision (number, date, sender, id, said)", 5)
 _COUNTERS = _statements(
     "frame_counter (session_id, f_cnt_up, f_cnt_down)",
     3,
@@ -208,6 +214,17 @@ def read_state(connection: sqlite3.Connection, sealer: Sealer) -> State:
         provisional=next(iter(_all(connection, ProvisionalRow, "provisional")), None),
         planned_date=next(iter(connection.execute("SELECT date FROM planned_round")), ("",))[0],
         forecasts=_all(connection, ForecastRow, "forecast"),
+        plans=tuple(
+            map(
+                PlanRow._make,
+                connection.execute(
+                    f"SELECT {_PLAN_COLUMNS} FROM round_plan"  # noqa: S608 (constants)
+                    " WHERE date >= (SELECT date FROM planned_round) ORDER BY date"
+                ),
+            )
+        ),
+        decisions=_all(connection, DecisionRow, "decision"),
+        last_decision=_one(connection, _LAST_NUMBER, "decision"),
     )
 
 
@@ -304,6 +321,12 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
             _insert(connection, _COLLECTIONS, record.collections)
         outcomes = {row.date: row for row in _rows(columns.outcomes)}
         _insert(connection, _OUTCOMES, list(outcomes.values()))
+        plans = {row.date: row for row in _rows(columns.plans)}
+        _insert(connection, _PLANS, list(plans.values()))
+        _insert(connection, _DECISIONS, _rows(columns.decisions))
+        for plans_from, decisions_from in _rows(columns.rounds_from):
+            execute("DELETE FROM round_plan WHERE date < ?", (plans_from,))
+            execute("DELETE FROM decision WHERE date < ?", (decisions_from,))
         for told in _rows(columns.told_contexts):
             execute("DELETE FROM context_backlog WHERE topic = ? AND version = ?", told)
         for tried in _rows(columns.tried_downlinks):
