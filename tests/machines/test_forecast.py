@@ -179,6 +179,18 @@ class TestSlowing:
                 history.emptied(at_ms[number], level_of(waste, slow))
         assert kind.slow == pytest.approx(slow, abs=0.2)
 
+    def test_gaps_between_readings_do_not_tell(self):
+        """A sudden rise is doubted, and then taken after hours: such a gap is of a large rise."""
+        history = History(kind := Kind(Calendar(UTC)))
+        for day in range(60):
+            at_ms = START_MS + day * DAY_MS
+            history.emptied(at_ms)
+            history.take(at_ms + HOUR_MS, 1.0)
+            for hour in range(4, 24, 2):  # what is unexpected comes low in the container
+                if not (day % 4 == 0 and 4 <= hour < 18):
+                    history.take(at_ms + hour * HOUR_MS, 2.0 * hour + 40 * (day % 4 == 0))
+        assert kind.slow == 0
+
 
 class TestHistory:
     def test_a_steady_rate_is_learned(self):

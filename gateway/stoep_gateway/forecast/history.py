@@ -88,6 +88,7 @@ class History:
         "_low",
         "_rise",
         "_seen",
+        "_told",
         "_unknown",
         "_vary",
         "_week",
@@ -110,6 +111,7 @@ class History:
         self.day = 0  # the local day of at_ms
         self._rise = self._seen = 0.0  # points of the day so far, and the share of it they are of
         self._coarse = False  # it has a gap, over which errors were judged as a whole
+        self._told = False  # the level is what an emptying has left, no reading
         # Fading sums: points and days by weekday, points by hour, squared errors and their days'.
         self._came = array("f", bytes(4 * 7))
         self._days = array("f", bytes(4 * 7))
@@ -145,7 +147,7 @@ class History:
             return
         known = self.level_pct < FULL_PCT or level_pct < FULL_PCT - 2 * NOISE
         self._pass(at_ms, level_pct if known else None)
-        self.level_pct, self.noise = level_pct, noise
+        self.level_pct, self.noise, self._told = level_pct, noise, False
         self.bad -= self.bad / 8
 
     def emptied(self, at_ms: int, from_pct: float | None = None, to_pct: float = 0.0) -> None:
@@ -161,7 +163,7 @@ class History:
         """Go on from a level that says nothing of what came before it."""
         if self.at_ms is None or at_ms > self.at_ms:
             self._pass(at_ms, None)
-        self.level_pct = level_pct
+        self.level_pct, self._told = level_pct, True
         self._doubtful = 0.0
 
     def forget_level(self) -> None:
@@ -217,7 +219,8 @@ class History:
             coarse = to_ms - from_ms >= _STEP_MS
             if coarse:
                 expected = course.between(from_ms, to_ms)
-                self._learn_slowing(expected, level_pct)
+                if self._told:  # between readings, gaps say which of them were doubted: large rises
+                    self._learn_slowing(expected, level_pct)
                 self._learn_error(expected, rise)
         if self.day < last:
             if last - self.day > _LONGEST_DAYS:  # a clock that was wrong holds nothing up
