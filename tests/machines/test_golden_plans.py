@@ -6,7 +6,10 @@ emptying 6 and an unloading 12, unless something else is said.
 
 from pathlib import Path
 
-from one_road import checked_plan, levels, route, town
+from one_road import NOW, Sure, checked_plan, levels, route, town
+from stoep_gateway.planning.selection import Known
+from stoep_gateway.planning.text import for_people
+from street import HOUR_MS
 
 SKIP = '[[kind]]\nid = "container"\nexchanged = true'
 
@@ -36,3 +39,19 @@ def test_a_skip_that_overflows_still_goes_on_its_lorry(tmp_path: Path) -> None:
     carried = checked_plan(known, town(tmp_path, {1: 4}, capacity_l=7000, more=SKIP))
     assert route(carried) == ["c1", "dump"]
     assert carried.rounds[0].volume_l == 7980
+
+
+def test_who_reads_a_plan_is_told_how_old_a_level_is(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4, 2: 5, 3: 6})
+    known = {
+        name: Known(Sure(fill_pct, doubt=doubt), NOW - hours * HOUR_MS)
+        for name, fill_pct, doubt, hours in (
+            ("c1", 100, "no_data", 90 * 24),
+            ("c2", 10, "no_data", 30),
+            ("c3", 20, "bad_data", 1),
+        )
+    }
+    text = for_people(checked_plan(known, here), here)
+    assert "c1: would overflow (100 % by the next round; no level for 90 days)" in text
+    assert "c2: too empty (10 %, overflows by the next round: < 1 %; no level for over a" in text
+    assert "c3: too empty (20 %, overflows by the next round: < 1 %; hardly a reading" in text

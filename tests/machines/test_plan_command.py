@@ -176,3 +176,31 @@ def test_without_a_gateway(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert (code, err) == (3, said)
     code, _, err = show(capsys, levels(tmp_path), "--socket", nobody)
     assert (code, err) == (1, "a round from a file of levels needs --config\n")
+
+
+def test_a_round_from_recorded_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "levels.csv"
+    rows = ["container,time_utc,fill_pct"]
+    rows += [f"market-paper-1,2026-10-{day}T10:00Z,{4 * (day - 10)}" for day in range(10, 20)]
+    # It falls, and later levels are of the future.
+    rows += ["market-organic-1,2026-10-18T10:00Z,97", "market-organic-1,2026-10-19T10:00Z,9"]
+    rows += ["market-organic-1,2026-10-21T10:00Z,99", "market-paper-1,noon,5"]
+    file.write_text("\n".join(rows), encoding="utf-8")
+    arguments = ("--config", EXAMPLE, "--levels", file, "--at", "2026-10-20T04:00Z")
+    code, out, err = show(capsys, *arguments, "--json")
+    assert (code, err) == (0, f"{file}:15: Invalid isoformat string: 'noon'; skipped\n")
+    *_, summary = map(json.loads, out.splitlines())
+    organic, paper = summary["skipped"]
+    assert (organic["container"], paper["reason"]) == ("market-organic-1", "too_empty")
+    # 36 % at noon of the day before, and about 4 points a day.
+    assert 36 < paper["fill_pct"] < 41
+    assert paper["data_age_h"] == 18
+    assert 9 <= organic["fill_pct"] < 40
+    file.write_text("container,time_utc,fill_pct\nelsewhere,2026-10-19,5\n", encoding="utf-8")
+    code, out, err = show(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert err == f"{file}: has levels of none of the configured containers\n"
+    code, _, err = show(capsys, levels(tmp_path), *arguments)
+    assert (code, err) == (1, "levels are from a FILE or from --levels, not from both\n")
+    code, _, err = show(capsys, "--levels", file)
+    assert (code, err) == (1, "a round from a file of levels needs --config\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stoep_gateway import config as configuration
-from stoep_gateway import control_client
+from stoep_gateway import control_client, recorded_levels
 from stoep_gateway.assets import states
 from stoep_gateway.assets.geometry import FILL_MAX_PCT
 from stoep_gateway.assets.states import AssetState, ContainerState
@@ -22,7 +22,8 @@ from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
-from stoep_gateway.planning import apart, knowing, planner
+from stoep_gateway.planning import apart, knowing, planner, recorded
+from stoep_gateway.planning.selection import Known
 from stoep_gateway.planning.text import for_people
 from stoep_gateway.store.latest import read_forecasts, read_latest
 
@@ -69,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="levels (JSON); else the gateway's own"
     )
+    show.add_argument(
+        "--levels",
+        type=Path,
+        metavar="CSV",
+        help="or levels that were recorded until then: container, time_utc, fill_pct",
+    )
     which = show.add_mutually_exclusive_group()
     which.add_argument(
         "--config", type=Path, help="plan here, with this stoep.toml and the levels in its store"
@@ -108,12 +115,15 @@ def _show(options: argparse.Namespace) -> int:
     if not config.trucks:
         raise ConfigError([Mistake(str(options.config), 0, "a round needs at least one [[truck]]")])
     now_ms: int = _time(_now()) if options.at is None else options.at
-    from_file = options.file is not None
-    found = _from_file(options.file, config, now_ms) if from_file else _stored(config)
-    forecasts = None
-    if not from_file:
+    if options.levels is not None and options.file is not None:
+        raise FatalError("levels are from a FILE or from --levels, not from both")
+    if options.levels is not None:
+        known = _recorded(options.levels, config, now_ms)
+    elif options.file is not None:
+        known = knowing.known(_from_file(options.file, config, now_ms), config, now_ms)
+    else:
         forecasts = Forecasts(Calendar(config.timezone), read_forecasts(config.store.path))
-    known = knowing.known(found, config, now_ms, forecasts)
+        known = knowing.known(_stored(config), config, now_ms, forecasts)
     try:
         plan = planner.plan(known, config, now_ms, answer=apart.answer)
     except RuntimeError as error:
@@ -125,7 +135,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace) -> int:
     """Show the round that the running gateway plans, with its own configuration."""
-    if options.file is not None:
+    if options.file is not None or options.levels is not None:
         raise FatalError("a round from a file of levels needs --config")
     with control_client.connect(options) as client:
         answer = client.ask("plan.show", at_utc_ms=options.at)
@@ -133,6 +143,15 @@ def _asked(options: argparse.Namespace) -> int:
         raise FatalError(answer["error"])
     print("\n".join(answer["messages"]) if options.json else answer["text"])
     return 0
+
+
+def _recorded(path: Path, config: Config, now_ms: int) -> dict[str, Known]:
+    levels, bad = recorded_levels.read(path, {it.id for it in config.containers})
+    for words in bad:
+        print(words, file=sys.stderr)
+    if not levels:
+        raise FatalError(f"{path}: has levels of none of the configured containers")
+    return recorded.known(levels, config, now_ms)
 
 
 def _stored(config: Config) -> dict[str, AssetState]:

@@ -89,7 +89,7 @@ def _left_out_lines(title: str, left_out: Sequence[LeftOut]) -> str:
             line += f" ({it.fill_pct:.0f} %, overflows by the next round: {_percent(it.p_overflow)}"
             if it.reason == "not_worth_the_way" and it.detour_eur is not None:
                 line += f"; worth {it.prize_eur:.2f} €, the way costs {it.detour_eur:.2f} €"
-            line += ")"
+            line += f"{_doubt(it)})"
         lines.append(line)
     return "\n".join(lines)
 
@@ -97,7 +97,15 @@ def _left_out_lines(title: str, left_out: Sequence[LeftOut]) -> str:
 def _why(stop: Stop) -> str:
     if stop.p_overflow is None or stop.reason not in ("overflow_risk", "on_the_way"):
         return _REASONS[stop.reason]
-    return f"{_REASONS[stop.reason]} ({_percent(stop.p_overflow)} by the next round)"
+    return f"{_REASONS[stop.reason]} ({_percent(stop.p_overflow)} by the next round{_doubt(stop)})"
+
+
+def _doubt(of: Stop | LeftOut) -> str:
+    """Return why hardly to rely on its level."""
+    if of.doubt == "no_data" and of.data_age_h is not None:
+        days = of.data_age_h / 24
+        return f"; no level for {days:.0f} days" if days >= 2 else "; no level for over a day"
+    return "; hardly a reading of it can be used" if of.doubt == "bad_data" else ""
 
 
 def _percent(share: float) -> str:
