@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -121,30 +122,43 @@ class Point:
 
 def matrix_m(
     points: Sequence[Point], table: DistanceTable | None, detour_factor: float
-) -> tuple[list[list[int]], str]:
+) -> tuple[list[array[int]], str]:
     """Return the distances in metres from every point to every other, and where they come from.
 
     The source is "table", "estimate" (straight line times ``detour_factor``), or "mixed" when the
     table lacks some of the points.
     """
-    rows = []
+    rows = _straight_m(points, detour_factor)
+    if table is None:
+        return rows, "estimate"
     sources = set()
-    for start in points:
-        row = []
-        for end in points:
+    for start, row in zip(points, rows, strict=True):
+        for number, end in enumerate(points):
             kilometres = table_km(start, end, table)
-            if kilometres is None:
-                straight = straight_line_km(start.lat, start.lon, end.lat, end.lon)
-                kilometres = detour_factor * straight
-                if start != end:
-                    sources.add("estimate")
-            elif start != end:
-                sources.add("table")
-            row.append(round(1000 * kilometres))
-        rows.append(row)
+            if kilometres is not None:
+                row[number] = round(1000 * kilometres)
+            if start != end:
+                sources.add("estimate" if kilometres is None else "table")
     if len(sources) > 1:
         return rows, "mixed"
     return rows, sources.pop() if sources else "estimate"
+
+
+def _straight_m(points: Sequence[Point], factor: float) -> list[array[int]]:
+    """Return straight lines times a factor: as `straight_line_km`, for a thousand places."""
+    # 40 MB that only who plans needs.
+    import numpy as np  # noqa: PLC0415
+
+    lats = np.array([it.lat for it in points])
+    lons = np.array([it.lon for it in points])
+    cosines = np.cos(np.radians(lats))
+    rows = []
+    for lat, lon, cosine in zip(lats, lons, cosines, strict=True):
+        across = np.sin(np.radians(lons - lon) / 2) ** 2
+        chord = np.sin(np.radians(lats - lat) / 2) ** 2 + cosine * cosines * across
+        km = factor * (2 * _EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.minimum(1.0, chord))))
+        rows.append(array("q", np.rint(1000 * km).astype(np.int64).tobytes()))
+    return rows
 
 
 def table_km(start: Point, end: Point, table: DistanceTable | None) -> float | None:

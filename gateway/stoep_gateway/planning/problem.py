@@ -121,10 +121,15 @@ class Problem:
     disposals: Sequence[Disposal]
     trucks: Sequence[Truck]
 
-    def course(self, number: int, tour: Tour) -> Course:
-        """Return what truck ``number`` does in its tour, leaving as late as costs no time."""
+    def course(self, number: int, tour: Tour, *, early: bool = False) -> Course:
+        """Return what truck ``number`` does in its tour, leaving as late as costs no time.
+
+        ``early``: it leaves as early as it may, and waits.
+        """
         earliest_s = self.trucks[number].earliest_s
         course = self._drive(number, tour, earliest_s)
+        if early:
+            return course
         waited_s, late_by_s = 0, EVER_S
         for stop, leg in zip(tour, course.legs, strict=False):
             waited_s += leg.begins_s - leg.arrives_s
@@ -136,6 +141,12 @@ class Problem:
     def place(self, stop: int) -> int:
         """Return the row of the matrices at which a tour's stop is."""
         return self.disposals[~stop].place if stop < 0 else self.visits[stop].place
+
+    def closes_s(self, stop: int) -> int:
+        """Return the last moment at which somebody may begin at a stop."""
+        if stop < 0:
+            return self.disposals[~stop].closes_s
+        return max((late_s for _, late_s in self.visits[stop].windows), default=EVER_S)
 
     def cost(self, tours: Sequence[Tour]) -> int:
         """Return the money that the tours cost, with the prizes of all visits left out."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stoep_gateway.planning.distances import DistanceTable, Point
 from stoep_gateway.planning.problem import (
@@ -20,7 +21,8 @@ from stoep_gateway.planning.problem import (
 )
 from stoep_gateway.planning.ways import Find, Ways, matrices
 
-Cheapest = Callable[[Problem, Sequence[Tour], int], tuple[int, int, Tour] | None]
+if TYPE_CHECKING:
+    from stoep_gateway.planning.insertion import Insertion
 
 __all__ = ["Answer", "Question", "answer", "nothing"]
 
@@ -73,7 +75,7 @@ def answer(
     Without somebody to ``find`` ways, those that no table has are estimated.
     """
     # Half a second and 40 MB that a gateway without trucks need not spend.
-    from stoep_gateway.planning import solving  # noqa: PLC0415
+    from stoep_gateway.planning import insertion, solving  # noqa: PLC0415
 
     table = None if question.km is None else DistanceTable(question.km)
     roads = matrices(
@@ -99,7 +101,7 @@ def answer(
     return Answer(
         solved.tours,
         courses,
-        _detours(problem, solved.tours, courses, solving.cheapest),
+        _detours(problem, courses, insertion.Insertion(problem, solved.tours)),
         solved.impossible,
         solved.relaxed,
         solving.SOLVER,
@@ -116,18 +118,18 @@ def nothing(question: Question) -> Answer:
 
 
 def _detours(
-    problem: Problem, tours: Sequence[Tour], courses: Sequence[Course], cheapest: Cheapest
+    problem: Problem, courses: Sequence[Course], into: Insertion
 ) -> tuple[int | None, ...]:
     detours: list[int | None] = [None] * len(problem.visits)
-    for number, (tour, course) in enumerate(zip(tours, courses, strict=True)):
+    for number, (tour, course) in enumerate(zip(into.tours, courses, strict=True)):
         for position, stop in enumerate(tour):
             if stop >= 0:
                 without = _tidied((*tour[:position], *tour[position + 1 :]), problem.trucks[number])
                 detours[stop] = course.cost - problem.course(number, without).cost
-    visited = {stop for tour in tours for stop in tour}
+    visited = {stop for tour in into.tours for stop in tour}
     for number in range(len(problem.visits)):
         if number not in visited:
-            best = cheapest(problem, tours, number)
+            best = into.cheapest(number)
             detours[number] = None if best is None else best[0]
     return tuple(detours)
 

@@ -6,17 +6,18 @@ of one more optional visit: the first is tried here truck by truck, the second b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyvrp
 from pyvrp.stop import MaxIterations, MaxRuntime
 
-from stoep_gateway.planning.problem import Problem, Tour
+from stoep_gateway.planning.insertion import Insertion
+from stoep_gateway.planning.problem import Problem, Tour, Truck
 from stoep_gateway.planning.pyvrp_model import Model
 
-__all__ = ["SOLVER", "Answer", "cheapest", "solve"]
+__all__ = ["SOLVER", "Answer", "solve"]
 
 SOLVER = "pyvrp 0.14"
 
@@ -24,7 +25,6 @@ SOLVER = "pyvrp 0.14"
 _PENALTIES = pyvrp.PenaltyParams(max_penalty=200_000)
 _SHARE = 8  # of the search that each number of trucks gets; the best one gets what is left
 _WORSE = 1.05  # costs that make giving up one more truck pointless
-_TRIED = 12  # places in the tours at which one more visit is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,55 +184,18 @@ class _Search:
         visits = self._problem.visits
         visited = {stop for tour in tours for stop in tour}
         lacking = [n for n in self._possible if n not in visited]
+        if not lacking:
+            return tours
         lacking.sort(key=lambda n: (not visits[n].required, -visits[n].prize))
+        into = Insertion(self._problem, tours)
         for number in lacking:
             if self._cancelled():
                 break
             prize = visits[number].prize + self._urgent * visits[number].required
-            best = cheapest(self._problem, tours, number)
-            if best is not None and best[0] < prize:
-                tours = _instead(tours, best[1], best[2])
-        return tours
-
-
-def cheapest(problem: Problem, tours: Sequence[Tour], visit: int) -> tuple[int, int, Tour] | None:
-    """Return what one more visit costs at least, the truck, and its tour with it.
-
-    None if it fits nowhere.
-    """
-    return min(
-        (
-            (problem.course(truck, longer).cost - cost, truck, longer)
-            for truck, tour in enumerate(tours)
-            for cost in (problem.course(truck, tour).cost,)
-            for longer in _longer(problem, truck, tour, visit)
-        ),
-        default=None,
-    )
-
-
-def _longer(problem: Problem, truck: int, tour: Tour, visit: int) -> Iterator[Tour]:
-    """Give the tours, without faults, that have one more visit, those with short ways first."""
-    who = problem.trucks[truck]
-    ways: list[tuple[int, Tour]] = []
-    at = [who.start, *(problem.place(stop) for stop in tour), who.home]
-    here = problem.visits[visit].place
-    metres = problem.metres
-    for position in range(len(tour) + 1):
-        before, after = at[position], at[position + 1]
-        to = metres[before][here] - metres[before][after]
-        if position < len(tour):
-            middle = (*tour[:position], visit, *tour[position:])
-            ways.append((to + metres[here][after], middle))
-        if position == 0 or tour[position - 1] < 0:
-            for site in who.disposals:
-                by = problem.disposals[site].place
-                trip = (*tour[:position], visit, ~site, *tour[position:])
-                ways.append((to + metres[here][by] + metres[by][after], trip))
-    ways.sort()
-    for _, longer in ways[:_TRIED]:
-        if not problem.course(truck, longer).faults:
-            yield longer
+            best = into.cheapest(number, prize)
+            if best is not None:
+                into.change(best[1], best[2])
+        return into.tours
 
 
 def _instead(tours: tuple[Tour, ...], number: int, tour: Tour) -> tuple[Tour, ...]:
@@ -270,7 +233,7 @@ def _urgent(problem: Problem) -> int:
     alone = max(
         (
             problem.course(truck, (visit, ~site)).cost
-            for truck, it in enumerate(problem.trucks)
+            for it, truck in _unlike(problem).items()
             for site in it.disposals
             for visit in range(len(problem.visits))
         ),
@@ -282,20 +245,28 @@ def _urgent(problem: Problem) -> int:
 def _impossible(problem: Problem) -> dict[int, str]:
     """Return the visits that no truck could do if it did nothing else, and why not."""
     why: dict[int, str] = {}
+    anybody = tuple(_unlike(problem).values())
     for number, visit in enumerate(problem.visits):
         least: frozenset[str] | None = None
-        for truck in visit.trucks if visit.trucks is not None else range(len(problem.trucks)):
+        for truck in anybody if visit.trucks is None else visit.trucks:
             for site in problem.trucks[truck].disposals:
                 loaded = problem.trucks[truck].load_l or problem.trucks[truck].load_kg
                 tour = (~site, number, ~site) if loaded else (number, ~site)
                 faults = problem.course(truck, tour).faults
                 if least is None or len(faults) < len(least):
                     least = faults
+            if not least and least is not None:
+                break
         if least is None:
             why[number] = "no_truck"
         elif least:
             why[number] = next(reason for fault, reason in _REASONS if fault in least)
     return why
+
+
+def _unlike(problem: Problem) -> dict[Truck, int]:
+    """Return the first of each kind of trucks."""
+    return {truck: problem.trucks.index(truck) for truck in problem.trucks}
 
 
 _REASONS = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -63,8 +64,8 @@ Find = Callable[[Sequence[Point], Ways], Roads]  # raises RoadsError
 class Matrices:
     """From every point to every other; ``source`` is table, roads, osrm, estimate or mixed."""
 
-    metres: list[list[int]]
-    seconds: list[list[int]]
+    metres: Sequence[Sequence[int]]
+    seconds: Sequence[Sequence[int]]
     source: str
     notes: tuple[str, ...] = ()
 
@@ -79,7 +80,7 @@ def matrices(
 ) -> Matrices:
     """Return the distances: of the table, else as found, else straight ones times the factor."""
     metres, source = matrix_m(points, table, detour_factor)
-    seconds = [[round(it * 3.6 / speed_kmh) for it in row] for row in metres]
+    seconds = [array("q", (round(it * 3.6 / speed_kmh) for it in row)) for row in metres]
     if ways is None or find is None:
         return Matrices(metres, seconds, source)
     try:
