@@ -6,6 +6,7 @@ Exit codes: 0 right, with or without warnings; 2 mistakes, or with ``--strict`` 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from stoep_gateway import config as configuration
 from stoep_gateway import config_fix, config_path
 from stoep_gateway.config import Loaded
 from stoep_gateway.config_model import TableModel
+from stoep_gateway.config_sheets import SheetDocument
 from stoep_gateway.errors import ConfigError
 
 __all__ = ["add_parser", "run"]
@@ -63,7 +65,23 @@ def run(options: argparse.Namespace) -> int:
     )
     if others:
         print(f"read with it: {', '.join(others)}")
+    for line in _of_sheets(loaded):
+        print(line)
     return ConfigError.exit_code if options.strict and config.warnings else 0
+
+
+def _of_sheets(loaded: Loaded) -> Iterator[str]:
+    """Say what was read from tables and maps."""
+    sheets = {
+        entry.document.name: entry.document
+        for entries in loaded.entries.values()
+        for entry in entries
+        if isinstance(entry.document, SheetDocument)
+    }
+    for sheet in sheets.values():
+        count = len(sheet.values[sheet.of])
+        unused = f"; not used: {', '.join(sheet.unused)}" if sheet.unused else ""
+        yield f"{sheet.name}: {count} [[{sheet.of}]]{unused}"
 
 
 def _shown(loaded: Loaded) -> Iterator[str]:
@@ -100,10 +118,19 @@ def _line(key: str, value: object, where: str = "") -> str:
 
 
 def _toml(value: object) -> str:
-    if isinstance(value, bytes):
-        return f'"{value.hex()}"'
-    if isinstance(value, bool | int | float | str | list | tuple):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, PurePath):
-        return json.dumps(str(value), ensure_ascii=False)
+    match value:
+        case bytes():
+            return f'"{value.hex()}"'
+        case (datetime.time() as early, datetime.time() as late):
+            return f'"{early:%H:%M}-{late:%H:%M}"'
+        case bool() | int() | float() | str():
+            return json.dumps(value, ensure_ascii=False)
+        case list() | tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            return f"{{ {', '.join(f'{_toml(key)} = {_toml(it)}' for key, it in value.items())} }}"
+        case PurePath():
+            return json.dumps(str(value), ensure_ascii=False)
+        case datetime.date():
+            return value.isoformat()
     return f'"{value:%H:%M}"'  # a time of day

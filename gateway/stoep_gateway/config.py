@@ -40,6 +40,7 @@ from stoep_gateway.config_model import (
     TableModel,
     identifier,
 )
+from stoep_gateway.config_names import check_names
 from stoep_gateway.config_planning import (
     FractionConfig,
     KindConfig,
@@ -47,6 +48,7 @@ from stoep_gateway.config_planning import (
     PlanningConfig,
     TruckConfig,
 )
+from stoep_gateway.config_positions import check_positions
 from stoep_gateway.config_reader import Document, Entry, Reader, did_you_mean
 from stoep_gateway.config_service import (
     HomeAssistantConfig,
@@ -55,6 +57,7 @@ from stoep_gateway.config_service import (
     RetentionConfig,
     TimeConfig,
 )
+from stoep_gateway.config_sheets import read_sheet, shortened
 from stoep_gateway.errors import ConfigError, Mistake
 from stoep_gateway.integrations.codecs import shipped
 from stoep_gateway.planning.distances import DistanceTable, read_table
@@ -206,20 +209,29 @@ def read(path: Path | str) -> Loaded:
         name: [entry for document in documents for entry in reader.entries(document, name, model)]
         for name, model in _LISTS.items()
     }
+    files = tuple(it.path for it in documents)
+    named = [entry for entry in entries["asset_file"] if entry.model is not None]
+    sheets = [it for one in named if (it := read_sheet(reader, one, _LISTS)) is not None]
+    for sheet in sheets:
+        entries[sheet.of] += reader.entries(sheet, sheet.of, _LISTS[sheet.of])
+    documents += sheets
     _check_unique(reader, entries)
     _check_references(reader, entries)
     check_trucks(reader, entries)
+    check_names(reader, entries)
+    check_positions(reader, entries, timezone)
     _check_geometry(reader, entries, sections["planning"])
     _check_password_file(reader, main, sections["mqtt"])
     check_network_side(reader, main, sections, entries)
     distances = _distances(reader, main, sections["planning"], entries)
     order = {document.name: index for index, document in enumerate(documents)}
     for found in (reader.mistakes, reader.warnings):
+        found[:] = shortened(found, {it.name for it in sheets})
         found.sort(key=lambda it: (order.get(it.file, len(order)), it.line))
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
     lists = {f"{name}s": tuple(entry.model for entry in entries[name]) for name in _LISTS}
-    values: dict[str, Any] = {**sections, **lists, "files": tuple(it.path for it in documents)}
+    values: dict[str, Any] = {**sections, **lists, "files": files}
     config = Config(
         path=path,
         site=site,

@@ -43,6 +43,7 @@ __all__ = [
     "SourceConfig",
     "StoreConfig",
     "TableModel",
+    "clean_id",
     "identifier",
 ]
 
@@ -59,9 +60,14 @@ def identifier(value: str) -> str:
     """Return ``value`` if it may name a thing in a topic. Raises ``ValueError``."""
     if _ID.fullmatch(value):
         return value
-    better = _NOT_ID.sub("-", value).strip("-._")[:64]
+    better = clean_id(value)
     hint = f' (did you mean "{better}"?)' if better else ""
     raise ValueError(f"an id is 1 to 64 letters, digits, '.', '_' or '-'{hint}")
+
+
+def clean_id(value: str) -> str:
+    """Return the nearest that may be an id; perhaps nothing."""
+    return _NOT_ID.sub("-", value).strip("-._")[:64]
 
 
 def _hexadecimal(octets: int, what: str) -> BeforeValidator:

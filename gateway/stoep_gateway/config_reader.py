@@ -71,7 +71,15 @@ class Document:
 
     def folder(self, path: toml_lines.Path) -> Path:
         """Return what a relative path in a key's value starts from."""
+        return self._parent
+
+    @cached_property
+    def _parent(self) -> Path:
         return self.path.parent
+
+    def told(self, path: toml_lines.Path, message: str) -> str:
+        """Return a message about a key as people read it; nothing if it need not be told."""
+        return message
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +92,10 @@ class Entry:
     model: Any
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], alike: float = 0.6) -> str:
     """Return `` (did you mean "…"?)`` for the known word nearest to ``word``, or nothing."""
     by_folded = {name.casefold(): name for name in known}
-    nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    nearest = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=alike)
     return f' (did you mean "{by_folded[nearest[0]]}"?)' if nearest else ""
 
 
@@ -153,11 +161,13 @@ class Reader:
 
     def report(self, document: Document, path: toml_lines.Path, message: str) -> None:
         """Add a mistake at a key or table of a document."""
-        self.mistakes.append(Mistake(*document.place(path), message))
+        if told := document.told(path, message):
+            self.mistakes.append(Mistake(*document.place(path), told))
 
     def warn(self, document: Document, path: toml_lines.Path, message: str) -> None:
         """Add a warning at a key or table of a document."""
-        self.warnings.append(Mistake(*document.place(path), message))
+        if told := document.told(path, message):
+            self.warnings.append(Mistake(*document.place(path), told))
 
     def unknown_keys(self, document: Document, known: Iterable[str]) -> None:
         """Report keys at the top of a document that are not among ``known``.
@@ -217,7 +227,7 @@ class Reader:
         model: type[Model],
     ) -> Model | None:
         context = {key: document.folder((*path, key)) for key in raw}
-        context[""] = document.path.parent
+        context[""] = document.folder(())
         try:
             return model.model_validate(raw, context=context)
         except ValidationError as error:

@@ -39,8 +39,15 @@ __all__ = ["COMMAND", "RELOADED", "Reloader", "needs_restart"]
 COMMAND = "gateway.reload"
 # Tables whose values every part takes anew; each key of another table needs a restart.
 RELOADED = ("adr", "readings", "planning", "retention")
-_LISTS = ("gateways", "makes", "containers", "bays", "places", "trucks")
-_NOT_COMPARED = ("path", "files", "warnings", "devices", "distances", *_LISTS, *RELOADED)
+_LISTS = (
+    *("gateways", "makes", "containers", "bays", "kinds", "fractions", "places", "trucks"),
+    "events",
+)
+_NOT_COMPARED = (
+    *("path", "files", "warnings", "devices", "distances", "asset_files"),
+    *_LISTS,
+    *RELOADED,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -111,6 +111,7 @@ def copy_database(source: Path, target: Path) -> tuple[int, bytes | None]:
 def _left_out(config: Config) -> list[Path]:
     """Return the files that the configuration names and a copy does not hold: secrets, mostly."""
     known = {config.store.path, config.control.path, config.planning.distances}
+    known.update(it.path for it in config.asset_files)
     return sorted({path for _, path in named_paths(config)} - known)
 
 
@@ -122,7 +123,7 @@ def default_name(site: str) -> str:
 def _configuration(config: Config) -> Iterator[tuple[str, Path]]:
     """Yield each file of the configuration with its name in the archive."""
     folder = Path(os.path.abspath(config.path)).parent  # noqa: PTH100 (not where links lead)
-    files = list(config.files)
+    files = [*config.files, *(it.path for it in config.asset_files)]
     if config.planning.distances is not None:
         files.append(config.planning.distances)
     for number, path in enumerate(dict.fromkeys(files)):
