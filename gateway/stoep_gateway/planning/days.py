@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from stoep_gateway.config import Config
 
-__all__ = ["local", "round_at", "seconds_of", "windows_s"]
+__all__ = ["local", "round_at", "round_on", "seconds_of", "windows_s"]
 
 _WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONGEST_DAYS = 400  # without a round
@@ -30,10 +30,20 @@ def round_at(config: Config, after_utc_ms: int) -> int:
     for days in range(_LONGEST_DAYS):
         day = today + datetime.timedelta(days=days)
         at_ms = _utc_ms(config, day, planning.at)
-        is_driven = _WEEK[day.weekday()] in planning.days and day not in planning.not_on
-        if is_driven and at_ms > after_utc_ms:
+        if _is_driven(config, day) and at_ms > after_utc_ms:
             break
     return at_ms
+
+
+def round_on(config: Config, date: datetime.date) -> datetime.date:
+    """Return the first day of rounds from a date on, looking as far as `round_at` does."""
+    days = (date + datetime.timedelta(days=it) for it in range(_LONGEST_DAYS))
+    return next((it for it in days if _is_driven(config, it)), date)
+
+
+def _is_driven(config: Config, day: datetime.date) -> bool:
+    planning = config.planning
+    return _WEEK[day.weekday()] in planning.days and day not in planning.not_on
 
 
 def seconds_of(config: Config, at: datetime.time, begin_ms: int) -> int:

@@ -27,7 +27,8 @@ class Stop:
     or end_of_round. ``load_after_l`` is in litres of the truck, ``volume_l`` of loose waste.
     ``fill_pct`` is the level when the rounds start, ``arrival_pct`` the one at the ``eta_utc``, and
     ``p_overflow`` the probability that it overflows before the next rounds. Emptying it is worth
-    ``prize_eur``; to leave it out would save ``detour_eur``.
+    ``prize_eur``; to leave it out would save ``detour_eur``. ``status`` is planned, done or skipped
+    (the driver was there in vain), since ``done_utc`` if that was told.
     """
 
     sequence: int
@@ -50,6 +51,8 @@ class Stop:
     detour_eur: float | None = None
     data_age_h: float | None = None
     doubt: str | None = None
+    status: str = "planned"
+    done_utc: str | None = None
 
     @property
     def eta_ms(self) -> int:
@@ -81,8 +84,8 @@ class LeftOut:
 class Round:
     """One truck's ordered stops; distances and times from yard to yard.
 
-    ``status`` is planned, nothing_to_do (no container is worth the way), not_needed (other trucks
-    do it all), all_deferred or out_of_service.
+    ``status`` is planned, done (all stops are), nothing_to_do (no container is worth the way),
+    not_needed (other trucks do it all), all_deferred or out_of_service.
     """
 
     truck: str

@@ -16,27 +16,32 @@ from dataclasses import dataclass
 
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import ContainerConfig
-from stoep_gateway.config_planning import PlaceConfig, TruckConfig
+from stoep_gateway.config_planning import PlaceConfig, PlanningConfig, TruckConfig
 from stoep_gateway.planning import routes
 from stoep_gateway.planning.days import local, round_at, seconds_of, windows_s
 from stoep_gateway.planning.distances import Point
 from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop, outputs
 from stoep_gateway.planning.problem import MONEY_PER_EUR, Course, Disposal, Tour, Truck, Visit
 from stoep_gateway.planning.routes import Answer, Question
-from stoep_gateway.planning.selection import Case, Decisions, Known, Running, cases
+from stoep_gateway.planning.selection import Case, Decisions, Known, Running, cases, obstacle
 from stoep_gateway.planning.ways import Ways
 from stoep_gateway.publish.messages import utc
 
-__all__ = ["Plan", "Progress", "outputs", "plan", "two_days"]
+__all__ = ["Plan", "Progress", "outputs", "plan", "prices", "two_days"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A truck on its way: the container that it emptied last, and what is in it."""
+    """A truck on its way: where it was last, and what is in it, in litres of loose waste.
+
+    It was last at a container, or, with ``unloaded``, at a place.
+    """
 
     at: str
     load_l: int
     load_kg: int = 0
+    unloaded: bool = False
+    driven_km: float = 0.0
 
 
 def plan(
@@ -49,6 +54,7 @@ def plan(
     running: Running | None = None,
     emptied: Mapping[str, int] | None = None,
     progress: Mapping[str, Progress] | None = None,
+    began_ms: int | None = None,
     before: Plan | None = None,
     cancelled: Callable[[], bool] = bool,
     answer: Callable[[Question, Callable[[], bool]], Answer] = routes.answer,
@@ -56,10 +62,10 @@ def plan(
     """Return the plan of rounds that start now, or at ``starts_ms``, which is then provisional.
 
     ``known`` is by container id, ``emptied`` what an earlier plan empties and when, ``progress`` by
-    truck id. The search starts from ``before``, a plan of the same day. The same arguments give the
-    same plan, unless ``[planning] solve_s`` ends the search. Takes seconds of one core for hundreds
-    of containers, so call it off the event loop; once ``cancelled()`` is true it ends soon, with a
-    plan to throw away.
+    truck id. Rounds that are under way, and so their shifts, ``began_ms``. The search starts from
+    ``before``, a plan of the same day. The same arguments give the same plan, unless ``[planning]
+    solve_s`` ends the search. Takes seconds of one core for hundreds of containers, so call it off
+    the event loop; once ``cancelled()`` is true it ends soon, with a plan to throw away.
 
     Raises ValueError if the configuration has no truck.
     """
@@ -69,7 +75,8 @@ def plan(
     next_ms = round_at(config, begin_ms)
     said = decisions or Decisions()
     found = cases(config, known, begin_ms, next_ms, said, running or Running(), emptied or {})
-    day = _Day(config, [it for it in found if it.wanted], begin_ms, said, progress or {}, before)
+    wanted = [it for it in found if it.wanted]
+    day = _Day(config, wanted, begin_ms, began_ms, said, progress or {}, before)
     solved = answer(day.question, cancelled)
     rounds = day.rounds(solved)
     left = [
@@ -177,6 +184,15 @@ def _ways(config: Config) -> Ways | None:
     )
 
 
+def prices(planning: PlanningConfig, truck: TruckConfig) -> tuple[float, float, float]:
+    """Return what a truck costs in euros per kilometre, per hour and per round."""
+    return (
+        planning.eur_per_km if truck.eur_per_km is None else truck.eur_per_km,
+        planning.eur_per_h if truck.eur_per_h is None else truck.eur_per_h,
+        planning.eur_per_round if truck.eur_per_round is None else truck.eur_per_round,
+    )
+
+
 class _Day:
     """The question of a day, and the way back from its answer to rounds."""
 
@@ -185,6 +201,7 @@ class _Day:
         config: Config,
         wanted: Sequence[Case],
         begin_ms: int,
+        began_ms: int | None,
         decisions: Decisions,
         progress: Mapping[str, Progress],
         before: Plan | None,
@@ -192,6 +209,7 @@ class _Day:
         self._config = config
         self._wanted = wanted
         self._begin_ms = begin_ms
+        self._began_ms = began_ms
         self._trucks = [it for it in config.trucks if it.id not in decisions.trucks_out]
         used = {name for truck in self._trucks for name in truck.disposal}
         places = {place.id: place for place in config.places}
@@ -199,7 +217,9 @@ class _Day:
         yards = [places[truck.depot] for truck in self._trucks]
         containers = {it.id: it for it in config.containers}
         starts: list[ContainerConfig | PlaceConfig] = [
-            containers[progress[truck.id].at] if truck.id in progress else yard
+            yard
+            if (on_way := progress.get(truck.id)) is None
+            else (places if on_way.unloaded else containers)[on_way.at]
             for truck, yard in zip(self._trucks, yards, strict=True)
         ]
         sites: list[ContainerConfig | PlaceConfig] = [it.container for it in wanted]
@@ -247,10 +267,7 @@ class _Day:
         may = tuple(
             index
             for index, truck in enumerate(self._trucks)
-            if (locked is None or truck.id == locked)
-            and (not container.trucks or truck.id in container.trucks)
-            and (not truck.kinds or container.kind in truck.kinds)
-            and (not truck.fractions or container.fraction in truck.fractions)
+            if locked in (None, truck.id) and obstacle(truck, container) is None
         )
         return Visit(
             place=number,
@@ -270,14 +287,21 @@ class _Day:
 
     def _truck(self, truck: TruckConfig, start: int, home: int, progress: Progress | None) -> Truck:
         planning = self._config.planning
-        per_km = planning.eur_per_km if truck.eur_per_km is None else truck.eur_per_km
-        per_h = planning.eur_per_h if truck.eur_per_h is None else truck.eur_per_h
-        fixed = planning.eur_per_round if truck.eur_per_round is None else truck.eur_per_round
-        starts_s = seconds_of(self._config, truck.starts or planning.at, self._begin_ms)
+        per_km, per_h, fixed = prices(planning, truck)
+        began_ms = self._begin_ms if self._began_ms is None else self._began_ms
+        ago_s = (self._begin_ms - began_ms) // 1000
+        starts_s = seconds_of(self._config, truck.starts or planning.at, began_ms) - ago_s
         names = [it.id for it in self._disposals]
         shift_s = round(3600 * truck.shift_h - 60 * truck.break_min)
-        if progress is not None:  # it left when its shift began
-            shift_s, fixed = max(0, shift_s + min(0, starts_s)), 0.0
+        longest_m = None if truck.range_km is None else round(1000 * truck.range_km)
+        if self._began_ms is not None:  # late, maybe, and then nobody's shift began before
+            shift_s = max(0, shift_s + min(0, max(starts_s, -ago_s)))
+        elif progress is not None:  # it left when its shift began
+            shift_s = max(0, shift_s + min(0, starts_s))
+        if progress is not None:
+            fixed = 0.0
+            if longest_m is not None:
+                longest_m = max(0, longest_m - round(1000 * progress.driven_km))
         return Truck(
             start=start,
             home=home,
@@ -289,7 +313,7 @@ class _Day:
             per_s=round(per_h * MONEY_PER_EUR / 3600),
             fixed=round(fixed * MONEY_PER_EUR),
             capacity_kg=truck.capacity_kg,
-            longest_m=None if truck.range_km is None else round(1000 * truck.range_km),
+            longest_m=longest_m,
             earliest_s=0 if truck.starts is None else max(0, starts_s),
             load_l=0 if progress is None else progress.load_l,
             load_kg=0 if progress is None else progress.load_kg,

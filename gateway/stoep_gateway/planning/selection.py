@@ -12,12 +12,12 @@ from typing import NamedTuple, Protocol
 
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import ContainerConfig
-from stoep_gateway.config_planning import PlanningConfig
+from stoep_gateway.config_planning import PlanningConfig, TruckConfig
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.insight.levels import loose_l
 from stoep_gateway.planning.problem import MONEY_PER_EUR
 
-__all__ = ["Case", "Decisions", "Known", "Level", "Outlook", "Running", "cases"]
+__all__ = ["Case", "Decisions", "Known", "Level", "Outlook", "Running", "cases", "obstacle"]
 
 _LEAST_PRIZE = MONEY_PER_EUR // 2
 _MEMORY = 200  # emptyings
@@ -123,6 +123,17 @@ class Case:
     prize: int = 0
     volume_l: int = 0
     weight_kg: int = 0
+
+
+def obstacle(truck: TruckConfig, container: ContainerConfig) -> str | None:
+    """Return why a truck cannot empty a container, None if it can."""
+    if container.trucks and truck.id not in container.trucks:
+        return f"only {', '.join(container.trucks)} may come there"
+    if truck.kinds and container.kind not in truck.kinds:
+        return f"it takes containers of kind {', '.join(truck.kinds)}"
+    if truck.fractions and container.fraction not in truck.fractions:
+        return f"it takes {', '.join(truck.fractions)}"
+    return None
 
 
 def cases(
