@@ -21,7 +21,7 @@ from stoep_gateway.config_model import (
     MqttConfig,
     SourceConfig,
 )
-from stoep_gateway.config_planning import SUMMARY, TruckConfig
+from stoep_gateway.config_planning import OUTCOME, SUMMARY, TruckConfig
 from stoep_gateway.config_reader import Document, Entry, Reader
 from stoep_gateway.config_service import NgsiLdConfig
 from stoep_gateway.lns import channel_plan
@@ -76,8 +76,8 @@ def check_trucks(reader: Reader, entries: Mapping[str, Sequence[Entry]]) -> None
     for entry in entries["truck"]:
         if not isinstance(entry.model, TruckConfig):
             continue
-        if entry.model.id == SUMMARY:
-            message = f'a truck cannot be called "{SUMMARY}": that topic sums up the day'
+        if entry.model.id in (SUMMARY, OUTCOME):
+            message = f'a truck cannot be called "{entry.model.id}": that topic is of the whole day'
             reader.report(entry.document, (*entry.path, "id"), message)
         if entry.model.break_min >= 60 * entry.model.shift_h:
             message = "break_min is as long as the shift"

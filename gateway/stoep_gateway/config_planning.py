@@ -21,6 +21,7 @@ from stoep_gateway.config_model import (
 from stoep_gateway.config_service import Url
 
 __all__ = [
+    "OUTCOME",
     "SUMMARY",
     "FractionConfig",
     "KindConfig",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 SUMMARY = "summary"  # where a truck's id stands in other topics of rounds
+OUTCOME = "outcome"  # likewise
 
 
 def _one_or_more(value: object) -> object:

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from stoep_gateway.store.latest import read_collections
+from stoep_gateway.store.latest import read_collections, read_outcomes
 from stoep_gateway.store.records import CollectionRow, OutcomeRow, Record
 from stoep_gateway.store.sealing import Sealer
 from stoep_gateway.store.store import Store
@@ -50,8 +50,8 @@ async def test_an_outcome_is_replaced_by_the_next_of_its_date(tmp_path):
     path = tmp_path / "stoep.db"
     first, second = OutcomeRow("2026-01-31", "[]"), OutcomeRow("2026-01-31", "[1]")
     await written(path, Record(outcomes=(first,)), Record(outcomes=(first, second)))
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT * FROM outcome").fetchall() == [second]
+    assert read_outcomes(path, "2026-01-01", "2026-01-31") == {"2026-01-31": "[1]"}
+    assert read_outcomes(path, "2026-02-01", "2026-12-31") == {}
 
 
 def test_an_older_database_has_no_collections(tmp_path):
@@ -59,3 +59,4 @@ def test_an_older_database_has_no_collections(tmp_path):
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript((VECTORS / "store_version_10.sql").read_text(encoding="utf-8"))
     assert read_collections(path, 0, 3000) == []
+    assert read_outcomes(path, "2026-01-01", "2026-12-31") == {}

@@ -13,12 +13,12 @@ from typing import Any
 
 from stoep_gateway.store.records import CollectionRow
 
-__all__ = ["WITHIN_MS", "Collection", "merged"]
+__all__ = ["WITHIN_DATE_MS", "WITHIN_MS", "Collection", "merged"]
 
 # A shift: many a log has one time for a whole round, and a driver may say it all at the end of it.
 # A sensor that is heard every hour is late by one or two. Yesterday's round is further away.
 WITHIN_MS = 8 * 3_600_000
-_WITHIN_DATE_MS = 12 * 3_600_000  # of the noon of a local date
+WITHIN_DATE_MS = 12 * 3_600_000  # of the noon of a local date
 _BEST = ("sensor", "driver", "log")
 
 
@@ -60,7 +60,7 @@ def _groups(rows: Sequence[CollectionRow]) -> list[list[CollectionRow]]:
     for one, row in enumerate(rows):
         for other in range(one + 1, len(rows)):
             apart_ms = rows[other].at_utc_ms - row.at_utc_ms
-            if apart_ms > _WITHIN_DATE_MS:
+            if apart_ms > WITHIN_DATE_MS:
                 break
             pairs.append((apart_ms, one, other))
     groups = [[row] for row in rows]  # of each row; rows that are joined share one
@@ -73,7 +73,7 @@ def _groups(rows: Sequence[CollectionRow]) -> list[list[CollectionRow]]:
 
 
 def _may_join(one: CollectionRow, other: CollectionRow) -> bool:
-    within_ms = _WITHIN_DATE_MS if one.date_only or other.date_only else WITHIN_MS
+    within_ms = WITHIN_DATE_MS if one.date_only or other.date_only else WITHIN_MS
     return one.source != other.source and abs(one.at_utc_ms - other.at_utc_ms) <= within_ms
 
 

@@ -12,7 +12,7 @@ from stoep_gateway.planning.plan import Plan, loads
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.records import CollectionRow, LatestRow
 
-__all__ = ["read_collections", "read_forecasts", "read_latest", "read_plans"]
+__all__ = ["read_collections", "read_forecasts", "read_latest", "read_outcomes", "read_plans"]
 
 
 def read_latest(path: Path) -> tuple[LatestRow, ...]:
@@ -66,6 +66,17 @@ def read_plans(path: Path, first_date: str, last_date: str) -> list[Plan]:
         return [loads(row[0]) for row in rows]
     except ValueError as error:
         raise StoreCorrupt(f"{path}: {error}") from None
+
+
+def read_outcomes(path: Path, first_date: str, last_date: str) -> dict[str, str]:
+    """Read what became of the stops of local dates, both included, as JSON by date.
+
+    Nothing from an older database. Raises as `read_latest`.
+    """
+    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'outcome'"):
+        return {}
+    query = "SELECT date, stops FROM outcome WHERE date BETWEEN ? AND ? ORDER BY date"
+    return dict(_read(path, query, (first_date, last_date)))
 
 
 def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
