@@ -9,7 +9,14 @@ from stoep_gateway import config
 from stoep_tools.flash import options
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "hardware/README.md"])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *ROOT.glob("*/README.md"),
+        *ROOT.glob("examples/*/*.md"),
+    ]
+)
 
 
 def _headings(page: Path) -> set[str]:
