@@ -25,11 +25,13 @@ __all__ = [
     "SUMMARY",
     "FractionConfig",
     "KindConfig",
+    "Language",
     "PlaceConfig",
     "PlanningConfig",
     "TruckConfig",
 ]
 
+Language = Literal["en", "nl"]
 SUMMARY = "summary"  # where a truck's id stands in other topics of rounds
 OUTCOME = "outcome"  # likewise
 
@@ -89,6 +91,7 @@ class PlanningConfig(TableModel):
     iterations: int = Field(default=1000, ge=1, le=1_000_000)
     solve_s: float | None = Field(default=None, gt=0, le=3600)
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    language: Language = "en"
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:

@@ -1,0 +1,1 @@
+"""Plans as files: for maps, for navigation, on paper."""
