@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 from stoep_gateway import config
+from stoep_gateway.assets.geometry import inside
 from stoep_gateway.backtest import cli, comparison, policies, town
 from stoep_gateway.backtest.policies import Day, Fixed
-from stoep_gateway.backtest.replay import Outcome, replay
+from stoep_gateway.backtest.replay import Outcome, learned, replay
+from stoep_gateway.backtest.sensor import Sensor
 from stoep_gateway.backtest.waste import Perfect, Waste, from_levels
 from stoep_gateway.config import Config
-from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, Calendar
+from stoep_gateway.forecast.forecasts import Forecasts
+from stoep_gateway.insight.filling import Emptying
+from stoep_gateway.insight.readings import Reading
 
 START = town.START_MS
 
@@ -90,14 +95,48 @@ def test_days_over_the_brim_are_counted_once(tmp_path: Path) -> None:
     here = small_town(tmp_path, 2)
     waste = Waste(START, {"c1": steadily(60, 12), "c2": steadily(1, 12)})
     every_other = Fixed("every 2 days", {"c1": 2, "c2": 50}, {"c1": 0, "c2": 49})
-    outcome = replay(here, waste, every_other, every_other, 4, 6, 1)
+    outcome = replay(learned(here, waste, every_other, 4, 1), every_other, 6)
     assert (outcome.emptyings, outcome.needless, outcome.overflow_days) == (3, 0, 6)
     # Day 1: 120 points by the end; day 2: 120 when it is emptied.
     daily = Fixed("every day", {"c1": 1, "c2": 50}, {"c1": 0, "c2": 49})
-    outcome = replay(here, waste, daily, daily, 4, 6, 1)
+    outcome = replay(learned(here, waste, daily, 4, 1), daily, 6)
     assert (outcome.emptyings, outcome.overflow_days) == (6, 0)
     assert outcome.fill_sum_pct / outcome.emptyings == pytest.approx(60, abs=5)
     assert outcome.eur == pytest.approx(outcome.km + 61 * outcome.hours, rel=0.01)
+
+
+def test_one_policy_does_not_change_the_next(tmp_path: Path) -> None:
+    """A town is learned once, and each policy begins where that ended."""
+    here = small_town(tmp_path, 5)
+    waste = town.waste(1, [it.id for it in here.containers], 20)
+    weekly = policies.fixed(here, 7)
+    begun = learned(here, waste, weekly, 10, 1)
+    first = replay(begun, policies.Ours(), 5)
+    replay(begun, weekly, 5)
+    assert replay(begun, policies.Ours(), 5) == first
+    assert first.emptyings > 0
+
+
+def test_what_was_missing_comes_with_the_next_uplink(tmp_path: Path) -> None:
+    """Of 18 % of hours nothing is heard in time, of hardly any nothing at all."""
+    here = small_town(tmp_path, 1)
+    sensor = Sensor("c1", "", 1, inside(here.containers[0]), Forecasts(Calendar(here.timezone)))
+    taken: list[int] = []
+    take = sensor.level.take
+
+    def count(reading: Reading) -> tuple[Reading, Emptying | None]:
+        taken.append(reading.number)
+        return take(reading)
+
+    sensor.level.take = count  # type: ignore[method-assign, assignment]
+    in_time = 0
+    for hour in range(2000):
+        before = len(taken)
+        sensor.read(START + hour * HOUR_MS, 30.0)
+        in_time += len(taken) > before
+    assert taken == sorted(set(taken))
+    assert 1580 < in_time < 1700
+    assert len(taken) > 1900
 
 
 def test_ours_is_cheaper_than_what_cities_do(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stoep_gateway.backtest import policies
 from stoep_gateway.backtest.policies import Policy
-from stoep_gateway.backtest.replay import Outcome, replay
+from stoep_gateway.backtest.replay import Outcome, learned, replay
 from stoep_gateway.backtest.waste import Waste
 from stoep_gateway.config import Config
 
@@ -30,10 +30,10 @@ def compare(
     """Yield what each policy comes to in one town; ``risk`` is that of the tuned schedule."""
     past = {it.id: waste.of_days(it.id, learning_days) for it in config.containers}
     # The schedule goes on as it was, the others take over from it.
-    learning = policies.tuned(config, past, risk)
+    schedule = policies.tuned(config, past, risk)
+    town = learned(config, waste, schedule, learning_days, seed)
     for name in names:
-        policy = _policy(name, config, past, risk)
-        yield replay(config, waste, policy, learning, learning_days, days, seed)
+        yield replay(town, _policy(name, config, past, risk), days)
 
 
 def _policy(name: str, config: Config, past: dict[str, list[float]], risk: float) -> Policy:

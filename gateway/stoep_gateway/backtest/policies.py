@@ -31,10 +31,14 @@ class Day:
 
 
 class Policy(Protocol):
-    """Chooses the containers of a day. ``is_perfect``: it is told what will come."""
+    """Chooses the containers of a day.
+
+    ``is_perfect``: it is told what will come; ``listens``: it asks what the sensors tell.
+    """
 
     name: str
     is_perfect: bool = False
+    listens: bool = True
 
     def decisions(self, day: Day) -> Decisions | None:
         """Return what has to be emptied and that nothing else is; None: the planner chooses."""
@@ -42,6 +46,8 @@ class Policy(Protocol):
 
 class Fixed(Policy):
     """Every container after its own number of days, on its own day of them."""
+
+    listens = False
 
     def __init__(self, name: str, every: Mapping[str, int], phase: Mapping[str, int]) -> None:
         self.name = name
@@ -91,6 +97,7 @@ class Ours(Policy):
 
     def __init__(self, *, is_perfect: bool = False) -> None:
         self.is_perfect = is_perfect
+        self.listens = not is_perfect
         self.name = "ours, perfect forecast" if is_perfect else "ours"
 
     def decisions(self, day: Day) -> None:

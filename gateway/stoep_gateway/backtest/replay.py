@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stoep_gateway.assets.geometry import inside
@@ -17,9 +18,9 @@ from stoep_gateway.planning.days import round_at
 from stoep_gateway.planning.routes import Answer, Question
 from stoep_gateway.planning.selection import Known, Running
 
-__all__ = ["Outcome", "replay"]
+__all__ = ["Outcome", "Town", "learned", "replay"]
 
-_READ_EVERY_MS = 4 * HOUR_MS
+_READ_EVERY_MS = HOUR_MS  # as boards do that nobody told otherwise
 
 
 @dataclass
@@ -43,61 +44,69 @@ class Outcome:
         return self.eur_of_rounds + self.eur_of_overflows
 
 
+def learned(config: Config, waste: Waste, schedule: Policy, days: int, seed: int) -> Town:
+    """Return a town after days under a schedule, in which its sensors were heard.
+
+    Nothing is routed meanwhile: containers are emptied an hour after ``planning.at``.
+    """
+    town = Town(config, waste, seed)
+    for _ in range(days):
+        town.listen()
+        decisions = schedule.decisions(town.day(schedule))
+        names = decisions.included if decisions is not None else set[str]()
+        town.spend(dict.fromkeys(names, town.begin_ms + HOUR_MS))
+    return town
+
+
 def replay(
-    config: Config,
-    waste: Waste,
+    town: Town,
     policy: Policy,
-    learning: Policy,
-    learning_days: int,
     days: int,
-    seed: int,
     *,
     answer: Callable[[Question, Callable[[], bool]], Answer] = routes.answer,
 ) -> Outcome:
-    """Return what ``days`` under a policy cost, after ``learning_days`` under another.
+    """Return what days of a town under a policy cost; the town stays as it is.
 
-    Days begin at ``planning.at``, and each has its rounds. While learning nothing is routed:
-    containers are emptied an hour after that.
+    Days begin at ``planning.at``, and each has its rounds.
     """
-    town = _Town(config, waste, seed)
+    town = town.copy()
+    config = town.config
     outcome = Outcome(policy.name, days)
     running = Running()
-    begin_ms = round_at(config, waste.start_ms)
-    for number in range(learning_days + days):
-        next_ms = round_at(config, begin_ms)
-        town.watch(begin_ms)
-        is_learning = number < learning_days
-        acting = learning if is_learning else policy
-        day = Day(number, town.known(begin_ms, acting), town.believed(), next_ms)
-        decisions = acting.decisions(day)
-        if is_learning:
-            names = decisions.included if decisions is not None else set[str]()
-            town.spend(next_ms, dict.fromkeys(names, begin_ms + HOUR_MS))
-        else:
-            plan = planner.plan(
-                day.known, config, begin_ms, decisions=decisions, running=running, answer=answer
-            )
-            stops = [it for of_truck in plan.rounds for it in of_truck.stops]
-            emptied = {it.id: it.eta_ms for it in stops if it.action == "empty"}
-            fills, overflows = town.spend(next_ms, emptied)
-            outcome.overflow_days += overflows
-            outcome.emptyings += len(fills)
-            outcome.needless += sum(it < 50 for it in fills)
-            outcome.fill_sum_pct += sum(min(it, FULL_PCT) for it in fills)
-            outcome.km += sum(it.km for it in plan.rounds)
-            outcome.hours += sum(it.hours for it in plan.rounds)
-            eur = sum(it.eur for it in plan.rounds)
-            outcome.eur_of_rounds += eur
-            outcome.eur_of_overflows += overflows * config.planning.eur_per_overflow_day
-            running = running.after(eur, [min(it, FULL_PCT) for it in fills])
-        begin_ms = next_ms
+    for _ in range(days):
+        if policy.listens:
+            town.listen()
+        day = town.day(policy)
+        plan = planner.plan(
+            day.known,
+            config,
+            town.begin_ms,
+            decisions=policy.decisions(day),
+            running=running,
+            answer=answer,
+        )
+        stops = [it for of_truck in plan.rounds for it in of_truck.stops]
+        fills, overflows = town.spend({it.id: it.eta_ms for it in stops if it.action == "empty"})
+        outcome.overflow_days += overflows
+        outcome.emptyings += len(fills)
+        outcome.needless += sum(it < 50 for it in fills)
+        outcome.fill_sum_pct += sum(min(it, FULL_PCT) for it in fills)
+        outcome.km += sum(it.km for it in plan.rounds)
+        outcome.hours += sum(it.hours for it in plan.rounds)
+        eur = sum(it.eur for it in plan.rounds)
+        outcome.eur_of_rounds += eur
+        outcome.eur_of_overflows += overflows * config.planning.eur_per_overflow_day
+        running = running.after(eur, [min(it, FULL_PCT) for it in fills])
     return outcome
 
 
-class _Town:
-    """The containers as they are, and what their sensors have told."""
+class Town:
+    """Containers as they are on the morning of a day, and what their sensors have told."""
 
     def __init__(self, config: Config, waste: Waste, seed: int) -> None:
+        self.config = config
+        self.begin_ms = round_at(config, waste.start_ms)
+        self._number = 0
         self._waste = waste
         self._forecasts = Forecasts(Calendar(config.timezone))
         self._pools = {it.id: it.pool for it in config.containers}
@@ -111,13 +120,18 @@ class _Town:
         self._past: dict[str, list[tuple[int, float]]] = {name: [] for name in self._sensors}
         self._read_ms = waste.start_ms
 
+    def copy(self) -> Town:
+        """Return the same town, whose days to come are its own."""
+        shared = (self.config, self._waste)
+        return copy.deepcopy(self, {id(it): it for it in shared})
+
     def level(self, name: str, at_ms: int) -> float:
         """Return how full a container is, since it was last emptied."""
         return self._waste.until(name, at_ms) - self._empty_at[name]
 
-    def watch(self, until_ms: int) -> None:
-        """Let the sensors send what they have read until then."""
-        while self._read_ms < until_ms:
+    def listen(self) -> None:
+        """Take in what the sensors have sent until this morning."""
+        while self._read_ms < self.begin_ms:
             at_ms = self._read_ms
             for name, sensor in self._sensors.items():
                 base = self._empty_at[name]
@@ -130,13 +144,15 @@ class _Town:
         for past in self._past.values():
             past.clear()
 
-    def believed(self) -> dict[str, float | None]:
-        """Return the levels as the sensors tell."""
-        return {name: sensor.believed_pct for name, sensor in self._sensors.items()}
+    def day(self, policy: Policy) -> Day:
+        """Return what a policy may know this morning."""
+        believed = {name: sensor.believed_pct for name, sensor in self._sensors.items()}
+        known = self._known(policy) if policy.listens or policy.is_perfect else {}
+        return Day(self._number, known, believed, round_at(self.config, self.begin_ms))
 
-    def known(self, now_ms: int, policy: Policy) -> dict[str, Known]:
-        """Return what is known of containers, or all there is to know."""
+    def _known(self, policy: Policy) -> dict[str, Known]:
         found = {}
+        now_ms = self.begin_ms
         for name, sensor in self._sensors.items():
             if policy.is_perfect:
                 outlook = Perfect(self._waste, name, now_ms, self.level(name, now_ms))
@@ -148,9 +164,13 @@ class _Town:
                 found[name] = Known(learnt, track.at_ms, track.emptied_ms, sensor.level.press)
         return found
 
-    def spend(self, end_ms: int, emptied: dict[str, int]) -> tuple[list[float], int]:
-        """Let a day pass; return how full containers were when emptied, and how many overflowed."""
+    def spend(self, emptied: Mapping[str, int]) -> tuple[list[float], int]:
+        """Let the day pass; return how full containers were when emptied, and how many overflowed.
+
+        ``emptied`` says when (UTC ms), by container.
+        """
         fills, overflows = [], 0
+        end_ms = round_at(self.config, self.begin_ms)
         for name in self._sensors:
             emptied_ms = emptied.get(name)
             is_full = False
@@ -162,4 +182,6 @@ class _Town:
                 self._empty_at[name] = self._waste.until(name, emptied_ms)
                 self._emptied_ms[name] = emptied_ms
             overflows += is_full or self.level(name, end_ms) >= FULL_PCT
+        self._number += 1
+        self.begin_ms = end_ms
         return fills, overflows

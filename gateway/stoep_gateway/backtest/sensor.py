@@ -1,7 +1,7 @@
 """What a container's sensor makes of a level, with what goes wrong in the field. Pure.
 
 Shares as measured over a year on 77 units of one city: fixed false echoes on half of the units, a
-quarter of whose readings sit on them, in runs of 4.3; spikes; uplinks missing in runs.
+quarter of whose hourly readings sit on them, in runs of 4.3; spikes; uplinks missing in runs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _FALSE_MM = (450, 650)
 _SPIKES = 0.029
 _MISSING = 0.18
 _MISSING_RUN = 1.7
+_SENT = 4  # readings in an uplink, the last ones: three past ones bring back most that was missing
 _NOISE_MM = 6.0
 _NEAREST_MM = 30
 
@@ -40,6 +41,7 @@ class Sensor:
         self._forecasts = forecasts
         self.level = Level(inside)
         self._number = 0
+        self._unsent: list[Reading] = []
         self._false_mm = source.uniform(*_FALSE_MM) if source.random() < _FALSE_UNITS else None
         self._is_false = self._is_missing = False
 
@@ -49,7 +51,7 @@ class Sensor:
         return likely_pct(self._inside, self.level.track, self.level.likely_mm)
 
     def read(self, at_ms: int, true_pct: float) -> None:
-        """Take a reading of the level that there is."""
+        """Take a reading of the level that there is; send it, with those before that were lost."""
         source, inside = self._source, self._inside
         span_mm = inside.depth_mm - inside.full_mm
         surface_mm = inside.depth_mm - min(true_pct, 115.0) / 100 * span_mm
@@ -61,15 +63,17 @@ class Sensor:
             distance_mm = self._false_mm + source.gauss(0, 4)
         if draws[2] < _SPIKES:
             distance_mm = surface_mm + (draws[3] if draws[2] < _SPIKES / 2 else -draws[3])
-        if self._is_missing:
-            return
         shown_mm = round(min(max(distance_mm, _NEAREST_MM), inside.depth_mm + 600))
         quality, reason = readings.judge(
             shown_mm, readings.ACCEPTED, 0, inside.depth_mm, inside.dead_zone_mm
         )
         self._number += 1
-        reading = Reading(self._number, at_ms, shown_mm, quality, reason, newer=True)
-        judged, _ = self.level.take(reading)
+        self._unsent.append(Reading(self._number, at_ms, shown_mm, quality, reason, newer=True))
+        if self._is_missing:
+            return
+        for reading in self._unsent[-_SENT:]:
+            judged, _ = self.level.take(reading)
+        self._unsent.clear()
         self._forecasts.take(
             self._key, self._pool, at_ms, self.level.track, self.believed_pct, judged.quality
         )
