@@ -99,3 +99,15 @@ class ScheduledConfig(BaseModel):
     def is_scheduled(self) -> bool:
         """Whether it says days of its own."""
         return bool(self.emptied_on or self.every_days or self.also_on)
+
+    def falls_on(self, day: datetime.date) -> bool:
+        """Tell whether it is emptied on a local day."""
+        if day in self.also_on:
+            return True
+        if day in self.not_on:
+            return False
+        if self.every_days is not None and self.first_on is not None:
+            return (day - self.first_on).days % self.every_days == 0
+        is_even = day.isocalendar().week % 2 == 0
+        is_week = self.weeks == "all" or (self.weeks == "even") == is_even
+        return is_week and WEEK[day.weekday()] in self.emptied_on

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stoep_gateway import config as configuration
 from stoep_gateway import recorded_levels
+from stoep_gateway.assets.schedules import schedules
 from stoep_gateway.backtest import comparison, town
 from stoep_gateway.backtest.replay import Outcome
 from stoep_gateway.backtest.waste import Waste, from_levels
@@ -125,6 +126,8 @@ def _waste(options: argparse.Namespace) -> int:
                 ),
             )
             found = [list(it) for it in zip(*towns, strict=True)]
+    if not found:
+        raise FatalError("no container has days on which it is emptied: emptied_on or every_days")
     rows = [comparison.figures(it) for it in found]
     if options.json:
         print(json.dumps([asdict(it) for it in rows]))
@@ -165,6 +168,11 @@ def _of_levels(options: argparse.Namespace) -> list[list[Outcome]]:
         update={"containers": tuple(it for it in config.containers if it.id in waste.came)}
     )
     known_days = min(len(it) for it in waste.came.values()) // 24
+    unscheduled = len(config.containers) - len(schedules(config))
+    if comparison.SCHEDULE in options.policies and 0 < unscheduled < len(config.containers):
+        print(
+            f"as now: {unscheduled} containers have no days, and are never emptied", file=sys.stderr
+        )
     days = min(options.days, known_days - options.learning - 1)
     if days < _LEAST_DAYS:
         raise FatalError(

@@ -12,9 +12,10 @@ from stoep_gateway.backtest.replay import Outcome, learned, replay
 from stoep_gateway.backtest.waste import Waste
 from stoep_gateway.config import Config
 
-__all__ = ["NAMES", "Figures", "compare", "figures", "table"]
+__all__ = ["NAMES", "SCHEDULE", "Figures", "compare", "figures", "table"]
 
-NAMES = ("biweekly", "weekly", "tuned", "80", "70", "must-go", "ours", "perfect")
+SCHEDULE = "schedule"
+NAMES = (SCHEDULE, "biweekly", "weekly", "tuned", "80", "70", "must-go", "ours", "perfect")
 MUST_GO_PCT = 10.0
 
 
@@ -27,16 +28,24 @@ def compare(
     seed: int,
     risk: float,
 ) -> Iterable[Outcome]:
-    """Yield what each policy comes to in one town; ``risk`` is that of the tuned schedule."""
+    """Yield what each policy comes to in one town; ``risk`` is that of the tuned schedule.
+
+    Where no container has a schedule of its own, that policy is left out.
+    """
     past = {it.id: waste.of_days(it.id, learning_days) for it in config.containers}
     # The schedule goes on as it was, the others take over from it.
     schedule = policies.tuned(config, past, risk)
     town = learned(config, waste, schedule, learning_days, seed)
     for name in names:
-        yield replay(town, _policy(name, config, past, risk), days)
+        policy = _policy(name, config, past, risk)
+        if policy is None:
+            continue
+        yield replay(town, policy, days)
 
 
-def _policy(name: str, config: Config, past: dict[str, list[float]], risk: float) -> Policy:
+def _policy(name: str, config: Config, past: dict[str, list[float]], risk: float) -> Policy | None:
+    if name == SCHEDULE:
+        return policies.of_schedule(config)
     if name == "biweekly":
         return policies.fixed(config, 14)
     if name == "weekly":

@@ -9,13 +9,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Protocol
 
+from stoep_gateway.assets.schedules import schedules
 from stoep_gateway.config import Config
 from stoep_gateway.planning.selection import Decisions, Known
 
-__all__ = ["Day", "Fixed", "MustGo", "Ours", "Policy", "Threshold", "fixed", "tuned"]
+__all__ = [
+    "AsNow",
+    "Day",
+    "Fixed",
+    "MustGo",
+    "Ours",
+    "Policy",
+    "Threshold",
+    "fixed",
+    "of_schedule",
+    "tuned",
+]
 
 _LONGEST_DAYS = 21
 
@@ -28,6 +41,7 @@ class Day:
     known: Mapping[str, Known]
     believed_pct: Mapping[str, float | None]
     next_ms: int
+    now_ms: int = 0
 
 
 class Policy(Protocol):
@@ -57,6 +71,28 @@ class Fixed(Policy):
     def decisions(self, day: Day) -> Decisions:
         """Return those whose day it is."""
         due = {it for it, n in self._every.items() if day.number % n == self._phase[it]}
+        return _only(due, day)
+
+
+class AsNow(Policy):
+    """By the city's own days. What falls on a day without rounds is emptied with those before."""
+
+    name = "as now"
+    listens = False
+
+    def __init__(self, config: Config) -> None:
+        self._zone = config.timezone
+        self._days = schedules(config)
+
+    def decisions(self, day: Day) -> Decisions:
+        """Return those whose day it is."""
+        at, end = (
+            datetime.fromtimestamp(it / 1000, self._zone) for it in (day.now_ms, day.next_ms)
+        )
+        dates = [at.date()]
+        while (at := at + timedelta(1)).date() < end.date():
+            dates.append(at.date())
+        due = {name for name, its in self._days.items() if any(map(its.falls_on, dates))}
         return _only(due, day)
 
 
@@ -113,6 +149,11 @@ def fixed(config: Config, days: int) -> Fixed:
     every = {container.id: days for container in config.containers}
     name = {7: "weekly", 14: "biweekly"}.get(days, f"every {days} days")
     return Fixed(name, every, _phases(config, every))
+
+
+def of_schedule(config: Config) -> AsNow | None:
+    """Return the city's own schedule; None if no container has one."""
+    return AsNow(config) if schedules(config) else None
 
 
 def tuned(config: Config, of_days: Mapping[str, Sequence[float]], risk: float) -> Fixed:
