@@ -4,6 +4,7 @@ All towns lie on one road: the yard at kilometre 0, the dump at 10. A kilometre 
 emptying 6 and an unloading 12, unless something else is said.
 """
 
+import datetime
 from pathlib import Path
 
 from one_road import NOW, Sure, checked_plan, levels, route, town
@@ -55,3 +56,16 @@ def test_who_reads_a_plan_is_told_how_old_a_level_is(tmp_path: Path) -> None:
     assert "c1: would overflow (100 % by the next round; no level for 90 days)" in text
     assert "c2: too empty (10 %, overflows by the next round: < 1 %; no level for over a" in text
     assert "c3: too empty (20 %, overflows by the next round: < 1 %; hardly a reading" in text
+
+
+def test_a_truck_that_starts_when_its_site_has_closed_hinders_nobody(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4}, trucks=2)
+    early, late = here.trucks
+    late = late.model_copy(update={"starts": datetime.time(15), "disposal": ["tip"]})
+    tip = here.places[1].model_copy(
+        update={"id": "tip", "open": (datetime.time(7), datetime.time(13))}
+    )
+    update = {"trucks": (early, late), "places": (*here.places, tip)}
+    plan = checked_plan(levels(20, c1=90), here.model_copy(update=update))
+    assert (route(plan), route(plan, 1)) == (["c1", "dump"], [])
+    assert plan.rounds[1].status == "not_needed"

@@ -193,10 +193,13 @@ class _Ends:
         """Return until when a truck can be home, by the disposal site that is open the longest."""
         truck = self._problem.trucks[number]
         return max(
-            max(0, site.closes_s)
-            + truck.unload_s
-            + int(self._problem.seconds[site.place][truck.home])
-            for site in (self._problem.disposals[it] for it in truck.disposals)
+            truck.earliest_s,  # PyVRP refuses one that is late before it starts
+            *(
+                max(0, site.closes_s)
+                + truck.unload_s
+                + int(self._problem.seconds[site.place][truck.home])
+                for site in (self._problem.disposals[it] for it in truck.disposals)
+            ),
         )
 
 
