@@ -21,7 +21,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.calendar import DAY_MS
 
-__all__ = ["main", "of_town"]
+__all__ = ["main", "of_town", "seeds"]
 
 _LEAST_DAYS = 7
 
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     waste.add_argument("--containers", type=_count, default=100, help="of a made-up town (100)")
-    waste.add_argument("--seeds", type=_seeds, default=[1], help="made-up towns, as 1 or 1-4 (1)")
+    waste.add_argument("--seeds", type=seeds, default=[1], help="made-up towns, as 1 or 1-4 (1)")
     waste.add_argument("--days", type=_count, default=28, help="that are counted (28)")
     waste.add_argument("--learning", type=_count, default=28, help="days before them (28)")
     waste.add_argument(
@@ -86,7 +86,8 @@ def _percent(text: str) -> float:
     return value / 100
 
 
-def _seeds(text: str) -> list[int]:
+def seeds(text: str) -> list[int]:
+    """Return the numbers that "3" or "1-4" means, for argparse."""
     first, dash, last = text.partition("-")
     if not first.isdigit() or (dash and not last.isdigit()):
         raise argparse.ArgumentTypeError("seeds are written 1 or 1-4")
