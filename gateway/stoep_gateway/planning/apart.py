@@ -26,7 +26,7 @@ def answer(question: Question, cancelled: Callable[[], bool] = bool) -> Answer:
     Raises ``RuntimeError`` too, for a solver that has failed. Once ``cancelled()`` is true the
     answer is that nothing is driven.
     """
-    if not question.visits:
+    if not question.visits and not any(it.load_l or it.load_kg for it in question.trucks):
         return routes.nothing(question)
     asked: bytes | None = solver.QUESTION.dump_json(question)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

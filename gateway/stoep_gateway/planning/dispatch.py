@@ -51,7 +51,7 @@ class Word(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    id: str = Field(pattern=rf"\A(?:{_ID.pattern})\Z")
+    id: str = Field(pattern=rf"^{_ID.pattern}$")
     action: Action
     container: str | None = None
     truck: str | None = None
