@@ -26,6 +26,7 @@ from stoep_gateway.assets import registry as registries
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.building import adr_settings, stations, taken, target
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
+from stoep_gateway.collections.following import Following
 from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.container_commands import ContainerCommands
 from stoep_gateway.control import ControlServer, socket_path
@@ -209,6 +210,7 @@ class _Gateway:
         plans = PlanCommands(config, memory.states, self._pipeline.forecasts, clock)
         plans.register(self._control)
         self._handing_over: set[asyncio.Task[None]] = set()
+        self._following = Following(config, registry, memory.states, self._pipeline, clock)
         self._rounds = DailyRounds(
             config,
             memory.states,
@@ -229,7 +231,7 @@ class _Gateway:
             partial(supervision.reloading, supervision.Notifier(os.environ)),
         )
         self._control.register(RELOAD, self._reloader.answer, changes=True)
-        for part in (plans, self._rounds):
+        for part in (plans, self._rounds, self._following):
             self._reloader.listeners.append(part.reconfigure)
         self._reloading: set[asyncio.Task[Any]] = set()
         self._throttle = Throttle()
@@ -255,6 +257,7 @@ class _Gateway:
         self._control.register(COMMAND, doctor.answer)
         self._reloader.listeners.append(doctor.reconfigure)
         self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
+        self._services.append(self._following)
         if isinstance(clock, SystemClock):
             self._services.append(
                 timing.Timing(

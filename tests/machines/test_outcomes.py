@@ -1,6 +1,7 @@
 """What became of a plan: emptyings told of, levels that deny them, and what nobody can know."""
 
 import datetime
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -117,6 +118,14 @@ def test_a_new_plan_keeps_what_was_done_and_lets_go_of_what_was_withdrawn():
     assert now["c"].eta_ms == at(5)
     late = outcomes({DATE: now}, [told(1.2), told(6, container="b")], date_of)[DATE]
     assert [it.stop.container for it in late.stops] == ["a", "b", "c", "d"]
+
+
+def test_where_a_driver_was_in_vain_nothing_is_planned_any_more():
+    first = follow({}, plan(stops=[stop("a", 1), stop("b", 2)]))
+    done = replace(stop("a", 1), status="done"), replace(stop("b", 2), status="skipped")
+    now = follow(first, plan(stops=done, planned_h=3))
+    found = outcomes({DATE: now}, [told(1.1, "driver")], date_of)[DATE]
+    assert [(it.stop.container, it.status) for it in found.stops] == [("a", "confirmed")]
 
 
 def test_what_was_seen_before_a_truck_was_put_off_counts_no_more():

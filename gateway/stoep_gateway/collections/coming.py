@@ -28,7 +28,7 @@ def coming(*plans: Plan | None) -> dict[str, tuple[Coming, ...]]:
     for plan in filter(None, plans):
         for of_truck in plan.rounds:
             for stop in of_truck.stops:
-                if stop.action != "empty":
+                if stop.action != "empty" or stop.status != "planned":
                     continue
                 told: dict[str, object] = {
                     "date": plan.date,

@@ -25,7 +25,17 @@ from stoep_gateway.insight.filling import CONFIRMED_PCT, DROP_PCT
 from stoep_gateway.planning.plan import Plan
 from stoep_gateway.publish.messages import OutboxMessage, encode, utc
 
-__all__ = ["Judged", "Outcome", "Watched", "dumps", "follow", "loads", "outcomes", "output"]
+__all__ = [
+    "Judged",
+    "Outcome",
+    "Watched",
+    "dumps",
+    "follow",
+    "loads",
+    "of_note",
+    "outcomes",
+    "output",
+]
 
 READINGS = 3  # one may be a stray echo, and two have been
 LATE_MS = 2 * 3_600_000  # by which a truck may be late
@@ -104,7 +114,7 @@ def follow(watched: Mapping[str, Watched], plan: Plan) -> dict[str, Watched]:
     found = {name: replace(it, in_force=False) for name, it in watched.items()}
     for of_truck in plan.rounds:
         for stop in of_truck.stops:
-            if stop.action != "empty":
+            if stop.action != "empty" or stop.status == "skipped":
                 continue
             due_ms = stop.eta_ms + LATE_MS
             it = found.get(stop.id)
@@ -169,6 +179,15 @@ def _judged(stop: Watched, collection: Collection | None) -> Judged:
     if collection is not None:
         return Judged(stop, "confirmed", None, collection)
     return Judged(stop, "unknown", reason, None)
+
+
+def of_note(outcome: Outcome) -> object:
+    """Return what makes one outcome another than the last: all but how many levels there were."""
+    stops = [
+        (it.stop.container, it.stop.truck, it.stop.eta_ms, it.status, it.reason, it.collection)
+        for it in outcome.stops
+    ]
+    return stops, outcome.unplanned
 
 
 def output(site: str, outcome: Outcome, now_ms: int) -> OutboxMessage:

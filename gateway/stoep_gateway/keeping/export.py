@@ -27,7 +27,7 @@ from stoep_gateway.keeping.files import replacing
 from stoep_gateway.keeping.tables import Column, Kind, Named, Row, Span
 from stoep_gateway.publish.messages import utc
 
-__all__ = ["export", "run"]
+__all__ = ["export", "run", "table"]
 
 _PAGE = 2_000
 _LAST_MS = 2**53
@@ -102,18 +102,20 @@ def export(
     writer: Writer = _Parquet(file, columns) if form == "parquet" else _Csv(file, columns)
     count = 0
     with uplinks.connect(config.store.path) as connection:
-        found = tables.rows(
-            kind,
-            _pages(connection, _around(kind, span)),
-            _named(config, connection),
-            span,
-            raw=raw,
-        )
+        found = table(config, connection, kind, span, raw=raw)
         while some := list(islice(found, writer.group)):
             writer.write(some)
             count += len(some)
     writer.close()
     return count
+
+
+def table(
+    config: Config, connection: sqlite3.Connection, kind: Kind, span: Span, *, raw: bool = False
+) -> Iterator[Row]:
+    """Yield the rows of what is in ``span``, in the order in which they came."""
+    found = _pages(connection, _around(kind, span))
+    return tables.rows(kind, found, _named(config, connection), span, raw=raw)
 
 
 def _around(kind: Kind, span: Span) -> Span:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from stoep_gateway.collections import outcome
 from stoep_gateway.collections.merging import Collection
+from stoep_gateway.collections.outcome import Watched
 from stoep_gateway.config import Config
-from stoep_gateway.forecast.calendar import HOUR_MS
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.insight import filling
 from stoep_gateway.insight.levels import loose_l
 from stoep_gateway.planning.plan import Plan
@@ -20,7 +22,7 @@ from stoep_gateway.report.periods import Period
 from stoep_gateway.report.sides import Past
 from stoep_gateway.store.records import CollectionRow
 
-__all__ = ["Heard", "Seen", "kept", "past", "seen", "shown"]
+__all__ = ["Heard", "Seen", "kept", "past", "seen", "shown", "watched"]
 
 _ROUND_MS = 8 * HOUR_MS
 _LEAST_KNOWN = 0.7  # of the time, for a container's waste to be told
@@ -28,11 +30,15 @@ _LEAST_KNOWN = 0.7  # of the time, for a container's waste to be told
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was recorded: levels that are believed, by container; when any or false ones came."""
+    """What was recorded: levels that are believed, by container; when any or false ones came.
+
+    ``watched`` is what is known of planned stops, by local date and container.
+    """
 
     levels: Mapping[str, Sequence[tuple[int, float]]]
     collections: Sequence[Collection]
     plans: Sequence[Plan] = ()
+    watched: Mapping[str, Mapping[str, Watched]] = field(default_factory=dict)
     heard_ms: Mapping[str, Sequence[int]] = field(default_factory=dict)
     false_ms: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
@@ -107,40 +113,30 @@ def _day(config: Config, period: Period, it: Collection, course: Course) -> date
     return found
 
 
-def kept(plans: Iterable[Plan], seen_: Seen, period: Period) -> list[Kept]:
-    """Return what became of every planned stop, and the emptyings of planned days without one.
+def watched(plan: Plan, levels: Mapping[str, Sequence[tuple[int, float]]]) -> dict[str, Watched]:
+    """Return what levels tell of the stops of a plan, by container."""
+    found = outcome.follow({}, plan)
+    from_ms, to_ms = plan.starts_ms - DAY_MS, plan.next_round_ms
+    for name, it in found.items():
+        its = levels.get(name, ())
+        for at_ms, fill_pct in its[bisect_left(its, (from_ms, 0.0)) :]:
+            if at_ms >= to_ms:
+                break
+            it = it.seen(at_ms, fill_pct)  # noqa: PLW2901 (it grows)
+        found[name] = it
+    return found
 
-    A stop is contradicted where the level is known for most of its day and nobody tells of an
-    emptying on it.
-    """
-    emptied = {(it.container, it.day) for it in seen_.emptyings}
-    trucks = {(it.container, it.day): it.truck for it in seen_.emptyings}
+
+def kept(heard: Heard, period: Period) -> list[Kept]:
+    """Return what became of every planned stop, and the emptyings of planned days without one."""
     found: list[Kept] = []
-    for plan in plans:
-        day = datetime.date.fromisoformat(plan.date)
-        if plan.provisional or not period.first <= day <= period.last:
-            continue
-        stops = {
-            stop.id: of_truck.truck
-            for of_truck in plan.rounds
-            for stop in of_truck.stops
-            if stop.action == "empty"
-        }
-        from_ms = period.midnight_ms(day)
-        to_ms = period.midnight_ms(day + datetime.timedelta(days=1))
-        for name, truck in stops.items():
-            course = seen_.courses.get(name)
-            if (name, day) in emptied:
-                found.append(Kept(day, name, truck, "confirmed"))
-            elif course is not None and 2 * course.known_ms(from_ms, to_ms) > to_ms - from_ms:
-                found.append(Kept(day, name, truck, "contradicted"))
-            else:
-                found.append(Kept(day, name, truck, "unknown"))
-        found += [
-            Kept(day, name, trucks[name, at], "unplanned")
-            for name, at in sorted(emptied)
-            if at == day and name not in stops
-        ]
+    days = outcome.outcomes(
+        heard.watched, heard.collections, lambda at_ms: period.day_of(at_ms).isoformat()
+    )
+    for date, it in days.items():
+        day = datetime.date.fromisoformat(date)
+        found += [Kept(day, one.stop.container, one.stop.truck, one.status) for one in it.stops]
+        found += [Kept(day, one.container, one.truck, "unplanned") for one in it.unplanned]
     return found
 
 

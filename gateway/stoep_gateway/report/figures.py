@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from statistics import quantiles
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from stoep_gateway.config import Config
 from stoep_gateway.report.courses import Course
@@ -58,7 +58,7 @@ class Kept(NamedTuple):
     day: datetime.date
     container: str
     truck: str | None
-    verdict: Literal["confirmed", "contradicted", "unknown", "unplanned"]
+    verdict: str  # confirmed, contradicted, unknown, unplanned
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +180,19 @@ def _events(facts: Facts) -> Iterable[tuple[tuple[str, datetime.date], Figures]]
 
 
 def of_trucks(facts: Facts) -> dict[str, Figures]:
-    """Return what each truck did, as far as somebody knows which it was."""
+    """Return what each truck did; where nobody said which it was, the one of the trip."""
     found: dict[str, Figures] = {}
+    by_trip = {(name, it.day): it.truck for it in facts.trips for name in it.containers}
     told = [
-        *((it.truck, it.day, it.container, _of_emptying(it)) for it in facts.emptyings),
+        *(
+            (
+                it.truck or by_trip.get((it.container, it.day)),
+                it.day,
+                it.container,
+                _of_emptying(it),
+            )
+            for it in facts.emptyings
+        ),
         *(
             (it.truck, it.day, name, _of_trip(it, len(it.containers)))
             for it in facts.trips

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from stoep_gateway.config import Config
 from stoep_gateway.forecast.calendar import HOUR_MS
@@ -17,19 +16,13 @@ from stoep_gateway.report import waste
 from stoep_gateway.report.drive import Drive
 from stoep_gateway.report.figures import NEEDLESS_PCT, Cells, Emptying, Figures, Trip
 from stoep_gateway.report.periods import Period
+from stoep_gateway.report.schedules import Schedule
 from stoep_gateway.report.waste import Came
 
-__all__ = ["Side", "Ways", "done", "driven", "scheduled"]
+__all__ = ["Side", "done", "driven", "scheduled"]
 
 _FULL_PCT = 100.0
 _AFTER_MS = 2 * HOUR_MS  # the round's start, where nothing is routed
-
-
-class Ways(Protocol):
-    """Says which containers are emptied on a local day, whatever is in them."""
-
-    def __call__(self, day: datetime.date) -> Iterable[str]:
-        """Return their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ def done(
     return Side(period, cells, points, unfit)
 
 
-def scheduled(config: Config, period: Period, past: Past, ways: Ways, drive: Drive) -> Side:
+def scheduled(config: Config, period: Period, past: Past, plan: Schedule, drive: Drive) -> Side:
     """Return what would have come of emptying containers by a schedule since the past begins.
 
     What is before the period is not counted: it lets levels become the schedule's own.
@@ -126,7 +119,7 @@ def scheduled(config: Config, period: Period, past: Past, ways: Ways, drive: Dri
     unfit = 0
     day = period.day_of(past.from_ms) + datetime.timedelta(days=1)
     while day <= period.last:
-        due = [name for name in ways(day) if name in past.came]
+        due = [name for name in plan(day) if name in past.came]
         begin = datetime.datetime.combine(day, config.planning.at, tzinfo=period.zone)
         begin_ms = round(begin.timestamp() * 1000)
         at_ms: Mapping[str, int] = dict.fromkeys(due, begin_ms + _AFTER_MS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,7 +21,8 @@ Kind = Literal["before", "schedule"]
 KINDS: tuple[Kind, ...] = ("before", "schedule")
 Answer = Literal["paid", "cost", "unknown"]
 
-METRICS = {
+Metric = Callable[[Figures], float]
+METRICS: dict[str, Metric] = {
     "eur": lambda it: it.eur,
     "eur_rounds": lambda it: it.eur_rounds,
     "eur_overflow": lambda it: it.eur_overflow,
@@ -94,7 +95,8 @@ def compare(
     paired = kind == "schedule"
     compared = len({name for name, _ in ours.cells})
     ours_waste, other_waste = sum(ours.waste.values()), sum(other.waste.values())
-    ratio = ours_waste / other_waste if other_waste > 0 else math.nan
+    scale = ours_waste / other_waste if other_waste > 0 else math.nan
+    a_day = scale * other.period.days / ours.period.days
     differences = {
         name: _difference(metric_of, ours, other, paired, running_eur if name == "eur" else 0, seed)
         for name, metric_of in METRICS.items()
@@ -105,9 +107,9 @@ def compare(
         reasons.append(Doubt("levels", compared, containers))
     if ours.period.days < 7 * chance.LEAST_WEEKS or weeks < chance.LEAST_WEEKS:
         reasons.append(Doubt("weeks", weeks))
-    elif not paired and not _FAR_OTHER_WASTE[0] <= ratio <= _FAR_OTHER_WASTE[1]:
-        reasons.append(Doubt("waste", 100 * (ratio - 1)))
-    doubts = _doubts(ours, other, paired, ratio, known_pct, settled_days, weeks)
+    elif not paired and not _FAR_OTHER_WASTE[0] <= a_day <= _FAR_OTHER_WASTE[1]:
+        reasons.append(Doubt("waste", 100 * (a_day - 1)))
+    doubts = _doubts(ours, other, paired, a_day, known_pct, settled_days, weeks)
     if containers - compared > 0 and not any(it.code == "levels" for it in reasons):
         doubts.append(Doubt("left_out", containers - compared, containers))
     answer, more = _answer(differences["eur"], weeks)
@@ -115,7 +117,7 @@ def compare(
         kind,
         ours,
         other,
-        1.0 if paired else ratio,
+        1.0 if paired else scale,
         differences,
         "unknown" if reasons else answer,
         tuple(reasons),
@@ -140,7 +142,7 @@ def _answer(saved: Interval, weeks: int) -> tuple[Answer, int | None]:
 
 
 def _difference(
-    metric_of: object, ours: Side, other: Side, paired: bool, running_eur: float, seed: int
+    metric_of: Metric, ours: Side, other: Side, paired: bool, running_eur: float, seed: int
 ) -> Interval:
     tables = [_table(metric_of, side, paired) for side in (other, ours)]
     total_weight = float(tables[1][:, :, 1].sum())
@@ -153,9 +155,8 @@ def _difference(
     return chance.interval(tables, saved, paired=paired, seed=seed)
 
 
-def _table(metric_of: object, side: Side, paired: bool) -> Table:
+def _table(metric_of: Metric, side: Side, paired: bool) -> Table:
     """Return a metric and what it is divided by: days where weeks are the same, else waste."""
-    assert callable(metric_of)
     names = sorted({name for name, _ in side.cells})
     weeks = side.period.weeks()
     rows = [
@@ -175,7 +176,7 @@ def _doubts(
     ours: Side,
     other: Side,
     paired: bool,
-    ratio: float,
+    a_day: float,
     known_pct: float,
     settled_days: int,
     weeks: int,
@@ -189,8 +190,8 @@ def _doubts(
         doubts.append(Doubt("known", known_pct))
     if paired and settled_days < _LEVELS_SETTLE_DAYS:
         doubts.append(Doubt("settling", settled_days))
-    if not paired and not _OTHER_WASTE[0] <= ratio <= _OTHER_WASTE[1]:
-        doubts.append(Doubt("season", 100 * (ratio - 1)))
+    if not paired and not _OTHER_WASTE[0] <= a_day <= _OTHER_WASTE[1]:
+        doubts.append(Doubt("season", 100 * (a_day - 1)))
     if unfit := ours.unfit + other.unfit:
         doubts.append(Doubt("unfit", ours.unfit, unfit))
     return doubts

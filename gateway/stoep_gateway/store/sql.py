@@ -326,6 +326,7 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         _insert(connection, _DECISIONS, _rows(columns.decisions))
         for plans_from, decisions_from in _rows(columns.rounds_from):
             execute("DELETE FROM round_plan WHERE date < ?", (plans_from,))
+            execute("DELETE FROM outcome WHERE date < ?", (plans_from,))
             execute("DELETE FROM decision WHERE date < ?", (decisions_from,))
         for told in _rows(columns.told_contexts):
             execute("DELETE FROM context_backlog WHERE topic = ? AND version = ?", told)

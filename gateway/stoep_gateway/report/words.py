@@ -1,0 +1,542 @@
+"""What a report says, in English and in Dutch, and how these write figures. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Literal
+
+from stoep_gateway.report.periods import Period
+from stoep_gateway.report.verdict import Comparison, Doubt
+
+__all__ = ["LANGUAGES", "Language", "Words"]
+
+Language = Literal["en", "nl"]
+LANGUAGES: tuple[Language, ...] = ("en", "nl")
+
+_MONTHS = {
+    "en": "January February March April May June July August September October November December",
+    "nl": "januari februari maart april mei juni juli augustus september oktober november december",
+}
+_OPEN = "–"  # of what nobody knows
+
+# "{period}" and the like are filled in; all else is told as it stands.
+_TEXTS: dict[str, tuple[str, str]] = {
+    "title": (
+        "Did it pay? {site}, {period}",
+        "Heeft het geloond? {site}, {period}",
+    ),
+    "no_title": (
+        "Containers of {site}, {period}",
+        "Containers van {site}, {period}",
+    ),
+    "and": (
+        "{a} to {b}",
+        "{a} tot en met {b}",
+    ),
+    "range": (
+        "{a} to {b}",
+        "{a} tot {b}",
+    ),
+    "paid": (
+        "Saved {value} in {period} (90 %: {low} to {high}): yes, it paid.",
+        "{value} bespaard in {period} (90 %: {low} tot {high}): ja, het heeft geloond.",
+    ),
+    "cost": (
+        "Cost {value} more in {period} (90 %: {low} to {high} more): no, it did not pay.",
+        "{value} duurder in {period} (90 %: {low} tot {high} meer): nee, het heeft niet geloond.",
+    ),
+    "rounds_less": (
+        "The rounds cost {value} less",
+        "De ritten kostten {value} minder",
+    ),
+    "rounds_more": (
+        "The rounds cost {value} more",
+        "De ritten kostten {value} meer",
+    ),
+    "fewer_overflow": (
+        "there were {count} overflow days fewer, counted at {price} each.",
+        "er waren {count} overvolle dagen minder, geteld voor {price} per dag.",
+    ),
+    "more_overflow": (
+        "there were {count} overflow days more, counted at {price} each.",
+        "er waren {count} overvolle dagen meer, geteld voor {price} per dag.",
+    ),
+    "unknown": (
+        "Cannot be told from {period}: {value}, but it may be anything from {low} to {high}.",
+        (
+            "Niet te zeggen op grond van {period}: {value}, maar het kan alles zijn van {low} tot"
+            " {high}."
+        ),
+    ),
+    "saved": (
+        "{value} saved",
+        "{value} bespaard",
+    ),
+    "lost": (
+        "{value} more spent",
+        "{value} meer uitgegeven",
+    ),
+    "more_weeks": (
+        "About {weeks} more weeks of data would tell.",
+        "Ongeveer {weeks} weken gegevens erbij geven uitsluitsel.",
+    ),
+    "one_more_week": (
+        "About one more week of data would tell.",
+        "Ongeveer één week gegevens erbij geeft uitsluitsel.",
+    ),
+    "never": (
+        "The difference is so small that another year would hardly tell.",
+        "Het verschil is zo klein dat ook een jaar erbij nauwelijks uitsluitsel geeft.",
+    ),
+    "impossible": (
+        "Cannot be told from {period}.",
+        "Niet te zeggen op grond van {period}.",
+    ),
+    "against_schedule": (
+        (
+            "Compared with the city's own schedule, driven on the same days' waste by the same"
+            " router at the same prices."
+        ),
+        (
+            "Vergeleken met het eigen inzamelrooster, gereden op het afval van dezelfde dagen, met"
+            " dezelfde routeplanner en dezelfde prijzen."
+        ),
+    ),
+    "against_before": (
+        (
+            "Compared with {other}, scaled to the waste that came in {period}; both driven by the"
+            " same router at the same prices."
+        ),
+        (
+            "Vergeleken met {other}, omgerekend naar het afval dat in {period} kwam; beide gereden"
+            " met dezelfde routeplanner en dezelfde prijzen."
+        ),
+    ),
+    "against_nothing": (
+        (
+            "Compared with nothing: whether it paid takes the city's own schedule in the"
+            " configuration (emptied_on, every_days), or months before (--before)."
+        ),
+        (
+            "Met niets vergeleken: of het loonde vraagt het eigen inzamelrooster in de"
+            " configuratie (emptied_on, every_days), of maanden ervoor (--before)."
+        ),
+    ),
+    "no_trucks": (
+        "No costs: the configuration has no [[truck]].",
+        "Geen kosten: de configuratie heeft geen [[truck]].",
+    ),
+    "running": (
+        "{value} for sensors, gateway and connection has been taken off.",
+        "{value} voor sensoren, gateway en verbinding is er afgetrokken.",
+    ),
+    "no_running": (
+        "What sensors, gateway and connection cost is not in it.",
+        "Wat sensoren, gateway en verbinding kosten is niet meegeteld.",
+    ),
+    # Reasons and doubts.
+    "levels": (
+        (
+            "Only {one} of {two} containers can be compared: of the others levels are not known"
+            " well enough, or nothing to compare them with."
+        ),
+        (
+            "Maar {one} van de {two} containers zijn te vergelijken: van de andere is het peil"
+            " niet goed genoeg bekend, of niet waarmee."
+        ),
+    ),
+    "weeks": (
+        (
+            "It is too short: {one} week(s). Two are needed to say anything, four for an answer to"
+            " rely on."
+        ),
+        (
+            "Het is te kort: {one} week(en). Twee zijn nodig om iets te zeggen, vier voor een"
+            " antwoord om op te bouwen."
+        ),
+    ),
+    "waste": (
+        "{one:+} % waste against the months before: too different to compare.",
+        "{one:+} % afval ten opzichte van de maanden ervoor: te verschillend om te vergelijken.",
+    ),
+    "not_over": (
+        "The month is not over: {one} days are counted.",
+        "De maand is niet voorbij: {one} dagen zijn geteld.",
+    ),
+    "few_weeks": (
+        "It rests on {one} weeks only.",
+        "Het steunt op maar {one} weken.",
+    ),
+    "known": (
+        "Levels are known for only {one} % of the time; the rest is taken at the usual rate.",
+        "Peilen zijn maar {one} % van de tijd bekend; de rest is op het gewone tempo geschat.",
+    ),
+    "settling": (
+        (
+            "The schedule begins {one} days before, at the levels that there were: its first days"
+            " are partly ours."
+        ),
+        (
+            "Het rooster begint {one} dagen ervoor, bij de peilen die er waren: de eerste dagen"
+            " zijn deels van ons."
+        ),
+    ),
+    "season": (
+        (
+            "{one:+} % waste against the months before: another season, perhaps. It is scaled in"
+            " proportion, which is a guess."
+        ),
+        (
+            "{one:+} % afval ten opzichte van de maanden ervoor: misschien een ander seizoen. Het"
+            " is naar verhouding omgerekend, en dat is een aanname."
+        ),
+    ),
+    "months": (
+        "Other months of the year were compared.",
+        "Er zijn andere maanden van het jaar vergeleken.",
+    ),
+    "unfit": (
+        (
+            "{two} emptyings did not fit into a day of the configured trucks ({one} of what was"
+            " done); they are counted at the mean cost."
+        ),
+        (
+            "{two} ledigingen pasten niet in een dag van de ingestelde wagens ({one} van wat"
+            " gedaan is); ze zijn tegen de gemiddelde kosten geteld."
+        ),
+    ),
+    "left_out": (
+        (
+            "{one} of {two} containers are left out of the comparison: their levels are not known"
+            " well enough, or nothing is known of what they are compared with."
+        ),
+        (
+            "{one} van de {two} containers tellen niet mee in de vergelijking: hun peil is niet"
+            " goed genoeg bekend, of niet waarmee ze te vergelijken zijn."
+        ),
+    ),
+    "lines": (
+        "Kilometres are estimated from straight lines.",
+        "Kilometers zijn geschat uit rechte lijnen.",
+    ),
+    # Headings and rows.
+    "compared": (
+        "Side by side",
+        "Naast elkaar",
+    ),
+    "done": (
+        "what was done",
+        "wat gedaan is",
+    ),
+    "schedule": (
+        "own schedule",
+        "eigen rooster",
+    ),
+    "before": (
+        "before",
+        "ervoor",
+    ),
+    "difference": (
+        "saved",
+        "bespaard",
+    ),
+    "interval": (
+        "90 %",
+        "90 %",
+    ),
+    "eur": (
+        "total",
+        "totaal",
+    ),
+    "eur_rounds": (
+        "rounds",
+        "ritten",
+    ),
+    "eur_overflow": (
+        "overflow days, priced",
+        "overvolle dagen, in geld",
+    ),
+    "overflow_days": (
+        "overflow days",
+        "overvolle dagen",
+    ),
+    "overflow_h": (
+        "overflow hours",
+        "overvolle uren",
+    ),
+    "emptyings": (
+        "emptyings",
+        "ledigingen",
+    ),
+    "needless": (
+        "needless (below half full)",
+        "onnodig (minder dan half vol)",
+    ),
+    "km": (
+        "kilometres",
+        "kilometers",
+    ),
+    "hours": (
+        "hours of trucks",
+        "wagenuren",
+    ),
+    "figures": (
+        "The month in figures",
+        "De maand in cijfers",
+    ),
+    "of_weeks": (
+        "By week",
+        "Per week",
+    ),
+    "of_fractions": (
+        "By fraction",
+        "Per fractie",
+    ),
+    "of_trucks": (
+        "By truck",
+        "Per wagen",
+    ),
+    "of_containers": (
+        "By container",
+        "Per container",
+    ),
+    "week": (
+        "week {number}",
+        "week {number}",
+    ),
+    "week_short": (
+        "wk {number}",
+        "wk {number}",
+    ),
+    "all": (
+        "all",
+        "alles",
+    ),
+    "known_pct": (
+        "levels known",
+        "peil bekend",
+    ),
+    "readings": (
+        "readings",
+        "metingen",
+    ),
+    "false_readings": (
+        "false readings",
+        "foute metingen",
+    ),
+    "fill_median_pct": (
+        "full at emptying (median)",
+        "vol bij lediging (mediaan)",
+    ),
+    "fill_quartiles": (
+        "half of them between",
+        "de helft tussen",
+    ),
+    "collected_m3": (
+        "collected, loose",
+        "ingezameld, los",
+    ),
+    "weight": (
+        "weighed",
+        "gewogen",
+    ),
+    "eur_per_emptying": (
+        "per emptying",
+        "per lediging",
+    ),
+    "eur_per_m3": (
+        "per m³",
+        "per m³",
+    ),
+    "unknown_fill": (
+        "emptyings of unknown fill",
+        "ledigingen met onbekende vulling",
+    ),
+    "plan": (
+        "planned stops",
+        "geplande stops",
+    ),
+    "confirmed": (
+        "confirmed",
+        "bevestigd",
+    ),
+    "contradicted": (
+        "contradicted",
+        "tegengesproken",
+    ),
+    "unplanned": (
+        "unplanned emptyings",
+        "ongeplande ledigingen",
+    ),
+    "planned_cost": (
+        "as planned",
+        "volgens plan",
+    ),
+    "planned_value": (
+        "{km} km, {hours} h, {eur} on {days} days",
+        "{km} km, {hours} u, {eur} op {days} dagen",
+    ),
+    # Plots.
+    "plot_overflow": (
+        "Overflow hours a week",
+        "Overvolle uren per week",
+    ),
+    "plot_eur": (
+        "Euros a week",
+        "Euro's per week",
+    ),
+    "plot_saved": (
+        "Saved in each week, in euros",
+        "Bespaard in elke week, in euro's",
+    ),
+    "plot_saved_note": (
+        "Points are weeks, the line is their mean, the band where it is in 90 of 100 such cases.",
+        (
+            "Punten zijn weken, de lijn is hun gemiddelde, de band waar het in 90 van 100 zulke"
+            " gevallen ligt."
+        ),
+    ),
+    "plot_fill": (
+        "How full containers were when emptied",
+        "Hoe vol containers waren bij lediging",
+    ),
+    "plot_fill_note": (
+        "Hatched: needless, below half full. Number of emptyings by percent full.",
+        "Gearceerd: onnodig, minder dan half vol. Aantal ledigingen naar procent vol.",
+    ),
+    "plot_known": (
+        "How much of the time levels were known, in percent",
+        "Hoeveel van de tijd peilen bekend waren, in procent",
+    ),
+    "plot_worst": (
+        "The ten containers that overflowed longest, in hours",
+        "De tien containers die het langst overvol waren, in uren",
+    ),
+    "no_overflow": (
+        "No container is known to have overflowed.",
+        "Van geen container is bekend dat hij overvol was.",
+    ),
+    "a_week": (
+        "A last week of more or fewer days is shown as one of seven.",
+        "Een laatste week met meer of minder dagen staat er als een van zeven.",
+    ),
+    "how": (
+        "How this was counted",
+        "Hoe dit geteld is",
+    ),
+    "how_text": (
+        (
+            "A container overflows while its level is at 100 % or above, and an overflow day is a"
+            " local day with such a time, at {price} each. A level holds until the next, for three"
+            " usual intervals at most: after that it is not known, and nothing is counted."
+            " Kilometres, hours and costs are of what was really emptied each day, as the planner's"
+            " router drives it; they are no bills. The interval is a bootstrap over weeks and over"
+            " containers, the wider of the two: in 90 of 100 such cases the usual saving lies in"
+            " it."
+        ),
+        (
+            "Een container is overvol zolang het peil 100 % of meer is; een overvolle dag is een"
+            " lokale dag met zo'n moment, à {price}. Een peil geldt tot het volgende, hoogstens"
+            " drie gewone tussenpozen: daarna is het onbekend en wordt er niets geteld. Kilometers,"
+            " uren en kosten zijn van wat elke dag echt geleegd is, zoals de routeplanner het"
+            " rijdt; het zijn geen rekeningen. Het interval is een bootstrap over weken en over"
+            " containers, de wijdste van de twee: in 90 van 100 zulke gevallen ligt de gewone"
+            " besparing erin."
+        ),
+    ),
+}
+
+
+class Words:
+    """The words and figures of one language."""
+
+    def __init__(self, language: Language) -> None:
+        self.language = language
+        self._which = LANGUAGES.index(language)
+
+    def text(self, name: str, **values: object) -> str:
+        """Return a text with its values filled in."""
+        return _TEXTS[name][self._which].format(**values)
+
+    def number(self, value: float | None, decimals: int = 0) -> str:
+        """Write a number as the language does; an en dash for what nobody knows."""
+        if value is None or not math.isfinite(value):
+            return _OPEN
+        text = f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", "−")
+        return text.translate(str.maketrans(",.", ".,")) if self.language == "nl" else text
+
+    def euros(self, value: float | None) -> str:
+        """Write euros: whole ones, and cents below ten."""
+        if value is None or not math.isfinite(value):
+            return _OPEN
+        text = self.number(abs(value), 0 if round(abs(value), 2) >= 10 or value == 0 else 2)
+        sign = "−" if value < 0 and text.strip("0.,") else ""
+        return f"{sign}€\u00a0{text}" if self.language == "nl" else f"{sign}€{text}"
+
+    def percent(self, value: float | None) -> str:
+        """Write percents."""
+        return _OPEN if value is None else f"{self.number(value)}\u00a0%"
+
+    def month(self, day: datetime.date) -> str:
+        """Write the month of a day."""
+        return f"{_MONTHS[self.language].split()[day.month - 1]} {day.year}"
+
+    def period(self, it: Period) -> str:
+        """Write a period."""
+        one, other = self.month(it.first), self.month(it.last)
+        if one == other:
+            return one
+        if it.first.year == it.last.year:
+            one = one.removesuffix(f" {it.first.year}")
+        return self.text("and", a=one, b=other)
+
+    def doubt(self, it: Doubt) -> str:
+        """Write why to be careful."""
+        return self.text(it.code, one=round(it.one), two=round(it.two))
+
+    def verdict(self, comparison: Comparison) -> str:
+        """Answer whether it paid, for a councillor."""
+        period = self.period(comparison.ours.period)
+        saved = comparison.saved
+        if comparison.reasons or saved.low is None or saved.high is None:
+            why = map(self.doubt, comparison.reasons)
+            return " ".join([self.text("impossible", period=period), *why])
+        if comparison.answer == "paid":
+            limits = self._about(saved.low), self._about(saved.high)
+            return self._of("paid", period, saved.value, limits)
+        if comparison.answer == "cost":
+            limits = self._about(-saved.high), self._about(-saved.low)
+            return self._of("cost", period, -saved.value, limits)
+        limits = self._money(saved.low), self._money(saved.high)
+        value = self._money(saved.value)
+        said = self.text("unknown", period=period, value=value, low=limits[0], high=limits[1])
+        if (weeks := comparison.more_weeks) is None:
+            return said
+        name = "never" if weeks >= 52 else "one_more_week" if weeks == 1 else "more_weeks"
+        return f"{said} {self.text(name, weeks=weeks)}"
+
+    def parts(self, comparison: Comparison, price: float) -> str:
+        """Say what rounds and overflows have to do with it."""
+        rounds = comparison.differences["eur_rounds"].value
+        days = comparison.differences["overflow_days"].value
+        first = self.text(
+            "rounds_less" if rounds >= 0 else "rounds_more", value=self._about(abs(rounds))
+        )
+        second = self.text(
+            "fewer_overflow" if days >= 0 else "more_overflow",
+            count=self.number(abs(days)),
+            price=self.euros(price),
+        )
+        return f"{first}; {second}"
+
+    def _about(self, value: float) -> str:
+        """Write euros without a precision that they do not have."""
+        return self.euros(round(value, -1) if abs(value) >= 100 else round(value))
+
+    def _of(self, name: str, period: str, value: float, limits: tuple[str, str]) -> str:
+        low, high = limits
+        return self.text(name, period=period, value=self._about(value), low=low, high=high)
+
+    def _money(self, value: float) -> str:
+        return self.text("saved" if value >= 0 else "lost", value=self._about(abs(value)))
