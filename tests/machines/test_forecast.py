@@ -154,6 +154,21 @@ class TestSpread:
         assert spread.p_at_least(high, mean) == pytest.approx(0.05, abs=1e-3)
 
 
+def test_an_outlook_for_a_plan_stays_as_it_was():
+    """The solver's thread reads it while uplinks come in."""
+    forecasts = Forecasts(Calendar(UTC))
+    history = forecasts.history("container/a", "glass")
+    for hour in range(0, 24 * 10, 4):
+        history.take(MONDAY_MS + hour * HOUR_MS, hour / 10)
+    now_ms = MONDAY_MS + 10 * DAY_MS
+    outlook = forecasts.outlook("container/a", "glass", now_ms)
+    before = outlook.level(now_ms + DAY_MS), outlook.p_over(80, now_ms + 20 * DAY_MS)
+    for hour in range(24 * 10, 24 * 14, 4):
+        history.take(MONDAY_MS + hour * HOUR_MS, hour / 5)
+    assert (outlook.level(now_ms + DAY_MS), outlook.p_over(80, now_ms + 20 * DAY_MS)) == before
+    assert forecasts.outlook("container/a", "glass", now_ms).level(now_ms + DAY_MS) != before[0]
+
+
 class TestSlowing:
     @given(st.floats(0, 150), st.floats(0, 0.95))
     def test_level_and_waste_undo_each_other(self, level, slow):

@@ -28,6 +28,10 @@ class Course:
         self.before = before
         self.factors = factors
 
+    def copy(self) -> Course:
+        """Return it as it is now."""
+        return Course(self.rates[:], self.before[:], dict(self.factors))
+
     def day(self, day: int) -> float:
         """Return the points of a whole day."""
         rate = self.rates[weekday(day)]

@@ -63,9 +63,12 @@ class Forecasts:
         return None if history.at_ms is None else Outlook(history, now_ms)
 
     def outlook(self, key: str, kind: str, now_ms: int) -> Outlook | None:
-        """Return what is to come of a container, None as long as no level of it is known."""
+        """Return what is to come of a container, None as long as no level of it is known.
+
+        It stays as it is while the container's history goes on.
+        """
         history = self.history(key, kind)
-        return None if history.at_ms is None else Outlook(history, now_ms)
+        return None if history.at_ms is None else Outlook(history, now_ms).lasting()
 
     def history(self, key: str, kind: str) -> History:
         """Return the history of a container of a kind, new or as it was kept."""

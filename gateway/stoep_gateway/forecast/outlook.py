@@ -39,7 +39,7 @@ class Hours(NamedTuple):
 
 
 class Outlook:
-    """From one container's last level on; good until its history takes the next.
+    """From one container's last level on; good until its history takes the next, or `lasting`.
 
     Raises ValueError if no level is known. ``doubt`` says why not to rely on it: ``few_days`` are
     known, the level is old (``no_data``), or most readings of late could not be used
@@ -67,6 +67,11 @@ class Outlook:
             self.doubt = "no_data"
         elif history.days < _FEW_DAYS:
             self.doubt = "few_days"
+
+    def lasting(self) -> Outlook:
+        """Return it, good whatever its history takes: for another thread."""
+        self._course = self._course.copy()
+        return self
 
     def level(self, at_ms: int, emptyings: Sequence[int] = ()) -> Level:
         """Return the level at a time, if it is emptied at those times (UTC ms, in order) only."""
