@@ -63,6 +63,7 @@ class PlanningConfig(TableModel):
     ``must_go_pct`` on, or ``max_days`` after the last time. Distances are those of the table
     ``distances``, else by the ``roads`` of an OpenStreetMap extract, where a truck of ``truck_t``
     and ``truck_height_m`` may drive, or those of the server ``osrm``, else estimated.
+    For people, plans are written to the folder ``files``, too, in the ``language`` of drivers.
     """
 
     enabled: bool = True
@@ -91,6 +92,8 @@ class PlanningConfig(TableModel):
     iterations: int = Field(default=1000, ge=1, le=1_000_000)
     solve_s: float | None = Field(default=None, gt=0, le=3600)
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    files: FilePath | None = None
+    files_days: int = Field(default=31, ge=1, le=3650)
     language: Language = "en"
 
     @model_validator(mode="after")

@@ -26,7 +26,7 @@ _Point = tuple[float, float, str, str, str]  # latitude, longitude, name, descri
 
 
 def document(plan: Plan, config: Config, words: Words, rounds: Sequence[Round]) -> bytes:
-    """Return the rounds that have stops, of those given: a route each, and their waypoints."""
+    """Return a route of what is still to be driven of each round, and its waypoints."""
     lines = Lines(config, words)
     root = Xml.Element(
         "gpx", xmlns="http://www.topografix.com/GPX/1/1", version="1.1", creator="Stoep"
@@ -36,7 +36,8 @@ def document(plan: Plan, config: Config, words: Words, rounds: Sequence[Round]) 
     provisional = f" ({words('provisional')})" if plan.provisional else ""
     title = f"{whose}, {words.date(plan.date)}{provisional}"
     _texts(about, name=title, desc=plan.site, time=utc(plan.planned_ms))
-    points = {it.truck: _points(it, lines, words) for it in rounds if it.stops}
+    found = {it.truck: _points(it, lines, words) for it in rounds if it.stops}
+    points = {truck: stops for truck, stops in found.items() if stops}
     for truck, stops in points.items():
         for point in dict.fromkeys(stops):
             _place(root, "wpt", point, type=truck)
@@ -55,15 +56,18 @@ def _points(it: Round, lines: Lines, words: Words) -> list[_Point]:
     digits = len(str(it.stops[-1].sequence))
     points = []
     for stop, line in zip(it.stops, between, strict=True):
+        if stop.status != "planned":
+            continue
         level = words("so_full", full=line.full[0]) if line.full[0] else ""
         said = [it for it in (line.at, level, line.why, line.heed) if it]
         name = f"{stop.sequence:0{digits}} {line.title}"
         points.append((stop.lat, stop.lon, name, "; ".join(said), _SYMBOLS[line.kind]))
-    if (yard := lines.yard(it)) is not None:
+    if points and (yard := lines.yard(it)) is not None:
         name = yard.name or yard.id
         desc = f"{leaving.at}–{home.at}"
         at_yard = (yard.lat, yard.lon, name, desc, _SYMBOLS["yard"])
-        points = [at_yard, *points, at_yard]
+        begun = len(points) < len(it.stops)
+        points = [*points, at_yard] if begun else [at_yard, *points, at_yard]
     return points
 
 

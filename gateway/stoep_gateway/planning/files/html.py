@@ -57,6 +57,7 @@ td { vertical-align: top; padding: 0.8mm 1.2mm; border-bottom: 0.2mm solid #555;
 .stops .title { display: block; }
 .stops small { display: block; font-size: 8.5pt; line-height: 1.2; }
 .box { display: block; width: 7mm; height: 7mm; border: 0.5mm solid #000; background: #fff; }
+.box svg { border: 0; fill: none; stroke: #000; stroke-width: 0.8; }
 .stops .remark { border-left: 0.2mm solid #555; font-size: 8.5pt; }
 .stops .yard td { height: 0; }
 .stops .yard .title { font-size: 10pt; }
@@ -144,7 +145,8 @@ def _line(it: StopLine) -> str:
     small = "".join(f"<small>{_said(text)}</small>" for text in (it.about, it.why) if text)
     if it.heed:
         small += f"<small><b>{_said(it.heed)}</b></small>"
-    box = '<span class="box"></span>' if it.kind != "yard" else ""
+    ticked = '<svg viewBox="0 0 7 7"><path d="M1 3.5l2 2.5l3 -5"/></svg>' if it.done else ""
+    box = f'<span class="box">{ticked}</span>' if it.kind != "yard" else ""
     long = " long" if len(it.number) > 2 else ""
     cells = "".join(
         f"<td><b>{escape(large)}</b><small>{escape(below)}</small></td>"

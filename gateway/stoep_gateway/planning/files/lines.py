@@ -19,7 +19,7 @@ Cell = tuple[str, str]  # what is large, and what is small below it
 
 @dataclass(frozen=True, slots=True)
 class StopLine:
-    """One line of the list; a "yard" has no box to tick.
+    """One line of the list; a "yard" has no box to tick, and one that is ``done`` is ticked.
 
     ``heed`` is what must not be overlooked, ``remark`` begins the room for remarks.
     """
@@ -34,6 +34,7 @@ class StopLine:
     full: Cell = ("", "")
     leg: Cell = ("", "")
     remark: str = ""
+    done: bool = False
 
 
 class Lines:
@@ -77,10 +78,11 @@ class Lines:
                 at,
                 words("unload_at", place=stop.name),
                 number,
-                heed=words("open_at", hours=hours) if hours else "",
+                heed=_joined(self._so_far(stop), words("open_at", hours=hours) if hours else ""),
                 why=words(stop.reason),
                 leg=leg,
                 remark=words("weight"),
+                done=stop.status == "done",
             )
         why = words(stop.reason)
         if stop.reason == "overflow_risk" and stop.p_overflow is not None:
@@ -89,7 +91,16 @@ class Lines:
             why += f"; {words(stop.doubt)}"
         level = full(stop.arrival_pct), self._load(it, stop)
         about, heed = self._about(stop)
-        return StopLine("empty", at, stop.name, number, about, heed, why, level, leg)
+        heed = _joined(self._so_far(stop), heed)
+        done = stop.status == "done"
+        return StopLine("empty", at, stop.name, number, about, heed, why, level, leg, done=done)
+
+    def _so_far(self, stop: Stop) -> str:
+        """Return what has become of a stop of a round that has begun."""
+        if stop.status == "planned":
+            return ""
+        at = "" if stop.done_utc is None else " " + self._words.clock(stop.done_utc)
+        return self._words(f"stop_{stop.status}") + at
 
     def _about(self, stop: Stop) -> tuple[str, str]:
         """Return which container it is and where; its hours and side."""
@@ -108,7 +119,7 @@ class Lines:
                 heed.append(words("only_at", hours=self._hours(container.windows)))
             if container.side == "near":
                 heed.append(words("near_side"))
-        return " · ".join([*which, f"{stop.lat:.5f},\u00a0{stop.lon:.5f}"]), "; ".join(heed)
+        return " · ".join([*which, f"{stop.lat:.5f},\u00a0{stop.lon:.5f}"]), _joined(*heed)
 
     def _hours(self, windows: Iterable[tuple[object, object]]) -> str:
         return f" {self._words('and')} ".join(f"{a:%H:%M}–{b:%H:%M}" for a, b in windows)
@@ -126,3 +137,7 @@ class Lines:
 def full(pct: float | None) -> str:
     """Return a level."""
     return "" if pct is None else f"{pct:.0f}\u00a0%"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))

@@ -71,6 +71,8 @@ class Prose:
     block: Literal["prose"] = "prose"
 
 
+_STATUS = {"planned": "to_drive", "done": "round_done"}
+
 Block = Stops | Table | Drawing | Blanks | Prose
 
 
@@ -190,7 +192,7 @@ class _Writer:
         keys = ("truck", "status", "leaves", "back", "containers", "unloads", "way", "time")
         rows = []
         for it in self._plan.rounds:
-            status = words("to_drive" if it.status == "planned" else it.status)
+            status = words(_STATUS.get(it.status, it.status))
             if not it.stops:
                 rows.append((it.truck, status, *[""] * 8))
                 continue
