@@ -4,18 +4,19 @@ import itertools
 import math
 import pickle
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, Calendar, Event, day_of, weekday
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, Calendar, day_of, weekday
 from stoep_gateway.forecast.course import LONGEST_DAYS, Course
 from stoep_gateway.forecast.feeding import feed
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.occasions import Effect, Event, Factors, Occasion, Occasions
 from stoep_gateway.forecast.outlook import Outlook
 from stoep_gateway.forecast.slowing import level_of, waste_of
 from stoep_gateway.forecast.spread import Spread
@@ -30,6 +31,13 @@ EVENLY = [hour / 24 for hour in range(25)]
 
 def at(text, zone="UTC"):
     return round(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+
+
+def given_factors(by_day):
+    occasions = Occasions(
+        Occasion(Event(str(day), factor), frozenset([day])) for day, factor in by_day.items()
+    )
+    return Factors(occasions, lambda event: Effect(event.factor, 0.0))
 
 
 def steady(days=28, per_day=(6.0,) * 7, zone=UTC, until=80.0, kind=None, noise=0.0):
@@ -78,7 +86,7 @@ class TestCourse:
     def test_by_hand(self):
         # Monday 24 points, else 12; all from 06:00 to 18:00.
         day = [0.0] * 7 + [n / 12 for n in range(1, 13)] + [1.0] * 6
-        course = Course([24.0] + [12.0] * 6, day, {})
+        course = Course([24.0] + [12.0] * 6, day)
         assert course.between(MONDAY_MS, MONDAY_MS + DAY_MS) == 24
         assert course.between(MONDAY_MS + 6 * HOUR_MS, MONDAY_MS + 9 * HOUR_MS) == 6
         assert course.between(MONDAY_MS + 12 * HOUR_MS, MONDAY_MS + DAY_MS + 12 * HOUR_MS) == 18
@@ -90,7 +98,7 @@ class TestCourse:
         assert course.until(MONDAY_MS, 0) == MONDAY_MS
 
     def test_an_event_multiplies_its_day(self):
-        course = Course([24.0] * 7, EVENLY, {MONDAY_MS // DAY_MS + 1: 0.5})
+        course = Course([24.0] * 7, EVENLY, given_factors({MONDAY_MS // DAY_MS + 1: 0.5}))
         assert course.between(MONDAY_MS, MONDAY_MS + 2 * DAY_MS) == 36
         assert course.until(MONDAY_MS, 30) == MONDAY_MS + DAY_MS + 12 * HOUR_MS
 
@@ -104,7 +112,7 @@ class TestCourse:
     def test_until_undoes_between(self, rates, hours, within_ms, points, factors):
         assume(sum(hours) > 0.1)
         before = [sum(hours[:n]) / sum(hours) for n in range(24)] + [1.0]
-        course = Course(rates, before, factors)
+        course = Course(rates, before, given_factors(factors))
         begin_ms = MONDAY_MS + within_ms
         end_ms = course.until(begin_ms, points)
         if end_ms is None:
@@ -276,25 +284,29 @@ class TestHistory:
         assert history.values() == before
 
     def test_an_event_is_left_out_of_the_rates_and_its_factor_learned(self):
-        fairs = {date(2026, 1, 7) + timedelta(14 * n): Event("fair") for n in range(8)}
-        kind = Kind(Calendar(UTC, fairs))
-        histories = [History(kind) for _ in range(10)]
+        days = frozenset(day_of(date(2026, 1, 7)) + 14 * n for n in range(8))
+        fairs = Occasions([Occasion(Event("fair"), days)])
+        kind = Kind(Calendar(UTC))
+        histories = [History(kind, fairs) for _ in range(10)]
         levels = [0.0] * 10
         for hour in range(100 * 24):
             at_ms = MONDAY_MS + hour * HOUR_MS
-            is_fair = at_ms // DAY_MS in kind.calendar.events
+            is_fair = at_ms // DAY_MS in days
             for number, history in enumerate(histories):
                 if levels[number] > 70:
                     levels[number] = 0.0
                     history.emptied(at_ms)
                 levels[number] += 6 / 24 * (4 if is_fair else 1)
                 history.take(at_ms + 1, levels[number])
-        assert kind.factors[day_of(date(2026, 4, 15))] == pytest.approx(4, rel=0.2)
+        factors = kind.factors(fairs)
+        assert factors[day_of(date(2026, 4, 15))] == pytest.approx(4, rel=0.2)
+        assert factors[day_of(date(2026, 4, 16))] == 1
         assert list(histories[0].course.rates) == pytest.approx([6.0] * 7, rel=0.2)
 
     def test_an_events_factor_can_be_given(self):
-        calendar = Calendar(UTC, {date(2026, 2, 3): Event("market", 3.0)})
-        history, at_ms = steady(days=28, kind=Kind(calendar))
+        market = Occasion(Event("market", 3.0), frozenset([day_of(date(2026, 2, 3))]))
+        history, at_ms = steady(days=28)
+        history.attend(Occasions([market]))
         outlook = Outlook(history, at_ms)
         monday = outlook.level(at("2026-02-03")).middle - outlook.level(at("2026-02-02")).middle
         tuesday = outlook.level(at("2026-02-04")).middle - outlook.level(at("2026-02-03")).middle

@@ -1,13 +1,16 @@
-"""Local days, weekdays and hours, and days that are unlike others. Pure."""
+"""Local days, weekdays and hours. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, tzinfo
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-__all__ = ["DAY_MS", "HOUR_MS", "Calendar", "Event", "day_of", "weekday"]
+if TYPE_CHECKING:
+    from stoep_gateway.forecast.occasions import Occasions
+
+__all__ = ["DAY_MS", "HOUR_MS", "Calendar", "day_of", "weekday"]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -15,25 +18,18 @@ _KEPT = 10_000
 _FIRST = date(1970, 1, 1).toordinal()
 
 
-class Event(NamedTuple):
-    """What makes a day another: its name, and by what it multiplies waste, None: to be learned."""
-
-    name: str
-    factor: float | None = None
-
-
 class Calendar:
-    """The local time of a site. ``events`` are by local date.
+    """The local time of a site. ``about`` has the events of containers, by their keys.
 
     A local time is in ms, as a UTC time would be that showed the same on the wall. It never goes
     back: while the clock on the wall shows an hour again, it stands.
     """
 
     def __init__(
-        self, zone: tzinfo | None = None, events: Mapping[date, Event] | None = None
+        self, zone: tzinfo | None = None, about: Mapping[str, Occasions] | None = None
     ) -> None:
         self._zone = zone or ZoneInfo("Europe/Amsterdam")
-        self.events = {day_of(at): event for at, event in (events or {}).items()}
+        self.about = about or {}
         self._offsets: dict[int, tuple[int, bool]] = {}
 
     def local_ms(self, utc_ms: int) -> int:

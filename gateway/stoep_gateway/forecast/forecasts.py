@@ -14,6 +14,7 @@ from stoep_gateway.forecast.calendar import HOUR_MS, Calendar
 from stoep_gateway.forecast.feeding import feed
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.occasions import Occasions
 from stoep_gateway.forecast.outlook import Outlook
 from stoep_gateway.insight.filling import FillTrack
 
@@ -77,8 +78,18 @@ class Forecasts:
         if history is None:
             history = self._histories[key] = self._new_history(key, of)
         elif history.kind is not of:
-            history = self._histories[key] = History.restored(of, history.values())
+            known = history.values()
+            history = History.restored(of, known, self.calendar.about.get(key))
+            self._histories[key] = history
         return history
+
+    def attend(self, about: Mapping[str, Occasions]) -> None:
+        """Expect other events of containers, by their keys, from now on."""
+        self.calendar.about = about
+        for kind in self._kinds.values():
+            kind.forget_factors()
+        for key, history in self._histories.items():
+            history.attend(about.get(key))
 
     def changes(self, most: int | None = None) -> dict[str, str]:
         """Return what is to be kept by key, and take it as kept: histories whose day is over.
@@ -112,8 +123,12 @@ class Forecasts:
         return kind
 
     def _new_history(self, key: str, kind: Kind) -> History:
+        occasions = self.calendar.about.get(key)
+
         def new(values: _Values | None) -> History:
-            return History(kind) if values is None else History.restored(kind, values)
+            if values is None:
+                return History(kind, occasions)
+            return History.restored(kind, values, occasions)
 
         return self._read(key, new)
 

@@ -18,6 +18,7 @@ from typing import Any
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
 from stoep_gateway.forecast.course import Course
 from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.occasions import Occasions
 from stoep_gateway.forecast.slowing import gain, level_of, waste_of
 from stoep_gateway.forecast.spread import Spread
 
@@ -102,7 +103,7 @@ class History:
         "unit",
     )
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, occasions: Occasions | None = None) -> None:
         self.kind = kind
         self.at_ms: int | None = None
         self.level_pct = 0.0
@@ -122,7 +123,9 @@ class History:
         self._week = array("f", [_UNKNOWN]) * 7
         self._ahead = array("f", bytes(4 * 7))
         self._low = self._high = 0.0  # by how much its quantiles differ from its kind's
-        self.course = Course(array("f", bytes(4 * 7)), array("f", bytes(4 * 25)), kind.factors)
+        self.course = Course(
+            array("f", bytes(4 * 7)), array("f", bytes(4 * 25)), kind.factors(occasions)
+        )
         self.unit = 0.0
         self._unknown = self._vary = 0.0  # relative: of a rate that is not known yet, and in all
         self._fit()
@@ -131,6 +134,10 @@ class History:
     def days(self) -> float:
         """Return how many days are known, older ones counting less."""
         return sum(self._days)
+
+    def attend(self, occasions: Occasions | None) -> None:
+        """Expect other events from now on."""
+        self.course.factors = self.kind.factors(occasions)
 
     def spread(self) -> Spread:
         """Return how far what comes may be from what is expected."""
@@ -183,9 +190,11 @@ class History:
         return known
 
     @classmethod
-    def restored(cls, kind: Kind, values: dict[str, Any]) -> History:
+    def restored(
+        cls, kind: Kind, values: dict[str, Any], occasions: Occasions | None = None
+    ) -> History:
         """Return it again. Raises ValueError for what are no such values."""
-        history = cls(kind)
+        history = cls(kind, occasions)
         for name in _NUMBERS:
             number = values.get(name.lstrip("_"), getattr(history, name))
             if not (isinstance(number, int | float) or (number is None and name == "at_ms")):
@@ -221,7 +230,7 @@ class History:
                 expected = course.between(from_ms, to_ms)
                 if self._told:  # between readings, gaps say which of them were doubted: large rises
                     self._learn_slowing(expected, level_pct)
-                self._learn_error(expected, rise)
+                self._learn_error(expected, rise, course.doubt(from_ms, to_ms))
         if self.day < last:
             if last - self.day > _LONGEST_DAYS:  # a clock that was wrong holds nothing up
                 self._forget(last)
@@ -254,8 +263,8 @@ class History:
 
     def _add(self, from_in_ms: int, to_in_ms: int, rise: float) -> None:
         """Add what came between two times of a day."""
-        share = self.course.share
-        seen = share(to_in_ms) - share(from_in_ms)
+        course, day = self.course, self.day
+        seen = course.share(day, to_in_ms) - course.share(day, from_in_ms)
         self._rise += rise
         self._seen += seen
         first, last = from_in_ms // HOUR_MS, min(max(to_in_ms - 1, 0), DAY_MS - 1) // HOUR_MS
@@ -264,7 +273,8 @@ class History:
             return
         for hour in range(first, last + 1):
             begin_ms, end_ms = max(from_in_ms, hour * HOUR_MS), min(to_in_ms, (hour + 1) * HOUR_MS)
-            self._hours[hour] += rise * (share(end_ms) - share(begin_ms)) / seen
+            part = course.share(day, end_ms) - course.share(day, begin_ms)
+            self._hours[hour] += rise * part / seen
 
     def _close(self) -> None:
         """End the day: compare it with what was expected, and learn from it."""
@@ -284,27 +294,31 @@ class History:
         day, course = self.day, self.course
         came, rise = self._rise / self._seen, self._rise
         if not self._coarse:
-            believed, z = self._learn_error(course.day(day), came)
+            expected = course.day(day)
+            doubt = course.doubt(day * DAY_MS, (day + 1) * DAY_MS)
+            believed, z = self._learn_error(expected, came, doubt)
             if z > _FARTHEST:
                 came, rise = believed, believed * self._seen
         self._count(weekday(day), rise)
-        self._days[weekday(day)] += course.factors.get(day, 1.0) * self._seen
+        factors = course.factors
+        events = () if factors is None else factors.occasions.on(day)
+        self._days[weekday(day)] += (1.0 if factors is None else factors[day]) * self._seen
         if self.days >= _PROVEN_DAYS:
             rate = sum(course.rates) / 7
             hours = [course.before[hour + 1] - course.before[hour] for hour in range(24)]
-            self.kind.learn_day(day, came, rate, self.unit, hours)
+            self.kind.learn_day(day, came, rate, self.unit, hours, events)
         return came
 
-    def _learn_error(self, expected: float, came: float) -> tuple[float, float]:
-        """Learn from points that came where others were expected.
+    def _learn_error(self, expected: float, came: float, doubt: float) -> tuple[float, float]:
+        """Learn from points that came where others were expected; ``doubt`` is of events.
 
         Return as many as can be believed, and the standardised error.
         """
-        spread = self.spread()
+        spread = self.spread().wider(doubt)
         scaled = spread.scaled(expected)
         z = spread.scaled(came) - scaled
         usual = spread.points(scaled + min(max(z, -_USUAL), _USUAL))
-        error = (usual - expected) ** 2 - 2 * NOISE**2 - spread.vary * expected**2
+        error = (usual - expected) ** 2 - 2 * NOISE**2 - doubt - spread.vary * expected**2
         self._error += error
         self._expected += expected
         self._judge(z, 1.0)
@@ -344,10 +358,11 @@ class History:
         if not expected or len(known) < _KNOWN_OF_WEEK:
             return
         came = sum(known) * 7 / len(known)
-        spread = self.spread()
+        doubt = self.course.doubt((self.day - 6) * DAY_MS, (self.day + 1) * DAY_MS)
+        spread = self.spread().wider(doubt)
         if not self._coarse:
             self._judge(spread.scaled(came) - spread.scaled(expected), _WEEK_WEIGHT)
-        error = (came - expected) ** 2 - 2 * NOISE**2 - spread.unit * expected
+        error = (came - expected) ** 2 - 2 * NOISE**2 - doubt - spread.unit * expected
         vary = error / expected**2 - self._unknown
         self.kind.learn_week(min(max(vary, -_MOST_VARY), _MOST_VARY))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from stoep_gateway.forecast.calendar import Calendar, weekday
+from stoep_gateway.forecast.occasions import Effect, Event, Factors, Occasions
 from stoep_gateway.forecast.slowing import SLOW_MAX
 from stoep_gateway.forecast.spread import NORMAL, SHARES
 
@@ -21,7 +22,11 @@ _MOST_DAYS = 4000.0  # then what is older fades
 _PRIOR_RISES = 100.0  # for which a guess counts that levels do not slow
 _MOST_RISES = 1000.0
 _STEP = 0.02  # of the quantiles
-_EVENTS_VARY = 0.5  # variance of the factors of events
+_EVENTS_VARY = 0.5  # variance of the factors of events of which nothing is known
+_TIMES_VARY = 0.05  # of one event from time to time
+_MOST_TIMES = 12.0  # then older ones fade
+_LEAST_FACTOR = 0.05
+_NO_EVENT = (0.0, 0.0, 0.0, -1.0)
 _NUMBERS = (
     "_days",
     "_rate",
@@ -37,9 +42,8 @@ _LISTS = ("_came", "_expected", "_hours", "_rises", "quantiles")
 class Kind:
     """Sums over days of containers: each of them tells what it learned of a day, once.
 
-    ``factors`` are those of the calendar's events, by the days' numbers; ``quantiles`` those of
-    standardised errors at `SHARES`; ``slow`` says how much more slowly levels rise the higher they
-    are.
+    ``quantiles`` are those of standardised errors at `SHARES`; ``slow`` says how much more slowly
+    levels rise the higher they are.
     """
 
     rates_vary = 1.0  # variance of containers' rates, by the square of their mean: a guess
@@ -59,9 +63,9 @@ class Kind:
         self.slow = 0.0
         # Of rises that were the part y of what was expected, at level x: sums of 1, x, xx, y, xy.
         self._rises = [_PRIOR_RISES * it for it in (1.0, 1 / 2, 1 / 3, 1.0, 1 / 2)]
-        self._events: dict[str, list[float]] = {}  # deposits that came, and without the event
-        self.factors: dict[int, float] = {}
-        self._set_factors()
+        # By event: deposits that came, those without it, how many times it was, the last day.
+        self._events: dict[str, tuple[float, float, float, float]] = {}
+        self._factors: list[Factors] = []
 
     @property
     def rate(self) -> float:
@@ -88,6 +92,34 @@ class Kind:
         """Return which share of a day's waste comes in each hour."""
         return [it / self._days for it in self._hours]
 
+    def factors(self, occasions: Occasions | None) -> Factors | None:
+        """Return those of containers with some events."""
+        if occasions is None:
+            return None
+        for known in self._factors:
+            if known.occasions is occasions:
+                return known
+        self._factors.append(Factors(occasions, self.effect))
+        return self._factors[-1]
+
+    def forget_factors(self) -> None:
+        """Let go of events that are no more; what was learned of them stays."""
+        self._factors.clear()
+
+    def effect(self, event: Event) -> Effect:
+        """Return what an event does: as given, else as learned, and 1 if it never was.
+
+        What containers tell of one time is one time: deposits are many, but luck is shared.
+        """
+        if event.factor is not None:
+            return Effect(event.factor, _TIMES_VARY)
+        came, of, times, _ = self._events.get(event.name, _NO_EVENT)
+        if not of or not times:
+            return Effect(1.0, _EVENTS_VARY + _TIMES_VARY)
+        known = _EVENTS_VARY / (_EVENTS_VARY + 1 / of + _TIMES_VARY / times)
+        factor = max(1 + known * (came / of - 1), _LEAST_FACTOR)
+        return Effect(factor, ((1 - known) * _EVENTS_VARY + _TIMES_VARY) / factor**2)
+
     def learn_day(
         self,
         day: int,
@@ -95,8 +127,9 @@ class Kind:
         rate: float,
         unit: float,
         hours: Sequence[float],
+        events: Sequence[Event] = (),
     ) -> None:
-        """Take in a container's day.
+        """Take in a container's day, with the events that were.
 
         ``came`` in points, ``rate`` what comes on a mean day; ``hours`` are shares.
         """
@@ -107,17 +140,28 @@ class Kind:
         # What falls has risen on another day; and what fills evenly is not all of its kind.
         came, unit = max(came, 0.0), max(unit, self.unit / 4)
         number = weekday(day)
-        event = self.calendar.events.get(day)
-        if event is None:
+        if not events:
             self._came[number] += came / unit
             self._expected[number] += rate / unit
-        elif event.factor is None:
-            sums = self._events.setdefault(event.name, [0.0, 0.0])
-            sums[0] += came / unit
-            sums[1] += rate * self.weekdays()[number] / unit
-            self._set_factors()
+        else:
+            self._learn_event(day, came / unit, rate * self.weekdays()[number] / unit, events)
         for hour, share in enumerate(hours):
             self._hours[hour] += share
+
+    def _learn_event(self, day: int, came: float, of: float, events: Sequence[Event]) -> None:
+        """Take in deposits of a day; of two events that are not known none is learned."""
+        unknown = [event.name for event in events if event.factor is None]
+        if len(unknown) != 1:
+            return
+        for event in events:
+            of *= event.factor or 1.0
+        came_before, of_before, times, last = self._events.get(unknown[0], _NO_EVENT)
+        if day > last and times >= _MOST_TIMES:
+            came_before, of_before, times = came_before / 2, of_before / 2, times / 2
+        known = (came_before + came, of_before + of, times + (day > last), max(last, day))
+        self._events[unknown[0]] = known
+        for factors in self._factors:
+            factors.clear()
 
     def learn_error(self, error: float, expected: float) -> None:
         """Take in a squared error, without what is not from deposits, of what was expected."""
@@ -153,7 +197,7 @@ class Kind:
         """Return all that it knows, for `restored`."""
         known: dict[str, Any] = {name.lstrip("_"): getattr(self, name) for name in _NUMBERS}
         known |= {name.lstrip("_"): list(getattr(self, name)) for name in _LISTS}
-        return known | {"events": self._events}
+        return known | {"events": {name: list(it) for name, it in self._events.items()}}
 
     @classmethod
     def restored(cls, calendar: Calendar, values: dict[str, Any]) -> Kind:
@@ -166,21 +210,12 @@ class Kind:
             if len(numbers) != len(getattr(kind, name)):
                 raise ValueError(f"{name.lstrip('_')} has {len(numbers)} numbers")
             setattr(kind, name, numbers)
-        for name, (came, expected) in values.get("events", {}).items():
-            kind._events[name] = [float(came), float(expected)]
-        kind._set_factors()
+        for name, (came, of, times, last) in values.get("events", {}).items():
+            kind._events[name] = (float(came), float(of), float(times), float(last))
         counted = (kind._days, kind._rate, kind._erred, kind._weeks, *kind._expected)
         if min(counted) <= 0 or not 0 <= kind.slow <= SLOW_MAX:
             raise ValueError("what is counted is over 0, and slow at most so much")
         return kind
-
-    def _set_factors(self) -> None:
-        for day, event in self.calendar.events.items():
-            factor = event.factor
-            if factor is None:
-                came, of = self._events.get(event.name, (0.0, 0.0))
-                factor = (came + 1 / _EVENTS_VARY) / (of + 1 / _EVENTS_VARY)
-            self.factors[day] = factor
 
     def _halve(self) -> None:
         for name in ("_days", "_rate", "_weeks", "_week_error"):

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
+from stoep_gateway.forecast.course import LONGEST_DAYS
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.slowing import level_of, waste_of
+from stoep_gateway.forecast.spread import Spread
 
 __all__ = ["LEVEL_MAX_PCT", "OVERFLOW_PCT", "Hours", "Level", "Outlook"]
 
@@ -82,7 +84,7 @@ class Outlook:
                 waste, from_ms = 0.0, self._calendar.local_ms(emptied_ms)
         low, middle, high = (
             min(max(level_of(waste + it, self._slow), 0.0), LEVEL_MAX_PCT)
-            for it in self._spread.interval(self._course.between(from_ms, at))
+            for it in self._law(from_ms, at).interval(self._course.between(from_ms, at))
         )
         return Level(middle, low, high)
 
@@ -96,7 +98,7 @@ class Outlook:
         for end_ms in (*(it for it in emptyings if self._at_ms < it < until_ms), until_ms):
             to_ms = self._calendar.local_ms(end_ms)
             mean = self._course.between(from_ms, to_ms)
-            p_not *= 1 - self._spread.p_at_least(threshold - waste, mean)
+            p_not *= 1 - self._law(from_ms, to_ms).p_at_least(threshold - waste, mean)
             waste, from_ms = 0.0, to_ms
         return 1 - p_not
 
@@ -106,15 +108,25 @@ class Outlook:
 
     def hours_to(self, threshold_pct: float) -> Hours:
         """Return the hours from now until the threshold is reached, without an emptying."""
-        spread, day = self._spread, self._from_ms // DAY_MS
-        of_day = self._course.day(day) * self._course.share(self._from_ms % DAY_MS)
-        scaled = spread.scaled(waste_of(threshold_pct, self._slow) - self._waste)
+        day = self._from_ms // DAY_MS
+        of_day = self._course.day(day) * self._course.share(day, self._from_ms % DAY_MS)
+        points = waste_of(threshold_pct, self._slow) - self._waste
+        spread = self._spread
+        if self._course.factors is not None:
+            until_ms = self._course.until(self._from_ms, points)
+            spread = self._law(self._from_ms, until_ms or self._from_ms + LONGEST_DAYS * DAY_MS)
+        scaled = spread.scaled(points)
         low, *_, high = spread.quantiles
         return Hours(
             self._hours(day, of_day, spread.points(scaled)),
             self._hours(day, of_day, spread.points(scaled - high)),
             self._hours(day, of_day, spread.points(scaled - low)),
         )
+
+    def _law(self, from_ms: int, to_ms: int) -> Spread:
+        """Return the law of errors between two local times."""
+        doubt = self._course.doubt(from_ms, to_ms)
+        return self._spread.wider(doubt) if doubt else self._spread
 
     def _hours(self, day: int, of_day: float, points: float) -> float | None:
         """Return the hours until points have come, besides those of the day before now."""

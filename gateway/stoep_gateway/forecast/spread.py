@@ -36,6 +36,11 @@ class Spread:
     vary: float
     quantiles: tuple[float, float, float, float, float] = NORMAL
 
+    def wider(self, doubt: float) -> Spread:
+        """Return the same with a variance besides, in points²."""
+        noise = sqrt(self.noise * self.noise + doubt)
+        return Spread(noise, self.unit, self.vary, self.quantiles)
+
     def scaled(self, points: float) -> float:
         """Return T of an intake, linear below 0."""
         vary = max(self.vary, _LEAST_VARY)
