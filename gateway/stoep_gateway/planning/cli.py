@@ -1,8 +1,9 @@
-"""The command ``stoep plan``: today's round as the gateway would plan it, for people or as JSON."""
+"""The command ``stoep plan``: today's round as the gateway would plan it, for whoever reads it."""
 
 from __future__ import annotations
 
 import argparse
+import base64
 import datetime
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.planning import apart, knowing, planner, recorded
+from stoep_gateway.planning.files import command as files
+from stoep_gateway.planning.files import formats
 from stoep_gateway.planning.selection import Known
 from stoep_gateway.planning.text import for_people
 from stoep_gateway.store.latest import read_forecasts, read_latest
@@ -50,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run ``stoep plan``; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return _show(options)
+        return files.run(options) if options.action == "files" else _show(options)
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -87,7 +90,15 @@ def _parser() -> argparse.ArgumentParser:
         help=f"else the running gateway's control socket (default: {control_client.DEFAULT_PATH})",
     )
     show.add_argument("--at", type=_time, help="plan for this time, e.g. 2026-01-31T06:00Z")
-    show.add_argument("--json", action="store_true", help="print the messages of the rounds")
+    show.add_argument(
+        "--format",
+        choices=("text", "json", *formats.FORMATS),
+        default="text",
+        help="json: the messages of the rounds; html and pdf: sheets to print (default: text)",
+    )
+    show.add_argument("--json", dest="format", action="store_const", const="json")
+    files.add_language(show)
+    files.add(actions)
     return parser
 
 
@@ -128,8 +139,21 @@ def _show(options: argparse.Namespace) -> int:
         plan = planner.plan(known, config, now_ms, answer=apart.answer)
     except RuntimeError as error:
         raise FatalError(str(error)) from error
+    if options.format in formats.FORMATS:
+        try:
+            return _write(formats.document(plan, config, options.format, options.language), options)
+        except RuntimeError as error:
+            raise FatalError(str(error)) from None
     messages = [message.payload.decode() for message in planner.outputs(plan)]
-    print("\n".join(messages) if options.json else for_people(plan, config))
+    print("\n".join(messages) if options.format == "json" else for_people(plan, config))
+    return 0
+
+
+def _write(document: bytes, options: argparse.Namespace) -> int:
+    if options.format == "pdf" and sys.stdout.isatty():
+        raise FatalError("a PDF belongs in a file: stoep plan show --format pdf > rounds.pdf")
+    sys.stdout.buffer.write(document)
+    sys.stdout.buffer.flush()
     return 0
 
 
@@ -137,11 +161,16 @@ def _asked(options: argparse.Namespace) -> int:
     """Show the round that the running gateway plans, with its own configuration."""
     if options.file is not None or options.levels is not None:
         raise FatalError("a round from a file of levels needs --config")
+    form = options.format if options.format in formats.FORMATS else None
     with control_client.connect(options) as client:
-        answer = client.ask("plan.show", at_utc_ms=options.at)
+        answer = client.ask(
+            "plan.show", at_utc_ms=options.at, format=form, language=options.language
+        )
     if "error" in answer:
         raise FatalError(answer["error"])
-    print("\n".join(answer["messages"]) if options.json else answer["text"])
+    if form is not None:
+        return _write(base64.b64decode(answer["document"]), options)
+    print("\n".join(answer["messages"]) if options.format == "json" else answer["text"])
     return 0
 
 

@@ -13,6 +13,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.control import CommandRefused, ControlServer
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.planning import apart, knowing, planner
+from stoep_gateway.planning.files.command import document_asked
 from stoep_gateway.planning.text import for_people
 
 __all__ = ["PlanCommands"]
@@ -64,6 +65,11 @@ class PlanCommands:
                     cancelled=given_up.is_set,
                     answer=apart.answer,
                 )
+                if request.get("format") is not None:
+                    document = await asyncio.to_thread(
+                        document_asked, plan, self._config, request, given_up.is_set
+                    )
+                    return {"document": document}
         finally:
             given_up.set()
             self._clock.end()
