@@ -23,6 +23,7 @@ from stoep_gateway import forecasting, supervision, timing
 from stoep_gateway import memory as memories
 from stoep_gateway.assets import device_rows
 from stoep_gateway.assets import registry as registries
+from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.building import adr_settings, stations, taken, target
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
@@ -33,7 +34,6 @@ from stoep_gateway.control import ControlServer, socket_path
 from stoep_gateway.device_commands import DeviceCommands
 from stoep_gateway.doctor.command import COMMAND, Doctor
 from stoep_gateway.errors import FatalError
-from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import GwmpServer
@@ -186,9 +186,7 @@ class _Gateway:
             transmit=self._transmit,
             send_to_source=self._send_to_source,
             held=state.held,
-            forecasts=Forecasts(
-                Calendar(config.timezone), {it.about: it.learned for it in state.forecasts}
-            ),
+            forecasts=Forecasts(calendar(config), {it.about: it.learned for it in state.forecasts}),
         )
         others = OtherNetworks(self._registry, memory, self._pipeline, self._metrics, clock)
         self._sources = {

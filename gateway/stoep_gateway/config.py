@@ -7,6 +7,7 @@ is only misspelt, the right one. Keys and passwords never appear in a message or
 from __future__ import annotations
 
 import csv
+import datetime
 import os
 import zoneinfo
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from stoep_gateway.assets.geometry import Misfit, inside
 from stoep_gateway.config_assets import AssetFileConfig, EventConfig
 from stoep_gateway.config_checks import check_network_side, check_trucks
 from stoep_gateway.config_documents import Merged, drop_ins, merge
+from stoep_gateway.config_events import check_events
 from stoep_gateway.config_makes import MakeConfig
 from stoep_gateway.config_model import (
     ASSET,
@@ -101,6 +103,7 @@ class Config(TableModel):
     trucks: tuple[TruckConfig, ...]
     events: tuple[EventConfig, ...] = ()
     asset_files: tuple[AssetFileConfig, ...] = ()
+    holidays: Mapping[str, tuple[datetime.date, ...]] = {}  # by country, of events
     distances: DistanceTable | None = None
     files: tuple[Path, ...] = ()  # it was read from
     warnings: tuple[str, ...] = ()  # what was left out of it, and why
@@ -223,6 +226,7 @@ def read(path: Path | str) -> Loaded:
     _check_geometry(reader, entries, sections["planning"])
     _check_password_file(reader, main, sections["mqtt"])
     check_network_side(reader, main, sections, entries)
+    holidays = check_events(reader, entries)
     distances = _distances(reader, main, sections["planning"], entries)
     order = {document.name: index for index, document in enumerate(documents)}
     for found in (reader.mistakes, reader.warnings):
@@ -237,6 +241,7 @@ def read(path: Path | str) -> Loaded:
         site=site,
         timezone=timezone,
         distances=distances,
+        holidays=holidays,
         warnings=tuple(map(str, reader.warnings)),
         **values,
     )

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from stoep_gateway.config_days import Dates, Weekdays
 from stoep_gateway.config_model import (
+    ContainerConfig,
     FilePath,
     Id,
     Latitude,
@@ -18,8 +19,9 @@ from stoep_gateway.config_model import (
     Text,
     Window,
 )
+from stoep_gateway.planning.distances import straight_line_km
 
-__all__ = ["AssetFileConfig", "EventConfig"]
+__all__ = ["AssetFileConfig", "EventConfig", "concerns"]
 
 
 class AssetFileConfig(TableModel):
@@ -77,3 +79,19 @@ class EventConfig(TableModel):
         if any(point) != all(point):
             raise ValueError('"lat", "lon" and "radius_m" belong together')
         return self
+
+
+def concerns(event: EventConfig, container: ContainerConfig) -> bool:
+    """Tell whether an event is about a container: all that is said of those has to fit."""
+    if event.lat is not None and event.lon is not None and event.radius_m is not None:
+        km = straight_line_km(event.lat, event.lon, container.lat, container.lon)
+        if 1000 * km > event.radius_m:
+            return False
+    return all(
+        not said or its in said
+        for said, its in (
+            (event.containers, container.id),
+            (event.kinds, container.kind),
+            (event.fractions, container.fraction),
+        )
+    )

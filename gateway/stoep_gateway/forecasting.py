@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from stoep_gateway.assets.occasions import events_of
 from stoep_gateway.clock import Clock
+from stoep_gateway.config import Config
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.services import Parts
 from stoep_gateway.store.records import ForecastRow, Record
@@ -32,6 +34,10 @@ class Forecasting:
         self._clock = clock
         self._store = store
         self._due = asyncio.Event()
+
+    def reconfigure(self, config: Config) -> None:
+        """Take other events."""
+        self._forecasts.attend(events_of(config))
 
     async def open(self) -> None:
         """Nothing is held."""
@@ -63,4 +69,6 @@ class Forecasting:
 
 def build(parts: Parts) -> Forecasting:
     """Return the service."""
-    return Forecasting(parts.pipeline.forecasts, parts.clock, parts.store)
+    service = Forecasting(parts.pipeline.forecasts, parts.clock, parts.store)
+    parts.on_reload.append(service.reconfigure)
+    return service

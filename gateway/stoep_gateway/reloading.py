@@ -43,8 +43,10 @@ _LISTS = (
     *("gateways", "makes", "containers", "bays", "kinds", "fractions", "places", "trucks"),
     "events",
 )
+_BESIDE = ("asset_files", "distances", "holidays")
 _NOT_COMPARED = (
-    *("path", "files", "warnings", "devices", "distances", "asset_files"),
+    *("path", "files", "warnings", "devices"),
+    *_BESIDE,
     *_LISTS,
     *RELOADED,
 )
@@ -163,7 +165,7 @@ class Reloader:
     ) -> tuple[Changes, tuple[bytes, ...]]:
         """Change everything in memory; return what is left to record, and the devices it is of."""
         old = self._config
-        taken = {name: getattr(new, name) for name in (*_LISTS, *RELOADED, "distances")}
+        taken = {name: getattr(new, name) for name in (*_LISTS, *RELOADED, *_BESIDE)}
         self._config = old.model_copy(update=taken)
         changed = self._links.replace(links.of(new.gateways, old.gwmp))
         devices = changes.replace(self._registry, fresh)

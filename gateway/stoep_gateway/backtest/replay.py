@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stoep_gateway.assets.geometry import inside
+from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.backtest.policies import Day, Policy
 from stoep_gateway.backtest.sensor import Sensor
 from stoep_gateway.backtest.waste import FULL_PCT, Perfect, Waste
 from stoep_gateway.config import Config
-from stoep_gateway.forecast.calendar import HOUR_MS, Calendar
+from stoep_gateway.forecast.calendar import HOUR_MS
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.planning import planner, routes
 from stoep_gateway.planning.days import round_at
@@ -108,7 +109,7 @@ class Town:
         self.begin_ms = round_at(config, waste.start_ms)
         self._number = 0
         self._waste = waste
-        self._forecasts = Forecasts(Calendar(config.timezone))
+        self._forecasts = Forecasts(calendar(config))
         self._pools = {it.id: it.pool for it in config.containers}
         self._sensors = {
             it.id: Sensor(it.id, it.pool, seed, inside(it), self._forecasts)

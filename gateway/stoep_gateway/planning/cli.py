@@ -15,12 +15,12 @@ from stoep_gateway import config as configuration
 from stoep_gateway import control_client, recorded_levels
 from stoep_gateway.assets import states
 from stoep_gateway.assets.geometry import FILL_MAX_PCT
+from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
 from stoep_gateway.config_reader import did_you_mean
 from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
-from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.planning import apart, knowing, planner, recorded
@@ -133,7 +133,7 @@ def _show(options: argparse.Namespace) -> int:
     elif options.file is not None:
         known = knowing.known(_from_file(options.file, config, now_ms), config, now_ms)
     else:
-        forecasts = Forecasts(Calendar(config.timezone), read_forecasts(config.store.path))
+        forecasts = Forecasts(calendar(config), read_forecasts(config.store.path))
         known = knowing.known(_stored(config), config, now_ms, forecasts)
     try:
         plan = planner.plan(known, config, now_ms, answer=apart.answer)

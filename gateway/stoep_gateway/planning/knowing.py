@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
-from stoep_gateway.forecast.calendar import DAY_MS, Calendar
+from stoep_gateway.forecast.calendar import DAY_MS
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
@@ -31,7 +32,8 @@ def known(
     ``states`` are by asset key ("container/ID"), as stored. A container of which there is no
     forecast is taken to fill as it has since it was last emptied.
     """
-    kind = Kind(Calendar(config.timezone))
+    local = calendar(config)
+    kind = Kind(local)
     found = {}
     for container in config.containers:
         key = f"container/{container.id}"
@@ -44,7 +46,9 @@ def known(
         if outlook is None:
             rate = filling.rate_pct_per_h(track)
             per_day = None if rate is None else 24 * rate
-            outlook = Outlook(steady(kind, track.at_ms, track.fill_pct, per_day), now_ms)
+            history = steady(kind, track.at_ms, track.fill_pct, per_day)
+            history.attend(local.about.get(key))
+            outlook = Outlook(history, now_ms)
         found[container.id] = Known(outlook, track.at_ms, track.emptied_ms, state.press)
     return found
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stoep_gateway.assets.geometry import FILL_MAX_PCT
+from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.config import Config
-from stoep_gateway.forecast.calendar import Calendar
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight import filling
 from stoep_gateway.insight.filling import FillTrack
@@ -37,7 +37,7 @@ def known(
         for at_ms, fill_pct in levels.get(name, ())
         if at_ms <= now_ms
     )
-    forecasts = Forecasts(Calendar(config.timezone))
+    forecasts = Forecasts(calendar(config))
     tracks: dict[str, FillTrack] = {}
     for at_ms, name, fill_pct in rows:
         level_pct = min(fill_pct, FILL_MAX_PCT)
