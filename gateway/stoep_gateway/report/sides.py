@@ -117,11 +117,11 @@ def scheduled(config: Config, period: Period, past: Past, plan: Schedule, drive:
     base = {name: came.until(past.from_ms) - past.levels[name] for name, came in past.came.items()}
     trips: list[Trip] = []
     unfit = 0
-    day = period.day_of(past.from_ms) + datetime.timedelta(days=1)
+    day = period.day_of(past.from_ms)
     while day <= period.last:
-        due = [name for name in plan(day) if name in past.came]
         begin = datetime.datetime.combine(day, config.planning.at, tzinfo=period.zone)
         begin_ms = round(begin.timestamp() * 1000)
+        due = [name for name in plan(day) if name in past.came and begin_ms >= past.from_ms]
         at_ms: Mapping[str, int] = dict.fromkeys(due, begin_ms + _AFTER_MS)
         if due and day >= period.first:
             fills = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from stoep_gateway.forecast.calendar import HOUR_MS
 from stoep_gateway.report import chance
-from stoep_gateway.report.chance import Interval, Table
+from stoep_gateway.report.chance import Interval, OfSums, Table
 from stoep_gateway.report.figures import Figures, total
 from stoep_gateway.report.sides import Side
 
@@ -97,10 +97,7 @@ def compare(
     ours_waste, other_waste = sum(ours.waste.values()), sum(other.waste.values())
     scale = ours_waste / other_waste if other_waste > 0 else math.nan
     a_day = scale * other.period.days / ours.period.days
-    differences = {
-        name: _difference(metric_of, ours, other, paired, running_eur if name == "eur" else 0, seed)
-        for name, metric_of in METRICS.items()
-    }
+    differences = _differences(ours, other, paired, running_eur, seed)
     weeks = min(len(ours.period.weeks()), len(other.period.weeks()))
     reasons = []
     if compared < _LEAST_SHARE * containers or not compared:
@@ -141,35 +138,42 @@ def _answer(saved: Interval, weeks: int) -> tuple[Answer, int | None]:
     return "unknown", max(1, math.ceil(weeks * ((half / saved.value) ** 2 - 1)))
 
 
-def _difference(
-    metric_of: Metric, ours: Side, other: Side, paired: bool, running_eur: float, seed: int
-) -> Interval:
-    tables = [_table(metric_of, side, paired) for side in (other, ours)]
-    total_weight = float(tables[1][:, :, 1].sum())
+def _differences(
+    ours: Side, other: Side, paired: bool, running_eur: float, seed: int
+) -> dict[str, Interval]:
+    tables = [_table(side, paired) for side in (other, ours)]
+    weight = float(tables[1][:, :, -1].sum())
 
-    def saved(of_other: Table, of_ours: Table) -> Table:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            each = of_other[:, 0] / of_other[:, 1] - of_ours[:, 0] / of_ours[:, 1]
-        return each * total_weight - running_eur
+    def saved(number: int, off: float) -> OfSums:
+        def of_sums(of_other: Table, of_ours: Table) -> Table:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                each = of_other[:, number] / of_other[:, -1] - of_ours[:, number] / of_ours[:, -1]
+            return each * weight - off
 
-    return chance.interval(tables, saved, paired=paired, seed=seed)
+        return of_sums
+
+    of_sums = [
+        saved(*it) for it in enumerate(running_eur if it == "eur" else 0.0 for it in METRICS)
+    ]
+    found = chance.intervals(tables, of_sums, paired=paired, seed=seed)
+    return dict(zip(METRICS, found, strict=True))
 
 
-def _table(metric_of: Metric, side: Side, paired: bool) -> Table:
-    """Return a metric and what it is divided by: days where weeks are the same, else waste."""
+def _table(side: Side, paired: bool) -> Table:
+    """Return metrics, and last what they are divided by: days of the same weeks, or waste."""
     names = sorted({name for name, _ in side.cells})
     weeks = side.period.weeks()
     rows = [
         [
-            (
-                metric_of(side.cells[name, number]),
+            [
+                *(metric_of(side.cells[name, number]) for metric_of in METRICS.values()),
                 week.days / len(names) if paired else side.waste[name, number],
-            )
+            ]
             for number, week in enumerate(weeks)
         ]
         for name in names
     ]
-    return np.array(rows, dtype=np.float64).reshape(len(names), len(weeks), 2)
+    return np.array(rows, dtype=np.float64).reshape(len(names), len(weeks), len(METRICS) + 1)
 
 
 def _doubts(
