@@ -1,8 +1,10 @@
 """The files of plans on disk: whole, for the group, cleaned up; PDFs read by another's parser."""
 
+import asyncio
 import io
 import logging
 import stat
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,13 +151,28 @@ def no_pdfs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(printing, "pdfs", lambda documents, _: [b"%PDF"] * len(documents))
 
 
-@pytest.mark.usefixtures("no_pdfs")
-async def test_trouble_is_logged_once_and_so_is_its_end(
-    config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
+@pytest.fixture
+async def running(config: Config) -> AsyncIterator[tuple[Writer, HandClock]]:
     clock = HandClock()
     writer = Writer(config, clock)
+    await writer.open()
+    task = asyncio.create_task(writer.run())
+    yield writer, clock
+    task.cancel()
+    await asyncio.wait([task])
+    await writer.close()
+    assert clock.under_way == 0
+
+
+Running = tuple[Writer, HandClock]
+
+
+@pytest.mark.usefixtures("no_pdfs")
+async def test_trouble_is_logged_once_and_so_is_its_end(
+    running: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    writer, clock = running
     target = tmp_path / "rounds"
     target.write_text("in the way")
     for _ in range(2):
@@ -174,29 +191,42 @@ async def test_trouble_is_logged_once_and_so_is_its_end(
 
 
 @pytest.mark.usefixtures("no_pdfs")
-async def test_only_the_newest_plan_of_a_date_is_written_and_none_after_the_stop(
-    config: Config, tmp_path: Path
+async def test_only_the_newest_plan_of_a_date_is_written_and_nothing_without_a_folder(
+    running: Running, town: Config, tmp_path: Path
 ) -> None:
-    clock = HandClock()
-    writer = Writer(config, clock)
+    writer, clock = running
     for name in ("one", "two", "three"):
-        writer.take(plan_of(round_of(name, stop(1, "Market"))))
+        writer.take(plan_of(round_of(name, stop(1, "Market"))), None)
+    assert clock.under_way == 1
     await until(lambda: not clock.under_way)
     assert (tmp_path / "rounds" / DAY / "three.gpx").exists()
     assert not (tmp_path / "rounds" / DAY / "one.gpx").exists()
-    writer.stop()
+    writer.reconfigure(town)
     writer.take(replace(PLAN, date="2026-10-21"))
     assert clock.under_way == 0
-    assert not (tmp_path / "rounds" / "2026-10-21").exists()
 
 
 @pytest.mark.usefixtures("no_pdfs")
 async def test_a_fault_of_ours_costs_no_more_than_the_files(
-    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    running: Running,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    clock = HandClock()
-    writer = Writer(config, clock)
-    monkeypatch.setattr(formats, "files", lambda *_, **__: 1 / 0)
+    writer, clock = running
+    with monkeypatch.context() as broken:
+        broken.setattr(formats, "files", lambda *_, **__: 1 / 0)
+        writer.take(PLAN)
+        await until(lambda: not clock.under_way)
+    assert "the files of a plan cannot be made" in caplog.text
     writer.take(PLAN)
     await until(lambda: not clock.under_way)
-    assert "the files of a plan cannot be made" in caplog.text
+    assert (tmp_path / "rounds" / DAY / "truck-1.pdf").exists()
+
+
+async def test_what_stops_meanwhile_removes_nothing(config: Config, tmp_path: Path) -> None:
+    folder.write(tmp_path / "rounds", DAY, {"truck-1.pdf": b"before"})
+    writer = Writer(config, HandClock())
+    await writer.close()
+    assert writer._one(PLAN, config) == ""
+    assert (tmp_path / "rounds" / DAY / "truck-1.pdf").read_bytes() == b"before"

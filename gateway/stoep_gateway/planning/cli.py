@@ -24,8 +24,8 @@ from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.planning import apart, knowing, planner, recorded
+from stoep_gateway.planning.files import FORMATS, formats
 from stoep_gateway.planning.files import command as files
-from stoep_gateway.planning.files import formats
 from stoep_gateway.planning.selection import Known
 from stoep_gateway.planning.text import for_people
 from stoep_gateway.store.latest import read_forecasts, read_latest
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--at", type=_time, help="plan for this time, e.g. 2026-01-31T06:00Z")
     show.add_argument(
         "--format",
-        choices=("text", "json", *formats.FORMATS),
+        choices=("text", "json", *FORMATS),
         default="text",
         help="json: the messages of the rounds; html and pdf: sheets to print (default: text)",
     )
@@ -139,7 +139,7 @@ def _show(options: argparse.Namespace) -> int:
         plan = planner.plan(known, config, now_ms, answer=apart.answer)
     except RuntimeError as error:
         raise FatalError(str(error)) from error
-    if options.format in formats.FORMATS:
+    if options.format in FORMATS:
         try:
             return _write(formats.document(plan, config, options.format, options.language), options)
         except RuntimeError as error:
@@ -161,7 +161,7 @@ def _asked(options: argparse.Namespace) -> int:
     """Show the round that the running gateway plans, with its own configuration."""
     if options.file is not None or options.levels is not None:
         raise FatalError("a round from a file of levels needs --config")
-    form = options.format if options.format in formats.FORMATS else None
+    form = options.format if options.format in FORMATS else None
     with control_client.connect(options) as client:
         answer = client.ask(
             "plan.show", at_utc_ms=options.at, format=form, language=options.language

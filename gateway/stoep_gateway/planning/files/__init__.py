@@ -1,1 +1,3 @@
 """Plans as files: for maps, for navigation, on paper."""
+
+FORMATS = ("geojson", "gpx", "html", "pdf")

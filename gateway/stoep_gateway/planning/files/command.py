@@ -17,7 +17,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.config_planning import Language
 from stoep_gateway.control import CommandRefused, ControlServer
 from stoep_gateway.errors import FatalError
-from stoep_gateway.planning.files import folder, formats
+from stoep_gateway.planning.files import FORMATS, folder
 from stoep_gateway.planning.plan import Plan
 from stoep_gateway.store.latest import read_plans
 
@@ -93,6 +93,8 @@ def _files(
     cancelled: Callable[[], bool] = bool,
 ) -> tuple[FilesByDate, str]:
     """Return the files of the plans that are stored. Raises ``FatalError`` if there is none."""
+    from stoep_gateway.planning.files import formats  # noqa: PLC0415 (2 MB that most do not need)
+
     today = datetime.datetime.now(config.timezone).date().isoformat()
     plans = read_plans(config.store.path, date or today, date or _LAST)
     if not plans:
@@ -143,8 +145,10 @@ def document_asked(
 ) -> str:
     """Return what "format" and "language" of a request ask for, in base64; raises its refusal."""
     form, language = request.get("format"), request.get("language")
-    if form not in formats.FORMATS or language not in (None, *get_args(Language)):
-        raise CommandRefused(f"format is one of {', '.join(formats.FORMATS)}, language en or nl")
+    if form not in FORMATS or language not in (None, *get_args(Language)):
+        raise CommandRefused(f"format is one of {', '.join(FORMATS)}, language en or nl")
+    from stoep_gateway.planning.files import formats  # noqa: PLC0415 (as above)
+
     try:
         document = formats.document(plan, config, form, language, cancelled)
     except RuntimeError as error:

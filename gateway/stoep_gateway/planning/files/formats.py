@@ -11,9 +11,7 @@ from stoep_gateway.planning.files.sheet import sheets
 from stoep_gateway.planning.files.words import Words
 from stoep_gateway.planning.plan import Plan
 
-__all__ = ["FORMATS", "document", "files"]
-
-FORMATS = ("geojson", "gpx", "html", "pdf")
+__all__ = ["document", "files"]
 
 
 def document(
@@ -23,7 +21,7 @@ def document(
     language: Language | None = None,
     cancelled: Callable[[], bool] = bool,
 ) -> bytes:
-    """Return all rounds in one of the ``FORMATS``. Raises ``RuntimeError`` for want of a PDF."""
+    """Return all rounds in one of the `FORMATS`. Raises ``RuntimeError`` for want of a PDF."""
     words = _words(config, language)
     match form:
         case "geojson":

@@ -9,7 +9,7 @@ import threading
 
 from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
-from stoep_gateway.planning.files import folder, formats
+from stoep_gateway.planning.files import folder
 from stoep_gateway.planning.plan import Plan
 
 __all__ = ["Writer"]
@@ -23,43 +23,53 @@ class Writer:
     While it writes, simulated time stands still.
     """
 
+    name = "plan files"
+
     def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
         self._plans: dict[str, Plan] = {}
         self._trouble = ""
+        self._due = asyncio.Event()
         self._stopped = threading.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def reconfigure(self, config: Config) -> None:
         """Write to another folder, or none, from the next plan on."""
         self._config = config
 
-    def take(self, *plans: Plan) -> None:
+    def take(self, *plans: Plan | None) -> None:
         """Write these plans' files soon; of a date only the newest that waits."""
-        if self._config.planning.files is None or self._stopped.is_set():
-            return
-        self._plans |= {it.date: it for it in plans}
-        if self._task is None or self._task.done():
-            self._clock.begin()
-            self._task = asyncio.get_running_loop().create_task(self._write(), name="plan files")
+        if self._config.planning.files is not None:
+            self._plans |= {it.date: it for it in plans if it is not None}
+            if not self._due.is_set():
+                self._clock.begin()
+                self._due.set()
 
-    def stop(self) -> None:
-        """Write no more; a process that makes PDFs gives up."""
+    async def open(self) -> None:
+        """Nothing is held."""
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._due.wait()
+            try:
+                while self._plans:
+                    plan = self._plans.pop(min(self._plans))
+                    self._tell(await asyncio.to_thread(self._one, plan, self._config))
+            except Exception:  # noqa: BLE001 (the root of this task: no files, but a gateway)
+                _log.exception("the files of a plan cannot be made")
+            finally:
+                self._due.clear()
+                self._clock.end()
+
+    async def close(self) -> None:
+        """Have a process that makes PDFs give up."""
         self._stopped.set()
-
-    async def _write(self) -> None:
-        try:
-            while self._plans and not self._stopped.is_set():
-                plan = self._plans.pop(min(self._plans))
-                self._tell(await asyncio.to_thread(self._one, plan, self._config))
-        except Exception:  # noqa: BLE001 (the root of this task: no files, but a gateway)
-            _log.exception("the files of a plan cannot be made")
-        finally:
-            self._clock.end()
 
     def _one(self, plan: Plan, config: Config) -> str:
         """Write one plan's files; return what is wrong, or ""."""
+        from stoep_gateway.planning.files import formats  # noqa: PLC0415 (2 MB, rarely needed)
+
         target, keep = config.planning.files, config.planning.files_days
         if target is None:
             return ""
@@ -75,8 +85,6 @@ class Writer:
         return trouble
 
     def _tell(self, trouble: str) -> None:
-        if self._stopped.is_set():
-            return
         if trouble and trouble != self._trouble:
             _log.warning("files of rounds: %s", trouble)
         if self._trouble and not trouble:
