@@ -1,18 +1,133 @@
 """Small plans whose every figure is reckoned by hand, in the comment beside it.
 
-All towns lie on one road: the yard at kilometre 0, the dump at 10. A kilometre takes a minute, an
-emptying 6 and an unloading 12, unless something else is said.
+All towns lie on one road: the yard at kilometre 0, the dump at 10. A kilometre takes a minute and
+costs 0.10 €, a minute costs 0.06 €; an emptying takes 6 and an unloading 12 of them.
 """
 
 import datetime
 from pathlib import Path
 
+import pytest
 from one_road import NOW, Sure, checked_plan, levels, route, town
-from stoep_gateway.planning.selection import Known
+from stoep_gateway.planning.selection import Decisions, Known
 from stoep_gateway.planning.text import for_people
 from street import HOUR_MS
 
+MINUTE = {"eur_per_h": 3.6}
 SKIP = '[[kind]]\nid = "container"\nexchanged = true'
+
+
+def test_one_truck(tmp_path: Path) -> None:
+    """0-4-6-10-0: 20 km at 0.10 € and, with 6 + 6 + 12 minutes, 44 of 0.06 €: 4.64 €."""
+    plan = checked_plan(levels(0, c1=90, c2=95), town(tmp_path, {1: 4, 2: 6}, **MINUTE))
+    (it,) = plan.rounds
+    assert [(stop.id, stop.eta_utc[11:16], stop.load_after_l) for stop in it.stops] == [
+        ("c1", "04:04", 6300),
+        ("c2", "04:12", 12_950),
+        ("dump", "04:22", 0),
+    ]
+    assert [stop.leg_km for stop in it.stops] == [4, 2, 4]
+    assert (it.return_km, it.return_utc[11:16]) == (10, "04:44")
+    assert (it.km, it.hours, it.eur, it.volume_l) == (20, 0.73, 4.64, 12_950)
+    # Each is worth 12 € x (fill / 70 %)³; without it there is a stop of 6 minutes less.
+    assert [stop.prize_eur for stop in it.stops[:2]] == [25.5, 30.0]
+    assert [stop.detour_eur for stop in it.stops[:2]] == [0.36, 0.36]
+
+
+def test_one_forced(tmp_path: Path) -> None:
+    """It is worth nothing, and costs all: 20 km and 38 minutes."""
+    here = town(tmp_path, {1: 4, 2: 5}, **MINUTE)
+    plan = checked_plan(levels(0, c1=10, c2=30), here, decisions=Decisions(included={"c1"}))
+    (stop, _) = plan.rounds[0].stops
+    assert (stop.id, stop.reason, stop.volume_l, stop.prize_eur) == ("c1", "manual", 700, 0)
+    assert stop.detour_eur == plan.rounds[0].eur == 4.28
+    assert [(it.container, it.reason) for it in plan.skipped] == [("c2", "too_empty")]
+
+
+def test_one_excluded(tmp_path: Path) -> None:
+    """It overflows for sure, and stays: without it the round is that of the other alone."""
+    here = town(tmp_path, {1: 4, 2: 6}, **MINUTE)
+    plan = checked_plan(levels(20, c1=100, c2=90), here, decisions=Decisions(excluded={"c1"}))
+    assert route(plan) == ["c2", "dump"]
+    assert (plan.rounds[0].km, plan.rounds[0].eur) == (20, 4.28)
+    (left,) = plan.skipped
+    assert (left.container, left.reason, left.fill_pct, left.p_overflow) == (
+        "c1",
+        "excluded",
+        100,
+        1,
+    )
+
+
+def test_everything_overflows_and_the_least_is_left_for_later(tmp_path: Path) -> None:
+    """Behind the dump at 12, 14, 16 and 18 km, two to a trip of 16 800 l.
+
+    All four: 0-16-18-10-12-14-10-0 are 44 km, with four stops and two unloadings 92 minutes. Three
+    of them, the one at 18 km is the least full: 0-14-16-10-12-10-0, 36 km, 78 minutes. The two that
+    are fullest: 0-12-14-10-0, 28 km, 52 minutes.
+    """
+    known = levels(20, c1=120, c2=120, c3=110, c4=105)
+    positions = {1: 12.0, 2: 14.0, 3: 16.0, 4: 18.0}
+    for minutes, km, eur, later in (
+        (92, 44, 9.92, []),
+        (91, 36, 8.28, ["c4"]),
+        (78, 36, 8.28, ["c4"]),
+        (77, 28, 5.92, ["c3", "c4"]),
+        (52, 28, 5.92, ["c3", "c4"]),
+    ):
+        here = town(tmp_path, positions, capacity_l=16_800, shift_h=minutes / 60, **MINUTE)
+        plan = checked_plan(known, here)
+        assert (plan.rounds[0].km, plan.rounds[0].eur) == (km, eur), minutes
+        assert [it.container for it in plan.deferred] == later
+        assert {it.reason for it in plan.deferred} <= {"shift_too_short"}
+        assert {it.reason for it in plan.rounds[0].stops if it.action == "empty"} == {
+            "overflow_risk"
+        }
+
+
+@pytest.mark.parametrize(
+    ("hours", "leaves", "arrives"),
+    [
+        ('"06:00-06:04"', "04:00", "04:04"),
+        ('"05:00-06:03"', None, None),
+        ('"06:00-06:03", "09:00-10:00"', "06:56", "07:00"),
+    ],
+)
+def test_a_window_that_is_missed(
+    tmp_path: Path, hours: str, leaves: str | None, arrives: str | None
+) -> None:
+    """At 4 km nobody can be before 06:04."""
+    plan = checked_plan(
+        levels(20, c1=90), town(tmp_path, {1: 4}, of_container=f"windows = [{hours}]")
+    )
+    if leaves is None:
+        assert [(it.container, it.reason) for it in plan.deferred] == [("c1", "window_missed")]
+        assert plan.rounds[0].status == "all_deferred"
+        return
+    (it,) = plan.rounds
+    assert (it.leaves_utc[11:16], it.stops[0].eta_utc[11:16]) == (leaves, arrives)
+
+
+def test_a_window_that_has_to_be_waited_for(tmp_path: Path) -> None:
+    """At 6 km from 06:00 to 06:30, at 4 km from 07:00 on: first the farther one, then 22 minutes.
+
+    06:24 yard, 06:30 c2, 06:38 c1, where it waits until 07:00, 07:12 dump, 07:34 yard: 24 km and 70
+    minutes. Nobody can be at both the other way round.
+    """
+    here = town(tmp_path, {1: 4, 2: 6})
+    windows = {"c1": (7, 8, 0), "c2": (6, 6, 30)}
+    containers = tuple(
+        it.model_copy(update={"windows": [(datetime.time(early), datetime.time(late, minute))]})
+        for it in here.containers
+        for early, late, minute in (windows[it.id],)
+    )
+    here = here.model_copy(update={"containers": containers})
+    plan = checked_plan(levels(20, c1=90, c2=90), here)
+    (it,) = plan.rounds
+    assert route(plan) == ["c2", "c1", "dump"]
+    assert it.leaves_utc[11:16] == "04:24"
+    assert [stop.eta_utc[11:16] for stop in it.stops] == ["04:30", "04:38", "05:12"]
+    assert (it.km, it.hours, it.return_utc[11:16]) == (24, 1.17, "05:34")
 
 
 def test_a_skip_lorry_unloads_after_each_skip_however_empty(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ SOLVER = "pyvrp 0.14"
 
 # Up to two euros per litre, second or metre too much; PyVRP begins at half of it.
 _PENALTIES = pyvrp.PenaltyParams(max_penalty=200_000)
+# What has to be done, and cannot all be, is worth so much that it outweighs those.
+_OVERLOADED = pyvrp.PenaltyParams(max_penalty=2_000_000)
 _SHARE = 8  # of the search that each number of trucks gets; the best one gets what is left
 _WORSE = 1.05  # costs that make giving up one more truck pointless
 
@@ -139,7 +141,7 @@ class _Search:
                 seed=seed,
                 collect_stats=False,
                 display=False,
-                params=pyvrp.SolveParams(penalty=_PENALTIES),
+                params=pyvrp.SolveParams(penalty=_OVERLOADED if relaxed else _PENALTIES),
                 initial_solution=initial,
             )
             if result.best.is_feasible():
