@@ -27,6 +27,7 @@ from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.assets.registry import Registry
 from stoep_gateway.building import adr_settings, stations, taken, target
 from stoep_gateway.clock import Clock, SimulatedClock, SystemClock
+from stoep_gateway.collections.commands import CollectionCommands
 from stoep_gateway.collections.following import Following
 from stoep_gateway.config import Config, mqtt_password
 from stoep_gateway.container_commands import ContainerCommands
@@ -209,6 +210,8 @@ class _Gateway:
         plans.register(self._control)
         self._handing_over: set[asyncio.Task[None]] = set()
         self._following = Following(config, registry, memory.states, self._pipeline, clock)
+        collections = CollectionCommands(config, self._pipeline, clock, self._following.look)
+        collections.register(self._control)
         self._rounds = DailyRounds(
             config,
             memory.states,
@@ -229,7 +232,7 @@ class _Gateway:
             partial(supervision.reloading, supervision.Notifier(os.environ)),
         )
         self._control.register(RELOAD, self._reloader.answer, changes=True)
-        for part in (plans, self._rounds, self._following):
+        for part in (plans, self._rounds, self._following, collections):
             self._reloader.listeners.append(part.reconfigure)
         self._reloading: set[asyncio.Task[Any]] = set()
         self._throttle = Throttle()

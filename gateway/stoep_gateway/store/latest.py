@@ -12,7 +12,14 @@ from stoep_gateway.planning.plan import Plan, loads
 from stoep_gateway.store.faults import fatal
 from stoep_gateway.store.records import CollectionRow, LatestRow
 
-__all__ = ["read_collections", "read_forecasts", "read_latest", "read_outcomes", "read_plans"]
+__all__ = [
+    "count_collections",
+    "read_collections",
+    "read_forecasts",
+    "read_latest",
+    "read_outcomes",
+    "read_plans",
+]
 
 
 def read_latest(path: Path) -> tuple[LatestRow, ...]:
@@ -66,6 +73,11 @@ def read_plans(path: Path, first_date: str, last_date: str) -> list[Plan]:
         return [loads(row[0]) for row in rows]
     except ValueError as error:
         raise StoreCorrupt(f"{path}: {error}") from None
+
+
+def count_collections(path: Path) -> int:
+    """Count the rows of the table ``collection``. Raises as `read_latest`."""
+    return int(_read(path, "SELECT count(*) FROM collection")[0][0])
 
 
 def read_outcomes(path: Path, first_date: str, last_date: str) -> dict[str, str]:

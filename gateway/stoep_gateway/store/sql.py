@@ -46,6 +46,7 @@ __all__ = [
     "read_state",
     "thin_outbox",
     "unlock",
+    "write_collections",
     "write_group",
 ]
 
@@ -316,9 +317,7 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         for record in (
             records if any(columns.collections) or any(columns.forgotten_collections) else ()
         ):
-            for span in record.forgotten_collections:
-                execute(_FORGET_COLLECTIONS, span)
-            _insert(connection, _COLLECTIONS, record.collections)
+            write_collections(connection, record)
         outcomes = {row.date: row for row in _rows(columns.outcomes)}
         _insert(connection, _OUTCOMES, list(outcomes.values()))
         plans = {row.date: row for row in _rows(columns.plans)}
@@ -364,6 +363,13 @@ def write_group(connection: sqlite3.Connection, records: list[Record], sealer: S
         if connection.in_transaction:
             execute("ROLLBACK")
         raise
+
+
+def write_collections(connection: sqlite3.Connection, record: Record) -> None:
+    """Forget and add what a record says of collections, in the transaction that there is."""
+    for span in record.forgotten_collections:
+        connection.execute(_FORGET_COLLECTIONS, span)
+    _insert(connection, _COLLECTIONS, record.collections)
 
 
 def _sealed(row: SessionRow, sealer: Sealer) -> SessionRow:
