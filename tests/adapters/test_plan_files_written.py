@@ -40,7 +40,7 @@ def test_a_pdf_says_what_the_page_says(town: Config) -> None:
     for part in (
         "truck-1 · dinsdag 20 oktober 2026 · town · gepland 20 oktober 06:00",
         "Ronde van truck-1, dinsdag 20 oktober 2026",
-        "06:23 Market c1 · paper · 52.01100, 5.01000 kan overlopen (34 %)",
+        "06:23 Market c1 · paper · 52.01100, 5.01000 kans op overlopen 34 %",
         "alleen 06:00–07:30 en 19:00–21:00; stop aan de kant van de container",
         "LOSSEN: dump",
         "blad 1 van 1",

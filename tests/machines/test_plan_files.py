@@ -92,7 +92,7 @@ def test_gpx_leads_from_the_yard_by_numbered_stops_and_back(town: Config) -> Non
     ]
     assert (route.points[1].latitude, route.points[1].longitude) == (52.011, 5.01)
     assert route.points[1].description == (
-        "06:23; 85\u00a0% vol; kan overlopen (34\u00a0%);"
+        "06:23; 85\u00a0% vol; kans op overlopen 34\u00a0%;"
         " alleen 06:00–07:30 en 19:00–21:00; stop aan de kant van de container"
     )
     assert [it.name for it in parsed.waypoints] == ["The yard", "1 Market", "2 LOSSEN: dump"]
@@ -153,7 +153,7 @@ def test_a_driver_s_sheet(town: Config) -> None:
         "truck-1 · dinsdag 20 oktober 2026 · town · gepland 20 oktober 06:00",
         "06:23 Market",
         "c1 · paper · 52.01100, 5.01000",
-        "kan overlopen (34 %)",
+        "kans op overlopen 34 %",
         "alleen 06:00–07:30 en 19:00–21:00; stop aan de kant van de container",
         "85 % wagen 25 %",
         "1,2 km 3 min",
@@ -280,7 +280,7 @@ def test_a_truck_with_a_limit_in_weight(tmp_path: Path) -> None:
 def test_levels_that_are_doubted_say_so(town: Config) -> None:
     it = round_of("truck-1", replace(stop(1, "Market"), doubt="bad_data", p_overflow=None))
     text = html.document([written(plan_of(it), town, "en")[0]])
-    assert "may overflow; level doubtful: bad data" in text
+    assert "risk of overflow; level doubtful: bad data" in text
 
 
 def test_what_is_done_is_ticked_and_not_driven_to_again(town: Config) -> None:

@@ -19,6 +19,7 @@ _MARGIN_MM = 7.0
 _LOWEST_MM, _HIGHEST_MM = 60.0, 95.0
 _LEAST_KM = 1.0  # of a side: one container is no map
 _FAR = 1.7  # so much wider may the map get for a place
+_NEAR_KM = 3.0  # or that wide
 _TOGETHER_MM = 2.2  # stops closer than that have one label
 _MOST_CHARACTERS = 26
 _DEGREE_KM = 111.195
@@ -125,7 +126,7 @@ class _Frame:
         box = _grown(_box([self._km(it) for it in containers]))
         for place in places:
             wider = _box([(box[0], box[1]), (box[2], box[3]), self._km(place)])
-            if max(_sides(wider)) <= _FAR * max(_sides(box)):
+            if max(_sides(wider)) <= max(_NEAR_KM, _FAR * max(_sides(box))):
                 box = wider
         east_km, north_km = _sides(box)
         inside = width - 2 * _MARGIN_MM
