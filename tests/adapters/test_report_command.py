@@ -130,6 +130,20 @@ def test_a_month_of_a_table_of_levels(site: Site, capsys) -> None:
     assert target.read_bytes() == before
 
 
+def test_a_log_tells_of_emptyings_that_levels_do_not_show(site: Site, capsys) -> None:
+    levels = levels_file(site, 31)  # emptied after twelve days, and after twelve more
+    log = site.folder / "log.csv"
+    said = "container,time,weight_kg\nc1,2026-10-13 00:30,120\nc1,2026-10-05 10:00,\nc9,2026-10-05,"
+    log.write_text(said, encoding="utf-8")
+    target = site.folder / "out.csv"
+    assert site.run("2026-10", "--levels", levels, "--collections", log, "--csv", target) == 0
+    whole = site.table()[0]
+    assert (whole["emptyings"], whole["weighed"], whole["weight_kg"]) == ("3", "1", "120.00")
+    assert "log.csv:4" in capsys.readouterr().err
+    log.write_text("nothing of the kind", encoding="utf-8")
+    assert site.run("2026-10", "--levels", levels, "--collections", log) == 1
+
+
 def test_months_before(site: Site, capsys) -> None:
     levels = levels_file(site, 61, 20, T0 - 30 * 24 * HOUR_MS)
     assert site.run("2026-10", "--before", "2026-09", "--levels", levels, "--language", "nl") == 0

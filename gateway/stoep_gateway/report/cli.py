@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         "--collections",
         type=Path,
         metavar="FILE",
-        help="a log of emptyings (CSV, as of stoep collections import) beside --levels; else those"
-        " that the levels show",
+        help="a log of emptyings (CSV, as for stoep collections import) that tells of them besides"
+        " --levels",
     )
     month.add_argument(
         "--monthly-cost",
@@ -118,7 +118,7 @@ def _month(options: argparse.Namespace, now_ms: int) -> int:
             f"{config.path}: no container has a schedule: say emptied_on or every_days of them, or"
             " of their [[kind]]"
         )
-    heard = _heard(options, config, before or period, period)
+    heard = _heard(options, config, before or period, period, now_ms)
     report = making.make(
         config,
         heard,
@@ -150,11 +150,13 @@ def _period(config: Config, text: str | None, now_ms: int) -> Period:
     return cut
 
 
-def _heard(options: argparse.Namespace, config: Config, first: Period, last: Period) -> Heard:
+def _heard(
+    options: argparse.Namespace, config: Config, first: Period, last: Period, now_ms: int
+) -> Heard:
     if options.levels is None:
         from_ms = min(first.from_ms, last.from_ms - making.WARM_UP_DAYS * DAY_MS)
         return reading.stored(config, from_ms, last.to_ms)
-    heard, bad = reading.of_files(config, options.levels, options.collections)
+    heard, bad = reading.of_files(config, options.levels, options.collections, now_ms)
     for words in bad:
         print(words, file=sys.stderr)
     return heard

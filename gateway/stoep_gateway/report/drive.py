@@ -58,8 +58,16 @@ def router(
     quick = {"iterations": min(planning.iterations, _MOST_ITERATIONS), "solve_s": None}
     config = config.model_copy(update={"planning": planning.model_copy(update=quick)})
     names = {it.id for it in config.containers}
+    # What was done is asked for twice: for the month, and for the comparison.
+    found: dict[tuple[datetime.date, frozenset[tuple[str, float]]], Driven] = {}
 
     def drive(day: datetime.date, fills_pct: Mapping[str, float]) -> Driven:
+        key = day, frozenset(fills_pct.items())
+        if key not in found:
+            found[key] = driven(day, fills_pct)
+        return found[key]
+
+    def driven(day: datetime.date, fills_pct: Mapping[str, float]) -> Driven:
         begin = datetime.datetime.combine(day, planning.at, tzinfo=config.timezone)
         begin_ms = round(begin.timestamp() * 1000)
         known = {name: Known(_AsFull(fill), begin_ms) for name, fill in fills_pct.items()}

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stoep_gateway import recorded_levels
-from stoep_gateway.collections import outcome
+from stoep_gateway.collections import log_file, outcome
+from stoep_gateway.collections.log_file import Log, Site
 from stoep_gateway.collections.merging import merged
 from stoep_gateway.config import Config
-from stoep_gateway.errors import StoreCorrupt
+from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.forecast.calendar import DAY_MS
 from stoep_gateway.insight.readings import DOUBTED
 from stoep_gateway.keeping import export, tables, uplinks
@@ -20,7 +21,6 @@ from stoep_gateway.keeping.tables import Span
 from stoep_gateway.report import facts
 from stoep_gateway.report.facts import Heard
 from stoep_gateway.store.latest import read_collections, read_outcomes, read_plans
-from stoep_gateway.store.records import CollectionRow
 
 __all__ = ["of_files", "stored"]
 
@@ -70,16 +70,34 @@ def stored(config: Config, from_ms: int, to_ms: int) -> Heard:
 
 
 def of_files(
-    config: Config, levels: Path, collections: Sequence[CollectionRow] | None
+    config: Config, levels: Path, collections: Path | None, now_ms: int
 ) -> tuple[Heard, list[str]]:
-    """Read levels; without collections those are taken that the levels show.
+    """Read levels, and a log of collections; without one those are taken that the levels show.
 
     Returns what is to be said of rows that were left out, too. Raises `FatalError`.
     """
     found, bad = recorded_levels.read(levels, {it.id for it in config.containers})
     found = {name: _in_order(of) for name, of in found.items()}
-    rows = facts.shown(found) if collections is None else collections
+    rows = facts.shown(found)
+    if collections is not None:
+        log = _log(config, collections, now_ms)
+        bad += [f"{it}; skipped" for it in log.mistakes]
+        rows += log.rows
     return Heard(found, merged(rows)), bad
+
+
+def _log(config: Config, path: Path, now_ms: int) -> Log:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise FatalError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise FatalError(f"{path}: is not a table (CSV) in UTF-8 text") from None
+    names = {it.id: it.name or it.id for it in config.containers}
+    log = log_file.read(str(path), text, Site(names, config.timezone, now_ms))
+    if log.broken:
+        raise FatalError("\n".join(map(str, log.mistakes)))
+    return log
 
 
 def _in_order(levels: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
