@@ -68,7 +68,7 @@ class TestConfiguration:
             '[[event]]\nid = "none"\ndates = [2026-07-11]\nkinds = ["skip"]\n'
             'fractions = ["paper"]\n',
         )
-        market = Event("near", 2.5, (8.0, 16.5))
+        market = Event("near", 2.5, (8 * HOUR_MS, 16 * HOUR_MS + HOUR_MS // 2))
         saturday = date(2026, 7, 11)
         assert events_on(here, "square", saturday) == [Event("all"), market]
         assert events_on(here, "corner", saturday) == [Event("all"), Event("paper")]
@@ -237,22 +237,35 @@ class TestForecast:
 
 
 class TestHours:
-    def course(self, factor: float, hours: tuple[float, float]) -> Course:
-        occasions = Occasions([Occasion(Event("a", factor, hours), frozenset([MONDAY]))])
+    def course(self, *events: tuple[float, tuple[float, float]]) -> Course:
+        occasions = Occasions(
+            Occasion(
+                Event(str(n), factor, (round(first * HOUR_MS), round(last * HOUR_MS))),
+                frozenset([MONDAY]),
+            )
+            for n, (factor, (first, last)) in enumerate(events)
+        )
         return Course([24.0] * 7, EVENLY, Factors(occasions, lambda it: Effect(it.factor, 0.0)))
 
     def test_they_are_when_more_comes(self):
-        course = self.course(2.0, (8.0, 12.5))
+        course = self.course((2.0, (8.0, 12.5)))
         begin_ms = MONDAY * DAY_MS
         assert course.between(begin_ms, begin_ms + DAY_MS) == pytest.approx(48)
         assert course.between(begin_ms, begin_ms + 8 * HOUR_MS) == pytest.approx(8)
         assert course.between(begin_ms, begin_ms + 13 * HOUR_MS) == pytest.approx(37)
-        assert course.between(begin_ms + 13 * HOUR_MS, begin_ms + 32 * HOUR_MS) == 19
-        for points in (1.0, 20.0, 45.0, 60.0):
-            until_ms = course.until(begin_ms + HOUR_MS, points)
-            assert course.between(begin_ms + HOUR_MS, until_ms) == pytest.approx(points, abs=0.01)
+        end_ms = begin_ms + 32 * HOUR_MS
+        assert course.between(begin_ms + 13 * HOUR_MS, end_ms) == pytest.approx(19)
+
+    @pytest.mark.parametrize("points", [0.5, 7.9, 20.0, 45.0, 60.0])
+    def test_until_undoes_between(self, points):
+        course = self.course((2.0, (8.0, 12.5)), (0.5, (12.0, 18.25)), (1.5, (20.0, 20.0)))
+        begin_ms = MONDAY * DAY_MS + HOUR_MS
+        until_ms = course.until(begin_ms, points)
+        assert course.between(begin_ms, until_ms) == pytest.approx(points, abs=0.01)
+        assert course.day(MONDAY) == pytest.approx(24 * 1.5)
 
     def test_less_comes_then_too_and_never_less_than_nothing(self):
-        assert self.course(0.75, (0.0, 12.0)).share(MONDAY, 12 * HOUR_MS) == pytest.approx(1 / 3)
-        assert self.course(0.1, (0.0, 12.0)).share(MONDAY, 12 * HOUR_MS) == 0
-        assert self.course(0.1, (0.0, 12.0)).share(MONDAY + 1, 12 * HOUR_MS) == 0.5
+        noon_ms = 12 * HOUR_MS
+        assert self.course((0.75, (0.0, 12.0))).share(MONDAY, noon_ms) == pytest.approx(1 / 3)
+        assert self.course((0.1, (0.0, 12.0))).share(MONDAY, noon_ms) == pytest.approx(0)
+        assert self.course((0.1, (0.0, 12.0))).share(MONDAY + 1, noon_ms) == 0.5

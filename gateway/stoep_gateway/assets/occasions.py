@@ -39,7 +39,7 @@ def events_of(config: Config) -> dict[str, Occasions]:
 def _occasion(event: EventConfig, config: Config) -> Occasion:
     hours = None
     if event.hours is not None:
-        first, last = (it.hour + it.minute / 60 for it in event.hours)
+        first, last = ((60 * it.hour + it.minute) * 60_000 for it in event.hours)
         hours = (first, last)
     public = config.holidays.get(event.holidays or "", ())
     return Occasion(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
 
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS, weekday
-from stoep_gateway.forecast.occasions import Factors
+from stoep_gateway.forecast.occasions import Factors, Timed
 
 __all__ = ["LONGEST_DAYS", "Course"]
 
+_LEAST_SHARE = 1e-6
+_STEP_MS = 5 * 60_000  # between which a day of events is taken for even
 LONGEST_DAYS = 60  # what is farther away is not asked for
 
 
@@ -41,12 +42,9 @@ class Course:
 
     def share(self, day: int, within_ms: int) -> float:
         """Return the share of a day's waste that comes before a time of day."""
-        if within_ms >= DAY_MS:
-            return 1.0
-        hour, rest_ms = divmod(within_ms, HOUR_MS)
-        before = self._before(day)
-        share = before[hour]
-        return share + (before[hour + 1] - share) * rest_ms / HOUR_MS
+        if within_ms <= 0 or within_ms >= DAY_MS:
+            return 1.0 if within_ms > 0 else 0.0
+        return self._share(within_ms, () if self.factors is None else self.factors.timed(day))
 
     def parts(self, from_ms: int, to_ms: int) -> list[float]:
         """Return the points by day between two local times, the second not before the first."""
@@ -66,13 +64,14 @@ class Course:
 
     def doubt(self, from_ms: int, to_ms: int) -> float:
         """Return the variance between two local times that is of events alone, in points²."""
-        if self.factors is None or to_ms <= from_ms:
-            return 0.0
-        first = from_ms // DAY_MS
-        return sum(
-            self.factors.vary(first + number) * points * points
-            for number, points in enumerate(self.parts(from_ms, to_ms))
-        )
+        total, factors = 0.0, self.factors
+        if factors is None:
+            return total
+        for day in range(from_ms // DAY_MS, -(-to_ms // DAY_MS)):
+            if vary := factors.vary(day):
+                begin_ms, end_ms = max(from_ms, day * DAY_MS), min(to_ms, (day + 1) * DAY_MS)
+                total += vary * self.between(begin_ms, end_ms) ** 2
+        return total
 
     def until(self, from_ms: int, points: float) -> int | None:
         """Return the local time by which as much has come; None if not in `LONGEST_DAYS`."""
@@ -99,13 +98,29 @@ class Course:
             day += 1
         return None
 
-    def _before(self, day: int) -> Sequence[float]:
-        factors = self.factors
-        return self.before if factors is None else factors.shaped(day, self.before) or self.before
+    def _share(self, within_ms: int, timed: Timed) -> float:
+        """Return the share before a time of day on which there are events of some hours."""
+        if not timed:
+            hour, rest_ms = divmod(within_ms, HOUR_MS)
+            share = self.before[hour]
+            return share + (self.before[hour + 1] - share) * rest_ms / HOUR_MS
+        *others, (factor, first_ms, last_ms) = timed
+        usual = tuple(others)
+        begin = self._share(first_ms, usual)
+        inside = max(self._share(last_ms, usual) - begin, _LEAST_SHARE)
+        more = max((factor - 1) / inside, -1.0)
+        so_far = self._share(min(max(within_ms, first_ms), last_ms), usual) - begin
+        return (self._share(within_ms, usual) + more * so_far) / (1 + more * inside)
 
     def _within_ms(self, day: int, share: float) -> int:
         """Return the time of a day by which a share of its waste has come."""
-        before = self._before(day)
+        if self.factors is not None and self.factors.timed(day):
+            times = range(0, DAY_MS, _STEP_MS)
+            at = bisect_left(times, share, 1, key=lambda it: self.share(day, it)) - 1
+            low, high = self.share(day, times[at]), self.share(day, times[at] + _STEP_MS)
+            part = (share - low) / (high - low) if high > low else 1.0
+            return round(times[at] + min(max(part, 0.0), 1.0) * _STEP_MS)
+        before = self.before
         hour = bisect_left(before, share, 1, 24) - 1
         of_hour = before[hour + 1] - before[hour]
         part = (share - before[hour]) / of_hour if of_hour else 1.0

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from stoep_gateway.forecast.calendar import weekday
 
-__all__ = ["Effect", "Event", "Factors", "Occasion", "Occasions"]
+__all__ = ["Effect", "Event", "Factors", "Occasion", "Occasions", "Timed"]
 
-_LEAST = 1e-6
+Timed = tuple[tuple[float, int, int], ...]
 
 
 class Event(NamedTuple):
     """What makes a day another: its name, and by what it multiplies waste, None: to be learned.
 
-    ``hours``, the first and the one after the last of the day, are when it does.
+    It does from one time of the day to the other, ``hours_ms``; None: all day.
     """
 
     name: str
     factor: float | None = None
-    hours: tuple[float, float] | None = None
+    hours_ms: tuple[int, int] | None = None
 
 
 class Effect(NamedTuple):
@@ -67,6 +67,14 @@ class Factors(dict[int, float]):
         super().__init__()
         self.occasions = occasions
         self._effect = effect
+        self._varies: dict[int, float] = {}
+        self._timed: dict[int, Timed] = {}
+
+    def clear(self) -> None:
+        """Ask anew what events do."""
+        super().clear()
+        self._varies.clear()
+        self._timed.clear()
 
     def __missing__(self, day: int) -> float:
         factor = 1.0
@@ -82,30 +90,21 @@ class Factors(dict[int, float]):
 
     def vary(self, day: int) -> float:
         """Return by how much a day's factor may be another: its variance, by its square."""
-        return sum(self._effect(event).vary for event in self.occasions.on(day))
+        vary = self._varies.get(day)
+        if vary is None:
+            vary = sum(self._effect(event).vary for event in self.occasions.on(day))
+            self._varies[day] = vary
+        return vary
 
-    def shaped(self, day: int, before: Sequence[float]) -> list[float] | None:
-        """Return which share of a day's waste comes before each hour, 25 of them, 24 being 1.
-
-        ``before`` are those of a usual day. None if that day's are the same.
-        """
-        events = [it for it in self.occasions.on(day) if it.hours is not None]
-        if not events:
-            return None
-        shares = [before[hour + 1] - before[hour] for hour in range(24)]
-        for event in events:
-            assert event.hours is not None
-            first, last = event.hours
-            parts = [max(0.0, min(hour + 1, last) - max(hour, first)) for hour in range(24)]
-            inside = sum(share * part for share, part in zip(shares, parts, strict=True))
-            more = (self._effect(event).factor - 1) * sum(shares) / max(inside, _LEAST)
-            shares = [
-                share * (1 + max(more, -1.0) * part)
-                for share, part in zip(shares, parts, strict=True)
-            ]
-        total, so_far, shaped = sum(shares) or 1.0, 0.0, [0.0]
-        for share in shares:
-            so_far += share / total
-            shaped.append(min(so_far, 1.0))
-        shaped[24] = 1.0
-        return shaped
+    def timed(self, day: int) -> Timed:
+        """Return the factors of a day's events that have hours, and those, in ms of the day."""
+        timed = self._timed.get(day)
+        if timed is None:
+            events = self.occasions.on(day)
+            timed = tuple(
+                (self._effect(event).factor, *event.hours_ms)
+                for event in events
+                if event.hours_ms is not None
+            )
+            self._timed[day] = timed
+        return timed
