@@ -99,7 +99,7 @@ class NgsiLdConfig(TableModel):
 
 
 class RetentionConfig(TableModel):
-    """``[retention]``: how long uplinks are kept, by what they tell.
+    """``[retention]``: how long uplinks are kept, by what they tell, and collections.
 
     When a car came and went can tell of a person: bays' are short-lived. Containers' are thinned to
     one a day after ``bin_daily_after_days``; 0 keeps all. None stays longer than ``uplinks_days``.
@@ -110,6 +110,7 @@ class RetentionConfig(TableModel):
     bay_uplinks_h: int = Field(default=48, ge=1, le=24 * 36_500)
     bin_daily_after_days: int = Field(default=0, ge=0, le=36_500)
     device_uplinks_days: int = Field(default=90, ge=1, le=36_500)
+    collections_days: int = Field(default=1100, ge=1, le=36_500)
 
 
 class TimeConfig(TableModel):

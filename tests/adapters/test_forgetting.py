@@ -125,6 +125,30 @@ async def test_a_restart_goes_on_where_it_was(store, tmp_path):
     assert counts(path)[11] == 1500
 
 
+async def test_collections_go_by_their_age_a_month_at_a_time(store, tmp_path):
+    path = tmp_path / "stoep.db"
+    ages = {"sensor": 99.9, "log": 100.1, "driver": 400}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO collection (container, at_utc_ms, source) VALUES ('a', ?, ?)",
+            [(NOW - round(days * DAY_MS), source) for source, days in ages.items()],
+        )
+    clock = SimulatedClock()
+    metrics = Metrics()
+    forgetter = Forgetting(path, store, clock, metrics, rules(RetentionConfig()), lambda it: it)
+    async with running(clock, forgetter):
+        await clock.advance(300_000)
+        assert kept(path) == {"sensor", "log", "driver"}
+        forgetter.follow(rules(RetentionConfig()), 100)
+        await clock.advance(900_000)
+    assert kept(path) == {"sensor"}
+
+
+def kept(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return {it for (it,) in connection.execute("SELECT source FROM collection")}
+
+
 async def test_the_newest_uplink_stays_so_that_numbers_do_not_begin_again(store, tmp_path):
     path = tmp_path / "stoep.db"
     fill(path, 10)

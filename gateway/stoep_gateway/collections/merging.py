@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stoep_gateway.store.records import CollectionRow
+from stoep_gateway.store.records import SOURCES, CollectionRow
 
 __all__ = ["WITHIN_DATE_MS", "WITHIN_MS", "Collection", "merged"]
 
@@ -19,7 +19,6 @@ __all__ = ["WITHIN_DATE_MS", "WITHIN_MS", "Collection", "merged"]
 # A sensor that is heard every hour is late by one or two. Yesterday's round is further away.
 WITHIN_MS = 8 * 3_600_000
 WITHIN_DATE_MS = 12 * 3_600_000  # of the noon of a local date
-_BEST = ("sensor", "driver", "log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ def _may_join(one: CollectionRow, other: CollectionRow) -> bool:
 
 def _one(group: Sequence[CollectionRow]) -> Collection:
     by_source = {row.source: row for row in group}
-    told = [by_source[source] for source in _BEST if source in by_source]
+    told = [by_source[source] for source in SOURCES if source in by_source]
     seen = [row for row in told if row.source != "log"]
     first = min(seen or told, key=lambda it: it.at_utc_ms)
 

@@ -1,5 +1,7 @@
 """The service that forgets uplinks by the rules of `stoep_gateway.keeping.retention`.
 
+And collections by their age.
+
 The looking is done on a thread and a connection of its own; the writer gets what it has to delete,
 a bounded part at a time, between the uplinks.
 """
@@ -16,12 +18,13 @@ from stoep_protocol.schema import F_PORT_BAY, F_PORT_BIN
 
 from stoep_gateway.assets.registry import Bay, Registry
 from stoep_gateway.clock import Clock
+from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
 from stoep_gateway.keeping import uplinks
 from stoep_gateway.keeping.retention import Rule, Step, StoredUplink, Walk, rules
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.services import Parts, Service
-from stoep_gateway.store.records import Record, RetentionRow
+from stoep_gateway.store.records import SOURCES, Record, RetentionRow
 from stoep_gateway.store.store import Store
 
 __all__ = ["Forgetting", "as_ours", "build"]
@@ -29,6 +32,8 @@ __all__ = ["Forgetting", "as_ours", "build"]
 WINDOW = 1000
 _FIRST_MS = 60_000
 _EVERY_MS = 300_000
+_DAY_MS = 86_400_000
+_MONTH_MS = 30 * _DAY_MS
 _MORE_MS = 1_000  # so that a backlog leaves the disk to the uplinks
 
 _log = logging.getLogger(__name__)
@@ -43,8 +48,13 @@ def build(parts: Parts) -> Service:
         parts.metrics,
         rules(parts.config.retention),
         partial(as_ours, parts.registry),
+        parts.config.retention.collections_days,
     )
-    parts.on_reload.append(lambda config: service.follow(rules(config.retention)))
+
+    def reload(config: Config) -> None:
+        service.follow(rules(config.retention), config.retention.collections_days)
+
+    parts.on_reload.append(reload)
     return service
 
 
@@ -69,6 +79,7 @@ class Forgetting:
         metrics: Metrics,
         wanted: tuple[Rule, ...],
         seen_as: Callable[[StoredUplink], StoredUplink] = lambda row: row,
+        collections_days: int | None = None,
     ) -> None:
         self._path = path
         self._store = store
@@ -76,13 +87,15 @@ class Forgetting:
         self._metrics = metrics
         self._rules = wanted
         self._seen_as = seen_as
+        self._collections_days = collections_days
         self._walks: dict[str, Walk] = {}
         self._due = asyncio.Event()
         self._failing = False
 
-    def follow(self, wanted: tuple[Rule, ...]) -> None:
+    def follow(self, wanted: tuple[Rule, ...], collections_days: int | None = None) -> None:
         """Take other rules, from the next sweep on."""
         self._rules = wanted
+        self._collections_days = collections_days
 
     async def open(self) -> None:
         """Nothing is held."""
@@ -114,7 +127,9 @@ class Forgetting:
         if not self._clock.utc_is_settled():  # a clock a year ahead would forget everything
             return False
         try:
-            steps = await asyncio.to_thread(self._steps, self._rules, self._clock.utc_ms())
+            now_utc_ms = self._clock.utc_ms()
+            steps = await asyncio.to_thread(self._steps, self._rules, now_utc_ms)
+            old = await asyncio.to_thread(self._old_collections, now_utc_ms)
         except FatalError as error:  # the writer, too, would notice; not to be repeated here
             if not self._failing:
                 _log.warning("old uplinks are not forgotten: %s", error)
@@ -123,9 +138,18 @@ class Forgetting:
         if self._failing:
             _log.info("old uplinks are forgotten again")
         self._failing = False
-        if steps:
-            await self._write(steps)
-        return any(step.more for step in steps.values())
+        if steps or old is not None:
+            await self._write(steps, old)
+        return old is not None or any(step.more for step in steps.values())
+
+    def _old_collections(self, now_utc_ms: int) -> int | None:
+        """Return up to when to forget collections, a month of them at a time; None: none."""
+        if self._collections_days is None:
+            return None
+        with uplinks.connect(self._path) as connection:
+            (oldest,) = connection.execute("SELECT min(at_utc_ms) FROM collection").fetchone()
+        before = now_utc_ms - self._collections_days * _DAY_MS
+        return None if oldest is None or oldest >= before else min(before, oldest + _MONTH_MS)
 
     def _steps(self, wanted: tuple[Rule, ...], now_utc_ms: int) -> dict[str, Step]:
         """Look at the next window of each rule; return what those say that have moved on."""
@@ -142,13 +166,16 @@ class Forgetting:
                     steps[rule.name] = step
         return steps
 
-    async def _write(self, steps: Mapping[str, Step]) -> None:
+    async def _write(self, steps: Mapping[str, Step], old: int | None) -> None:
         forgotten = {uplink_id for step in steps.values() for uplink_id in step.forgotten}
         written = asyncio.Event()
         self._store.submit(
             Record(
                 forgotten_uplinks=tuple(sorted(forgotten)),
                 retention=tuple(RetentionRow(name, step.mark) for name, step in steps.items()),
+                forgotten_collections=(
+                    () if old is None else tuple((source, 0, old) for source in SOURCES)
+                ),
             ),
             written.set,
         )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 __all__ = [
     "OUTBOX_ROW_OCTETS",
+    "SOURCES",
     "AirtimeRow",
     "CollectionRow",
     "ConfigurationRow",
@@ -38,6 +39,7 @@ __all__ = [
 
 
 OUTBOX_ROW_OCTETS = 40  # besides topic and payload
+SOURCES = ("sensor", "driver", "log")  # of a collection
 
 
 class SessionRow(NamedTuple):
