@@ -53,6 +53,7 @@ from stoep_gateway.network import NetworkServer
 from stoep_gateway.other_networks import OtherNetworks
 from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
+from stoep_gateway.planning.in_force import Kept
 from stoep_gateway.publish import announcer
 from stoep_gateway.publish.availability import gateway_availability
 from stoep_gateway.publish.mqtt import Broker, Publisher
@@ -219,8 +220,8 @@ class _Gateway:
             clock,
             self._metrics,
             self._pipeline.record_messages,
-            state.planned_date,
-            lambda date: self._pipeline.record(Record(planned_date=date)),
+            Kept(state.plans, state.decisions, state.last_decision, state.planned_date),
+            self._following.in_force,
         )
         self._reloader = Reloader(
             config,
@@ -292,7 +293,7 @@ class _Gateway:
             await self._open()
             if isinstance(self._clock, SimulatedClock):
                 channel = await clocks.serve(self._clock, self._forwarders, self._stop.set)
-            self._clock.when_started(self._rounds.start)
+            self._clock.when_started(self._rounds.go_on)
             self._clock.when_started(partial(self._network.personalise_all, self._stored_sessions))
             self._clock.when_started(partial(self._pipeline.start, self._airtimes))
             self._clock.when_started(self._log_counts)

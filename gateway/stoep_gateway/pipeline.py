@@ -202,9 +202,17 @@ class Pipeline:
         parts = self._memory, self.downlinks, self._clock, self._metrics
         return Requests(*parts) if self._network.request_missing else None
 
-    def record_messages(self, messages: Iterable[OutboxMessage]) -> None:
-        """Record messages that no uplink caused, such as a round, and publish them."""
-        self.record(Record(outbox=self.outbox_rows(messages)))
+    def record_messages(
+        self,
+        messages: Iterable[OutboxMessage],
+        record: Record = Record(),  # noqa: B008 (it never changes)
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Record messages that no uplink caused, such as a round, and publish them.
+
+        What else is in ``record`` is written with them; ``then`` is called after the commit.
+        """
+        self.record(record._replace(outbox=self.outbox_rows(messages)), then)
 
     def finish(self) -> None:
         """Process what the deduplication window holds back; to be called last."""

@@ -20,18 +20,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stoep_gateway.assets.geometry import FILL_MAX_PCT
 from stoep_gateway.config import Config
 from stoep_gateway.config_reader import did_you_mean
-from stoep_gateway.planning.days import local, round_on
+from stoep_gateway.planning.days import local, round_on, seconds_of
 from stoep_gateway.planning.plan import Plan
 from stoep_gateway.planning.selection import Decisions, obstacle
 from stoep_gateway.publish.messages import utc
 
-__all__ = ["ACTIONS", "Answer", "Day", "Decision", "Dispatch", "Word", "dumps", "loads"]
+__all__ = [
+    "ACTIONS",
+    "Answer",
+    "Day",
+    "Decision",
+    "Dispatch",
+    "Word",
+    "dumps",
+    "is_over",
+    "loads",
+]
 
 Action = Literal["include", "exclude", "lock", "done", "skip", "truck_out", "undo"]
 ACTIONS: tuple[Action, ...] = ("include", "exclude", "lock", "done", "skip", "truck_out", "undo")
 
 _AHEAD_MS = 60_000  # by which another clock may be fast
-_AFTER_MS = 2 * 3_600_000  # the last truck is back: a round is over
+_AFTER_MS = 2 * 3_600_000  # the last truck should be back: a round is over
 _LATEST_DAYS = 60
 _MOST = 10_000  # decisions of a date
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -147,7 +157,9 @@ class Day:
 class Answer:
     """``result`` is accepted, known or refused; ``reason`` says why it was refused.
 
-    ``holds`` is the action that counts now of what the decision is about, None: none.
+    ``holds`` is the action that counts now of what the decision is about, None: none. ``emptied``
+    are the decisions by which a container is known to be emptied since, ``not_emptied`` those that
+    are taken back.
     """
 
     id: str
@@ -155,6 +167,8 @@ class Answer:
     reason: str | None = None
     decision: Decision | None = None
     holds: Action | None = None
+    emptied: tuple[Decision, ...] = ()
+    not_emptied: tuple[Decision, ...] = ()
 
 
 class _Refused(Exception):  # noqa: N818 (it says the situation)
@@ -187,8 +201,18 @@ class Dispatch:
             decision = self._checked(word, sender, config, now_ms, in_force)
         except _Refused as refused:
             return Answer(word.id, "refused", str(refused))
+        before = self._emptied(decision)
         self._add(decision)
-        return Answer(word.id, "accepted", None, decision, self._holds(decision))
+        after = self._emptied(decision)
+        return Answer(
+            word.id,
+            "accepted",
+            None,
+            decision,
+            self._holds(decision),
+            tuple(it for it in after if it not in before),
+            tuple(it for it in before if it not in after),
+        )
 
     def day(self, date: str) -> Day:
         """Return what holds of a date."""
@@ -251,6 +275,12 @@ class Dispatch:
                 words.pop()
         return said
 
+    def _emptied(self, decision: Decision) -> list[Decision]:
+        if decision.container is None:
+            return []
+        said = self._said(decision.date).get(decision.about, ())
+        return [it for it in said if it.action == "done"]
+
     def _holds(self, decision: Decision) -> Action | None:
         counts = _counting(self._said(decision.date)[decision.about])
         return None if counts is None else counts.action
@@ -266,8 +296,7 @@ class Dispatch:
             if getattr(word, name) is not None and (word.action, word.place) != ("done", None):
                 raise _Refused(f"{name} is said of a container that is done")
         _check_names(word, config)
-        driven = None if in_force is None or is_over(in_force, now_ms) else in_force
-        date = _date(word, config, now_ms, driven)
+        date = _date(word, config, now_ms, in_force)
         at_ms = _time(word, config, now_ms, date)
         if len(self._by_date.get(date, ())) >= _MOST:
             raise _Refused(f"more than {_MOST} decisions of {date}")
@@ -298,9 +327,12 @@ def _truck_of(container: str | None, planned: Plan | None, config: Config) -> st
     return config.trucks[0].id if len(config.trucks) == 1 else None
 
 
-def is_over(plan: Plan, now_ms: int) -> bool:
-    """Whether the rounds of a plan have come to their end."""
+def is_over(plan: Plan, config: Config, now_ms: int) -> bool:
+    """Whether all shifts of the rounds of a plan have come to their end."""
     ends = [datetime.datetime.fromisoformat(it.return_utc).timestamp() for it in plan.rounds]
+    for truck in config.trucks:
+        starts_s = seconds_of(config, truck.starts or config.planning.at, plan.starts_ms)
+        ends.append(plan.starts_ms / 1000 + max(0, starts_s) + 3600 * truck.shift_h)
     return now_ms > 1000 * max(ends, default=0) + _AFTER_MS or now_ms >= plan.next_round_ms
 
 
@@ -338,24 +370,28 @@ def _check_names(word: Word, config: Config) -> None:
             raise _Refused(f"{word.truck} cannot take {word.container}: {why}")
 
 
-def _date(word: Word, config: Config, now_ms: int, driven: Plan | None) -> str:
-    """Return the date that is meant; ``driven`` is the plan by which trucks drive now."""
+def _date(word: Word, config: Config, now_ms: int, in_force: Plan | None) -> str:
+    """Return the date that is meant: that of the rounds under way, else today's."""
     today = local(config, now_ms).date()
-    of_round = None if driven is None else datetime.date.fromisoformat(driven.date)
-    first = min(today, of_round or today)
+    driven = None if in_force is None else datetime.date.fromisoformat(in_force.date)
+    over = in_force is None or is_over(in_force, config, now_ms)
+    usual = today if driven is None or over else driven
     try:
-        date = _read_date(word.date) if word.date is not None else of_round or today
+        date = usual if word.date is None else _read_date(word.date)
     except ValueError:
         raise _Refused("date is written 2026-10-20") from None
-    if date < first:
+    if date < min(today, usual):
         raise _Refused(f"{date} is past")
-    if date > today and word.action in ("done", "skip"):
-        raise _Refused(f"{date} has not come yet")
     if date > today + datetime.timedelta(days=_LATEST_DAYS):
         raise _Refused(f"{date} is more than {_LATEST_DAYS} days ahead")
-    is_wish = word.action not in ("done", "skip", "undo")
-    if is_wish and date != of_round and (next_one := round_on(config, date)) != date:
-        raise _Refused(f"there are no rounds on {date}; the next ones are on {next_one}")
+    if word.action in ("done", "skip"):
+        if date > today:
+            raise _Refused(f"{date} has not come yet")
+    elif word.action != "undo":
+        if date == driven and over:
+            raise _Refused(f"the rounds of {date} are over")
+        if date != driven and (next_one := round_on(config, date)) != date:
+            raise _Refused(f"there are no rounds on {date}; the next ones are on {next_one}")
     return date.isoformat()
 
 

@@ -19,13 +19,13 @@ from stoep_gateway.insight.levels import loose_l
 from stoep_gateway.planning import planner, routes
 from stoep_gateway.planning.dispatch import Day, Decision
 from stoep_gateway.planning.distances import straight_line_km
-from stoep_gateway.planning.plan import Plan, Round, Stop
+from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop
 from stoep_gateway.planning.planner import Progress, prices
 from stoep_gateway.planning.routes import Answer, Question
 from stoep_gateway.planning.selection import Known, Running
 from stoep_gateway.publish.messages import utc
 
-__all__ = ["following", "goes_as_planned", "marked", "replanned", "spent"]
+__all__ = ["Solve", "following", "goes_as_planned", "marked", "replanned", "spent"]
 
 _PUNCTUAL_MS = 15 * 60_000
 
@@ -141,7 +141,11 @@ class _Walk:
             ("empty", it.id): it for it in config.containers
         }
         self._sites |= {("unload", it.id): it for it in config.places}
-        self._visited = {it.container for it in day.facts}
+        self._told = {
+            it.container: "done" if it.action == "done" else "skipped"
+            for it in day.facts
+            if it.container is not None
+        }
         self._done: dict[str, list[Stop]] = {}
         self._unloadings: set[tuple[str, int]] = set()  # of the plan, that are over
         self._loads: dict[str, tuple[int, int]] = {}
@@ -159,7 +163,7 @@ class _Walk:
                     replace(stop, status="planned", done_utc=None)
                     for index, stop in enumerate(it.stops)
                     if (it.truck, index) not in self._unloadings
-                    and (stop.action == "unload" or stop.id not in self._visited)
+                    and (stop.action == "unload" or stop.id not in self._told)
                 ),
             )
             for it in before.rounds
@@ -192,9 +196,20 @@ class _Walk:
             else it
             for it in rest.rounds
         )
-        shown = {stop.id for it in rounds for stop in it.stops if stop.status != "planned"}
-        skipped = tuple(it for it in rest.skipped if it.container not in shown)
-        return replace(rest, rounds=rounds, skipped=skipped)
+        left = {it.container: it for it in (*rest.deferred, *rest.skipped)}
+        shown = {stop.id for it in rounds for stop in it.stops if stop.action == "empty"}
+        elsewhere = [  # by nobody knows which truck
+            replace(left[name], reason=reason)
+            if name in left
+            else LeftOut(name, reason, None, None, None, None, None, None, None)
+            for name, reason in self._told.items()
+            if name not in shown and ("empty", name) in self._sites
+        ]
+        skipped = [it for it in rest.skipped if it.container not in self._told]
+        order = {it.id: number for number, it in enumerate(self._config.containers)}
+        skipped = sorted([*skipped, *elsewhere], key=lambda it: order.get(it.container, -1))
+        deferred = tuple(it for it in rest.deferred if it.container not in self._told)
+        return replace(rest, rounds=rounds, deferred=deferred, skipped=tuple(skipped))
 
     def _drive(self, truck: TruckConfig, facts: Sequence[Decision]) -> None:
         """Follow a truck from stop to stop."""

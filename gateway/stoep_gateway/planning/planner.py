@@ -27,7 +27,7 @@ from stoep_gateway.planning.selection import Case, Decisions, Known, Running, ca
 from stoep_gateway.planning.ways import Ways
 from stoep_gateway.publish.messages import utc
 
-__all__ = ["Plan", "Progress", "outputs", "plan", "prices", "two_days"]
+__all__ = ["Plan", "Progress", "outputs", "plan", "prices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +103,6 @@ def plan(
         iterations=config.planning.iterations,
         seed=config.planning.seed,
     )
-
-
-def two_days(
-    known: Mapping[str, Known],
-    config: Config,
-    now_ms: int,
-    running: Running,
-    cancelled: Callable[[], bool] = bool,
-    answer: Callable[[Question, Callable[[], bool]], Answer] = routes.answer,
-) -> tuple[Plan, Plan, Running]:
-    """Return the plan from now on, the provisional one of the next rounds, and what it all cost."""
-    today = plan(known, config, now_ms, running=running, cancelled=cancelled, answer=answer)
-    stops = [it for of_truck in today.rounds for it in of_truck.stops if it.action == "empty"]
-    after = running.after(
-        sum(it.eur for it in today.rounds),
-        [100.0 if it.arrival_pct is None else it.arrival_pct for it in stops],
-    )
-    next_one = plan(
-        known,
-        config,
-        now_ms,
-        starts_ms=today.next_round_ms,
-        running=after,
-        emptied={it.id: it.eta_ms for it in stops},
-        cancelled=cancelled,
-        answer=answer,
-    )
-    return today, next_one, after
 
 
 _DEFERRED = frozenset(
