@@ -12,6 +12,7 @@ import statistics
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeGuard
 
 from stoep_gateway.config_reader import Entry, Reader
 from stoep_gateway.planning.distances import straight_line_km
@@ -31,10 +32,11 @@ def check_positions(
 ) -> None:
     """Report what is swapped."""
     placed = [
-        (entry, (model.lat, model.lon))
+        (entry, (lat, lon))
         for table in _TABLES
         for entry in entries[table]
-        if (model := entry.model) is not None and model.lat is not None and model.lon is not None
+        if _is_angle(lat := entry.raw.get("lat"), 90)
+        and _is_angle(lon := entry.raw.get("lon"), 180)
     ]
     if not placed:
         return
@@ -64,6 +66,10 @@ def zone_point(key: str) -> _Point | None:
                 lon = (int(at[5]) + int(at[6]) / 60) * (-1 if at[4] == "-" else 1)
                 return lat, lon
     return None
+
+
+def _is_angle(it: object, most: float) -> TypeGuard[float]:
+    return isinstance(it, int | float) and not isinstance(it, bool) and abs(it) <= most
 
 
 def _middle(points: Iterable[_Point]) -> _Point:

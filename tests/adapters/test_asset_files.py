@@ -14,6 +14,7 @@ from stoep_gateway.assets.sheets import read_csv, read_geojson
 from stoep_gateway.cli import main
 from stoep_gateway.config_positions import zone_point
 from stoep_gateway.errors import ConfigError
+from stoep_gateway.keeping import backup
 from stoep_gateway.planning.distances import straight_line_km
 
 TOWN = """\
@@ -379,3 +380,11 @@ def test_the_line_of_every_feature():
         lines.append(line)
         line += 1
     assert [it.line for it in read_geojson(text + "]}").rows] == lines
+
+
+def test_a_copy_of_the_gateway_has_the_files(tmp_path):
+    table = "id,lat,lon,capacity_l,depth_mm\na,52,5,1,1\n"
+    loaded = load(tmp_path, stoep_toml=TOWN, bins_csv=table)
+    copied = dict(backup._configuration(loaded))
+    assert [Path(it).name for it in copied] == ["stoep.toml", "bins.csv"]
+    assert tmp_path / "bins.csv" not in backup._left_out(loaded)

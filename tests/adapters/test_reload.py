@@ -325,3 +325,26 @@ def test_a_file_in_conf_d_is_taken_and_warned_of(gateway, operator):
         ),
     ]
     assert is_answered(gateway.port, SECOND_EUI)
+
+
+def test_a_table_of_containers_and_an_event_are_taken_and_broken_ones_are_not(gateway, operator):
+    table = gateway.folder / "bins.csv"
+    text = operator.text + '[[asset_file]]\npath = "bins.csv"\n'
+    table.write_text("id;lat;lon;capacity_l;depth_mm\nb;-15,8;35,0;1100;1500\n")
+    event = '[[event]]\nid = "market"\nweekly = ["sat"]\n'
+    assert operator.reload(text + event) == 0
+    assert operator.said == "reloaded: 1 [[container]] added, 1 [[event]] added\n"
+    table.write_text("id;lat;lon;capacity_l;depth_mm\nb;-15,8;35,0;1100;deep\nb;35;-15,8;1;1\n")
+    assert operator.reload(text + event) == 2
+    assert operator.said.splitlines() == [
+        'bins.csv:2: depth_mm must be a whole number (column E, "depth_mm")',
+        'bins.csv:3: id "b" is already used by the container at bins.csv:2 (column A, "id")',
+        (
+            "bins.csv:3: lat and lon are swapped: -15.8, 35 is near the other places"
+            ' (column B, "lat")'
+        ),
+        "nothing was changed",
+    ]
+    table.write_text("id;lat;lon;capacity_l;depth_mm\nb;-15,8;35,0;1100;1800\n")
+    assert operator.reload(text) == 0
+    assert operator.said == "reloaded: 1 [[container]] changed, 1 [[event]] removed\n"
