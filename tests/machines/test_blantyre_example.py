@@ -18,6 +18,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.insight import filling
 from stoep_gateway.planning import cli, planner, recorded
 from stoep_gateway.planning.plan import Plan
+from stoep_gateway.report import cli as report
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "blantyre"
 SOURCE = Path(__file__).parents[3] / "shared" / "data" / "blantyre"
@@ -179,8 +180,9 @@ def test_its_page_s_commands_work(
 ) -> None:
     monkeypatch.chdir(EXAMPLE.parents[1])
     page = (EXAMPLE / "README.md").read_text(encoding="utf-8")
-    show, waste = (it.split() for it in re.findall(r"^    \$ stoep (.+)$", page, re.MULTILINE))
-    assert (show.pop(0), waste.pop(0)) == ("plan", "sim")
+    commands = re.findall(r"^    \$ stoep (.+)$", page, re.MULTILINE)
+    show, waste, months = (it.split() for it in commands)
+    assert (show.pop(0), waste.pop(0), months.pop(0)) == ("plan", "sim", "report")
     assert cli.main(show) == 0
     rounds = r"^ *2021-03-03, (\S+: \d+ containers), .+ \(road distances\)$"
     found = re.findall(rounds, capsys.readouterr().out, re.MULTILINE)
@@ -192,3 +194,7 @@ def test_its_page_s_commands_work(
     weekly, ours = json.loads(capsys.readouterr().out)
     assert ours["eur"] < weekly["eur"]
     assert ours["emptyings"] < weekly["emptyings"]
+    # The months of the log take some seconds too.
+    assert months[:2] == ["month", "2020-10..2021-09"]
+    assert report.main(["month", "2021-03", *months[2:]], ms("2021-05-01")) == 0
+    assert "March 2021: " in capsys.readouterr().out
