@@ -5,11 +5,14 @@ costs 0.10 €, a minute costs 0.06 €; an emptying takes 6 and an unloading 12
 """
 
 import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from one_road import NOW, Sure, checked_plan, levels, route, town
-from stoep_gateway.planning.selection import Decisions, Known
+from stoep_gateway.planning import planner
+from stoep_gateway.planning.selection import Decisions, Known, Running
 from stoep_gateway.planning.text import for_people
 from street import HOUR_MS
 
@@ -184,3 +187,75 @@ def test_a_truck_that_starts_when_its_site_has_closed_hinders_nobody(tmp_path: P
     plan = checked_plan(levels(20, c1=90), here.model_copy(update=update))
     assert (route(plan), route(plan, 1)) == (["c1", "dump"], [])
     assert plan.rounds[1].status == "not_needed"
+
+
+@dataclass(frozen=True)
+class Unsure(Sure):
+    """Overflows by the next rounds with a probability."""
+
+    chance: float = 0.0
+
+    def p_overflow_before(self, until_ms: int, emptyings: Sequence[int] = ()) -> float:
+        return self.chance
+
+
+def test_what_may_overflow_is_worth_its_share_and_is_not_a_must(tmp_path: Path) -> None:
+    """30 % of 30 € are 9 €, and the round costs 4.28 €; 14 % are 4.20 €, which it does not."""
+    here = town(tmp_path, {1: 4}, **MINUTE)
+    (stop, _) = checked_plan({"c1": Known(Unsure(70, chance=0.3), NOW)}, here).rounds[0].stops
+    assert (stop.reason, stop.prize_eur, stop.p_overflow) == ("overflow_risk", 9, 0.3)
+    plan = checked_plan({"c1": Known(Unsure(70, chance=0.14), NOW)}, here)
+    (left,) = plan.skipped
+    assert (left.reason, left.prize_eur, left.detour_eur) == ("not_worth_the_way", 4.2, 4.28)
+    # From 50 % on it is a must, whatever the way costs.
+    far = town(tmp_path, {1: 400}, shift_h=24, **MINUTE)
+    assert checked_plan({"c1": Known(Unsure(70, chance=0.49), NOW)}, far).deferred == ()
+    assert checked_plan({"c1": Known(Unsure(70, chance=0.5), NOW)}, far).rounds[0].km == 800
+
+
+def test_a_container_s_own_days_go_before_its_kind_s_and_those_before_all(tmp_path: Path) -> None:
+    """Emptied 9.5 days ago, and the next rounds are in one: more than 10 days, less than 11."""
+    known = {"c1": Known(Sure(10), NOW, NOW - 228 * HOUR_MS)}
+    for of_container, of_kind, of_all, reason in (
+        ("max_days = 11", "max_days = 10", 10, "too_empty"),
+        ("max_days = 10", "max_days = 11", 11, "age"),
+        ("", "max_days = 11", 10, "too_empty"),
+        ("", "max_days = 10", 11, "age"),
+        ("", "", 11, "too_empty"),
+        ("", "", 10, "age"),
+    ):
+        kind = f'[[kind]]\nid = "container"\n{of_kind}'
+        here = town(tmp_path, {1: 4}, more=kind, of_container=of_container, max_days=of_all)
+        plan = checked_plan(known, here)
+        found = [it.reason for of in plan.rounds for it in of.stops if it.action == "empty"]
+        assert [*found, *(it.reason for it in plan.skipped)] == [reason]
+
+
+def test_what_is_emptied_today_for_its_age_is_not_old_tomorrow(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4}, max_days=5)
+    known = {"c1": Known(Sure(10), NOW, NOW - 120 * HOUR_MS)}
+    today = checked_plan(known, here)
+    (stop, _) = today.rounds[0].stops
+    assert stop.reason == "age"
+    tomorrow = planner.plan(
+        known, here, NOW, starts_ms=today.next_round_ms, emptied={"c1": stop.eta_ms}
+    )
+    assert [(it.container, it.reason) for it in tomorrow.skipped] == [("c1", "too_empty")]
+
+
+def test_however_many_emptyings_there_are_what_was_before_counts_half() -> None:
+    assert Running(10, 50).after(600.0, [80.0] * 300) == Running(6, 65)
+
+
+def test_what_is_locked_to_a_truck_is_emptied_by_it(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4}, trucks=2)
+    plan = checked_plan(levels(0, c1=10), here, decisions=Decisions(locked={"c1": "t2"}))
+    assert (route(plan), route(plan, 1)) == ([], ["c1", "dump"])
+    assert plan.rounds[1].stops[0].reason == "manual"
+
+
+def test_what_nobody_knows_takes_the_room_of_a_full_one(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4})
+    plan = checked_plan({}, here, decisions=Decisions(included={"c1"}))
+    (stop, _) = plan.rounds[0].stops
+    assert (stop.reason, stop.volume_l, stop.fill_pct) == ("manual", 7000, None)

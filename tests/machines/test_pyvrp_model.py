@@ -155,3 +155,14 @@ def test_the_way_home_is_by_a_site_that_is_open() -> None:
     assert model.tours(solution) == [(0, ~1)]
     assert solution.is_feasible()
     assert solution.distance() == 2000 + 6000 + 8000
+
+
+def test_what_is_required_is_so_in_each_of_its_windows() -> None:
+    problem = _problem(random.Random(1))
+    visits = [replace(it, windows=(), trucks=None) for it in problem.visits]
+    visits[0] = replace(visits[0], windows=((0, 7200), (9000, 90_000)))
+    problem = replace(problem, visits=visits)
+    for required in (set(), {0}, {1}):
+        model = Model(problem, range(6), range(2), required, dict.fromkeys(range(6), 1))
+        assert model.solution([(), (2,)]).is_feasible() == (not required)
+        assert model.solution([(0,), (1,)]).is_feasible()
