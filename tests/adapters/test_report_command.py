@@ -101,6 +101,12 @@ async def test_emptyings_from_before_they_were_kept_are_those_that_levels_show(s
     assert site.table("again.csv") == site.table()
 
 
+async def test_a_gateway_that_was_updated_in_the_month_has_kept_the_last_ones(site: Site) -> None:
+    await stored(site, CollectionRow("c1", T0 + 480 * HOUR_MS, "sensor", 49.8, 0.0))
+    assert site.run("2026-10", "--csv", site.folder / "out.csv") == 0
+    assert site.table()[0]["emptyings"] == "2"
+
+
 def levels_file(site: Site, days: int, per_day: float = 5, start_ms: int = T0) -> Path:
     path = site.folder / "levels.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from stoep_gateway import config as configuration
+from stoep_gateway.assets.schedules import schedules
 from stoep_gateway.backtest import town
 from stoep_gateway.collections import outcome
 from stoep_gateway.collections.merging import merged
@@ -26,7 +27,6 @@ from stoep_gateway.report import (
     facts,
     making,
     periods,
-    schedules,
     table,
     text,
     words,
@@ -102,9 +102,7 @@ def report(config: Config) -> Report:
         {name: [at_ms for at_ms, _ in of] for name, of in levels.items()},
         {"c2": [OCTOBER.from_ms]},
     )
-    found = making.make(
-        config, heard, OCTOBER, drive.router(config), schedule=schedules.schedule(config)
-    )
+    found = making.make(config, heard, OCTOBER, drive.router(config), schedule=schedules(config))
     assert found.comparison is not None
     return found
 

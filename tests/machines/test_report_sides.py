@@ -8,18 +8,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from stoep_gateway import config as configuration
+from stoep_gateway.assets.schedules import schedules
 from stoep_gateway.backtest import town
 from stoep_gateway.collections.merging import merged
 from stoep_gateway.config import Config
 from stoep_gateway.config_days import ScheduledConfig
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.report import drive as drives
-from stoep_gateway.report import facts, making, periods, schedules, sides, verdict, waste
+from stoep_gateway.report import facts, making, periods, sides, verdict, waste
 from stoep_gateway.report.drive import Drive, Driven
 from stoep_gateway.report.facts import Heard
 from stoep_gateway.report.figures import Figures, Trip
 from stoep_gateway.report.periods import Period
-from stoep_gateway.report.schedules import Schedule
 from stoep_gateway.report.sides import Past, Side
 from stoep_gateway.report.verdict import Comparison
 from stoep_gateway.report.waste import Came
@@ -53,7 +53,7 @@ def test_a_month_of_mondays_by_hand(tmp_path: Path) -> None:
     config = configured(tmp_path, 1)
     # 20 points a day since a Thursday, from empty: four days to Monday at eight, then sevens.
     past = Past(OCTOBER.from_ms, {"c1": steadily(20, OCTOBER)}, {"c1": 0.0})
-    side = sides.scheduled(config, OCTOBER, past, Schedule({"c1": MONDAYS}), a_round)
+    side = sides.scheduled(config, OCTOBER, past, {"c1": MONDAYS}, a_round)
     weeks = [side.cells["c1", number] for number in range(4)]
     # The 5th, 12th, 19th and 26th; full from five days after each: Saturday at eight.
     assert [it.emptyings for it in weeks] == [1, 1, 1, 1]
@@ -74,7 +74,7 @@ def test_the_schedule_s_levels_are_its_own_when_its_days_count(tmp_path: Path) -
     config = configured(tmp_path, 1)
     # It was full when the schedule took over, ten days before the month.
     past = Past(OCTOBER.from_ms - 10 * DAY_MS, {"c1": steadily(5, OCTOBER, 10)}, {"c1": 100.0})
-    side = sides.scheduled(config, OCTOBER, past, Schedule({"c1": MONDAYS}), a_round)
+    side = sides.scheduled(config, OCTOBER, past, {"c1": MONDAYS}, a_round)
     assert verdict.figures(side).full_ms == 0
     assert verdict.figures(side).fills_pct == (pytest.approx(35, abs=1),) * 4
     assert verdict.figures(side).needless == 4
@@ -87,38 +87,6 @@ def test_what_is_full_when_a_month_begins_is_full_from_then_on(tmp_path: Path) -
     assert life.full == ((OCTOBER.from_ms, emptied[0]),)
     assert life.full_days == {datetime.date(2026, 10, 1)}
     assert [fill for _, fill in life.fills] == [pytest.approx(99 + 3 * (3 + 5 / 24))]
-
-
-@pytest.mark.parametrize(
-    ("said", "day", "expected"),
-    [
-        ({"emptied_on": ["tue"]}, "2026-10-06", True),
-        ({"emptied_on": ["tue"]}, "2026-10-07", False),
-        ({"emptied_on": ["tue"], "weeks": "odd"}, "2026-10-06", True),  # ISO week 41
-        ({"emptied_on": ["tue"], "weeks": "even"}, "2026-10-06", False),
-        ({"emptied_on": ["tue"], "not_on": ["2026-10-06"]}, "2026-10-06", False),
-        ({"emptied_on": ["tue"], "also_on": ["2026-10-07"]}, "2026-10-07", True),
-        ({"every_days": 10, "first_on": "2026-09-26"}, "2026-10-06", True),
-        ({"every_days": 10, "first_on": "2026-10-16"}, "2026-10-06", True),
-        ({"every_days": 10, "first_on": "2026-09-26"}, "2026-10-07", False),
-    ],
-)
-def test_the_days_of_a_schedule(said: dict[str, object], day: str, expected: bool) -> None:
-    its = ScheduledConfig.model_validate(said)
-    assert schedules.due(its, datetime.date.fromisoformat(day)) is expected
-
-
-def test_a_container_s_own_schedule_goes_before_its_kind_s(tmp_path: Path) -> None:
-    assert schedules.schedule(configured(tmp_path, 2)) is None
-    more = 'kind = "big"\n'
-    path = tmp_path / "stoep.toml"
-    text = town.config_text(1, 2).replace("[[container]]", f"[[container]]\n{more}")
-    text = text.replace('id = "c2"', 'id = "c2"\nemptied_on = ["fri"]')
-    path.write_text(f'{text}[[kind]]\nid = "big"\nemptied_on = ["mon"]\n', encoding="utf-8")
-    own = schedules.schedule(configuration.load(path))
-    assert own is not None
-    assert own(datetime.date(2026, 10, 5)) == ["c1"]
-    assert own(datetime.date(2026, 10, 9)) == ["c2"]
 
 
 def test_the_router_drives_what_it_is_told_and_nothing_else(tmp_path: Path) -> None:
@@ -174,7 +142,7 @@ def test_against_the_own_schedule_a_month_is_counted_on_the_same_waste(tmp_path:
     config = configured(tmp_path, 2, 'emptied_on = ["mon", "tue", "wed", "thu", "fri"]')
     # Ten points a day, emptied every six days; the schedule comes for every ten points.
     levels = {it.id: levels_of(OCTOBER, 10, 6) for it in config.containers}
-    found = compared(config, levels, schedule=schedules.schedule(config))
+    found = compared(config, levels, schedule=schedules(config))
     assert found.answer == "paid"
     assert found.differences["emptyings"].value == pytest.approx(2 * 22 - 2 * 5)
     assert found.differences["eur_rounds"].value == pytest.approx(100 * 22 - 100 * 5)
@@ -182,9 +150,7 @@ def test_against_the_own_schedule_a_month_is_counted_on_the_same_waste(tmp_path:
     assert found.differences["needless"].value == pytest.approx(2 * 22)
     assert {it.code for it in found.doubts} == {"settling"}
     # What the sensors cost is taken off.
-    dear = compared(
-        config, levels, schedule=schedules.schedule(config), running_eur_per_month=5000.0
-    )
+    dear = compared(config, levels, schedule=schedules(config), running_eur_per_month=5000.0)
     assert dear.answer == "cost"
     assert dear.saved.value == pytest.approx(found.saved.value - 5000 * 31 / (365.25 / 12))
 
@@ -195,7 +161,7 @@ def test_a_container_without_a_schedule_or_levels_is_not_compared(tmp_path: Path
     path.write_text(text, encoding="utf-8")
     config = configuration.load(path)
     levels = {it: levels_of(OCTOBER, 10, 6) for it in ("c1", "c2", "c4")}
-    found = compared(config, levels, schedule=schedules.schedule(config))
+    found = compared(config, levels, schedule=schedules(config))
     assert {name for name, _ in found.ours.cells} == {"c1", "c2"}
     assert found.answer == "unknown"
     assert [it.code for it in found.reasons] == ["levels"]
@@ -314,7 +280,7 @@ def test_no_waste_is_no_comparison() -> None:
 def test_without_levels_there_is_a_report_that_says_so(tmp_path: Path) -> None:
     config = configured(tmp_path, 2, 'emptied_on = ["mon"]')
     drive: Drive = a_round
-    report = making.make(config, Heard({}, ()), OCTOBER, drive, schedule=schedules.schedule(config))
+    report = making.make(config, Heard({}, ()), OCTOBER, drive, schedule=schedules(config))
     assert report.comparison is not None
     assert [it.code for it in report.comparison.reasons] == ["levels"]
     assert report.comparison.answer == "unknown"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stoep_gateway import config as configuration
 from stoep_gateway import config_path
+from stoep_gateway.assets.schedules import schedules
 from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
 from stoep_gateway.forecast.calendar import DAY_MS
@@ -20,7 +21,6 @@ from stoep_gateway.report.facts import Heard
 from stoep_gateway.report.making import Report
 from stoep_gateway.report.page import page
 from stoep_gateway.report.periods import Period
-from stoep_gateway.report.schedules import schedule
 from stoep_gateway.report.text import for_people
 from stoep_gateway.report.words import LANGUAGES, Words
 
@@ -112,7 +112,7 @@ def _month(options: argparse.Namespace, now_ms: int) -> int:
     before = None if options.before is None else _period(config, options.before, now_ms)
     if before is not None and before.last >= period.first:
         raise FatalError(f"--before {before.name} is not before {period.name}")
-    own = None if before is not None else schedule(config)
+    own = None if before is not None else schedules(config) or None
     if options.schedule and own is None:
         raise FatalError(
             f"{config.path}: no container has a schedule: say emptied_on or every_days of them, or"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from stoep_gateway.config import Config
+from stoep_gateway.config_days import ScheduledConfig
 from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.forecast.calendar import DAY_MS
 from stoep_gateway.planning.plan import Plan
@@ -15,7 +16,6 @@ from stoep_gateway.report.drive import Drive
 from stoep_gateway.report.facts import Heard, Seen
 from stoep_gateway.report.figures import Cells, Facts, Figures
 from stoep_gateway.report.periods import Period
-from stoep_gateway.report.schedules import Schedule
 from stoep_gateway.report.sides import Past, Side
 from stoep_gateway.report.verdict import Comparison
 
@@ -57,7 +57,7 @@ def make(
     drive: Drive | None,
     *,
     before: Period | None = None,
-    schedule: Schedule | None = None,
+    schedule: Mapping[str, ScheduledConfig] | None = None,
     running_eur_per_month: float = 0.0,
     seed: int = 0,
 ) -> Report:
@@ -121,7 +121,7 @@ def _compared(
     period: Period,
     drive: Drive,
     before: Period | None,
-    schedule: Schedule | None,
+    schedule: Mapping[str, ScheduledConfig] | None,
     running_eur: float,
     seed: int,
 ) -> Comparison:
@@ -139,7 +139,7 @@ def _compared(
         spans = [before, period]
     else:
         assert schedule is not None
-        past = _only(past, schedule.names)
+        past = _only(past, schedule.keys())
         other = sides.scheduled(config, period, past, schedule, drive)
         ours = _done(config, seen, period, past, drive)
         spans = [period]

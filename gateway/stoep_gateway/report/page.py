@@ -129,6 +129,7 @@ class _Page:
         head = ["", *(self._text(name) for name in names)]
         yield f"<h2>{escape(self._text('compared'))}</h2>"
         yield self._table(head, rows, sums=1)
+        yield f'<p class="small">{escape(self._text("compared_note"))}</p>'
 
     def _writer(self, name: str) -> Callable[[float | None], str]:
         words = self._words

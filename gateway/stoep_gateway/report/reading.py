@@ -52,9 +52,9 @@ def stored(config: Config, from_ms: int, to_ms: int) -> Heard:
                 levels[name].append((at_ms, row[fill_of]))
     sorted_levels = {name: _in_order(of) for name, of in levels.items()}
     rows = read_collections(path, span.from_ms, span.to_ms)
-    told = {it.container for it in rows if it.source == "sensor"}
     # Before the gateway kept emptyings, only the levels tell of them.
-    rows += facts.shown({name: of for name, of in sorted_levels.items() if name not in told})
+    kept_ms = min((it.at_utc_ms for it in rows if it.source == "sensor"), default=span.to_ms)
+    rows += [it for it in facts.shown(sorted_levels) if it.at_utc_ms < kept_ms - DAY_MS]
     first, last = (
         datetime.datetime.fromtimestamp(it / 1000, config.timezone).date().isoformat()
         for it in (from_ms, to_ms - 1)

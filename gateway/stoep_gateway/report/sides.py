@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stoep_gateway.config import Config
+from stoep_gateway.config_days import ScheduledConfig
 from stoep_gateway.forecast.calendar import HOUR_MS
 from stoep_gateway.report import waste
 from stoep_gateway.report.drive import Drive
 from stoep_gateway.report.figures import NEEDLESS_PCT, Cells, Emptying, Figures, Trip
 from stoep_gateway.report.periods import Period
-from stoep_gateway.report.schedules import Schedule
 from stoep_gateway.report.waste import Came
 
 __all__ = ["Side", "done", "driven", "scheduled"]
@@ -108,7 +108,9 @@ def done(
     return Side(period, cells, points, unfit)
 
 
-def scheduled(config: Config, period: Period, past: Past, plan: Schedule, drive: Drive) -> Side:
+def scheduled(
+    config: Config, period: Period, past: Past, days: Mapping[str, ScheduledConfig], drive: Drive
+) -> Side:
     """Return what would have come of emptying containers by a schedule since the past begins.
 
     What is before the period is not counted: it lets levels become the schedule's own.
@@ -121,7 +123,11 @@ def scheduled(config: Config, period: Period, past: Past, plan: Schedule, drive:
     while day <= period.last:
         begin = datetime.datetime.combine(day, config.planning.at, tzinfo=period.zone)
         begin_ms = round(begin.timestamp() * 1000)
-        due = [name for name in plan(day) if name in past.came and begin_ms >= past.from_ms]
+        due = [
+            name
+            for name in past.came
+            if begin_ms >= past.from_ms and name in days and days[name].falls_on(day)
+        ]
         at_ms: Mapping[str, int] = dict.fromkeys(due, begin_ms + _AFTER_MS)
         if due and day >= period.first:
             fills = {

@@ -58,6 +58,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "there were {count} overflow days fewer, counted at {price} each.",
         "er waren {count} overvolle dagen minder, geteld voor {price} per dag.",
     ),
+    "same_overflow": (
+        "there were as many overflow days.",
+        "er waren evenveel overvolle dagen.",
+    ),
     "more_overflow": (
         "there were {count} overflow days more, counted at {price} each.",
         "er waren {count} overvolle dagen meer, geteld voor {price} per dag.",
@@ -224,6 +228,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "compared": (
         "Side by side",
         "Naast elkaar",
+    ),
+    "compared_note": (
+        (
+            "Both columns are reckoned alike: from the waste that came, and when containers were"
+            " emptied. What was measured is below, in the month in figures."
+        ),
+        (
+            "Beide kolommen zijn gelijk berekend: uit het afval dat kwam en wanneer containers zijn"
+            " geleegd. Wat gemeten is staat hieronder, in de maand in cijfers."
+        ),
     ),
     "done": (
         "what was done",
@@ -524,7 +538,7 @@ class Words:
             "rounds_less" if rounds >= 0 else "rounds_more", value=self._about(abs(rounds))
         )
         second = self.text(
-            "fewer_overflow" if days >= 0 else "more_overflow",
+            f"{'same' if round(days) == 0 else 'fewer' if days > 0 else 'more'}_overflow",
             count=self.number(abs(days)),
             price=self.euros(price),
         )
