@@ -4,15 +4,17 @@ import asyncio
 import json
 import sqlite3
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 
 import pytest
 from hand_clock import HandClock
 from planned import HOUR_MS, START_MS, plan, stop
 from stoep_gateway import config
-from stoep_gateway.assets import registry
+from stoep_gateway.assets import registry, states
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.collections.following import Following
 from stoep_gateway.insight import filling
+from stoep_gateway.insight.flaps import FlapCount
 from stoep_gateway.recording import outbox_rows
 from stoep_gateway.store.latest import read_outcomes
 from stoep_gateway.store.migrate import migrate
@@ -21,13 +23,21 @@ from stoep_gateway.store.sealing import Sealer
 from stoep_gateway.store.sql import write_group
 from waiting import until
 
-CONFIG = 'site = "street"\ntimezone = "UTC"\n' + "".join(
-    f'[[container]]\nid = "{name}"\nlat = 0\nlon = 0\ncapacity_l = 1100\n{level}\n'
-    for name, level in (
-        ("a", "depth_mm = 1500"),
-        ("b", "depth_mm = 1500"),
-        ("c", 'level = "flaps"'),
+CONFIG = (
+    'site = "street"\ntimezone = "UTC"\n'
+    + "".join(
+        f'[[container]]\nid = "{name}"\nlat = 0\nlon = 0\ncapacity_l = 1100\n{level}\n'
+        for name, level in (
+            ("a", "depth_mm = 1500"),
+            ("b", "depth_mm = 1500"),
+            ("c", 'level = "flaps"'),
+        )
     )
+    + """[[device]]
+dev_eui = "70b3d57ed0000003"
+app_key = "2b7e151628aed2a6abf7158809cf4f3c"
+asset = "container/c"
+"""
 )
 
 
@@ -35,21 +45,30 @@ class Interpreter:
     coming = None
 
 
+class FlapPools:
+    def litres_per_flap(self, container):
+        return 10.0
+
+
 class Pipeline:
     """Writes at once what it is given, and keeps what would be published."""
 
     def __init__(self, path):
         self.interpreter = Interpreter()
+        self.flap_pools = FlapPools()
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         migrate(self.connection, path)
         self.told = []
+        self.events = []
 
     def outbox_rows(self, messages):
-        return outbox_rows(messages, len(self.told), START_MS)
+        return outbox_rows(messages, len(self.told) + len(self.events), START_MS)
 
     def record(self, record):
         write_group(self.connection, [record], Sealer(bytes(32)))
-        self.told += [json.loads(row.payload) for row in record.outbox]
+        payloads = [json.loads(row.payload) for row in record.outbox]
+        self.events += [it for it in payloads if it.get("event") == "emptied"]
+        self.told += [it for it in payloads if "totals" in it]
 
 
 class Site:
@@ -154,6 +173,39 @@ async def test_levels_that_are_not_believed_deny_nothing(site, quality):
         following.in_force(plan(stops=[stop("b", 0.5)]), None)
         await site.hours(8, ("b", 71.0, quality))
     assert {it["stops"][0]["reason"] for it in site.told} == {"no_readings"}
+
+
+def openings(site, total):
+    count = FlapCount(total=total)
+    track = replace(filling.start(START_MS - 99 * HOUR_MS, 0.0), emptied_ms=START_MS - 99 * HOUR_MS)
+    state = ContainerState(3, START_MS, quality=2, reason="from_flaps", track=track, flaps=count)
+    site.states["container/c"] = state
+
+
+async def test_openings_are_counted_anew_once_somebody_says_that_it_was_emptied(site):
+    openings(site, 50.0)
+    async with site.running():
+        site.collected(CollectionRow("c", START_MS, "driver", 60.0))
+        await site.hours(0.25)
+        after = site.states["container/c"]
+        assert (after.flaps.total, after.flaps.cycles, after.track.emptied_ms) == (0, 1, START_MS)
+        assert [it["from_pct"] for it in site.pipeline.events] == [60.0]
+        site.collected(CollectionRow("c", START_MS + 5 * HOUR_MS, "log", 70.0))  # of the same
+        await site.hours(8)
+        assert site.states["container/c"] is after
+    kept = dict(site.pipeline.connection.execute("SELECT asset, state FROM latest"))
+    assert states.loads("container/c", kept["container/c"]) == after
+
+
+async def test_of_several_emptyings_told_of_late_only_the_last_counts_and_teaches_nothing(site):
+    openings(site, 50.0)
+    times = (START_MS - 40 * HOUR_MS, START_MS - 16 * HOUR_MS)
+    site.collected(*(CollectionRow("c", it, "log", 60.0) for it in times))
+    async with site.running():
+        await site.hours(0.25)
+    after = site.states["container/c"]
+    assert (after.flaps.total, after.flaps.cycles, after.track.emptied_ms) == (0, 0, times[1])
+    assert len(site.pipeline.events) == 1
 
 
 async def test_a_plan_of_another_day_is_not_watched(site):

@@ -1,6 +1,7 @@
 """Follows the plans in force: tells each container's next stop, and what became of the day's.
 
-A driver of `outcome` and `coming`: it knows the clock, the store and the newest levels. What it
+And has openings of lids counted anew after an emptying. A driver of `outcome`, `coming` and `lids`:
+it knows the clock, the store and the newest levels. What it
 watches is kept with the outcome, so that a restart goes on.
 """
 
@@ -9,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 
+from stoep_gateway.assets import states
 from stoep_gateway.assets.registry import Container, Registry
 from stoep_gateway.assets.states import AssetState, ContainerState
 from stoep_gateway.clock import Clock, Timer
-from stoep_gateway.collections import outcome
+from stoep_gateway.collections import lids, outcome
 from stoep_gateway.collections.coming import coming
-from stoep_gateway.collections.merging import WITHIN_DATE_MS, merged
+from stoep_gateway.collections.merging import WITHIN_DATE_MS, Collection, merged
 from stoep_gateway.collections.outcome import Outcome, Watched
 from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
@@ -25,7 +27,7 @@ from stoep_gateway.insight.readings import DOUBTED, REJECTED
 from stoep_gateway.pipeline import Pipeline
 from stoep_gateway.planning.plan import Plan
 from stoep_gateway.store.latest import read_collections, read_outcomes
-from stoep_gateway.store.records import CollectionRow, OutboxRow, OutcomeRow, Record
+from stoep_gateway.store.records import CollectionRow, LatestRow, OutboxRow, OutcomeRow, Record
 
 __all__ = ["Following"]
 
@@ -46,14 +48,14 @@ class Following:
         self,
         config: Config,
         registry: Registry,
-        states: Mapping[str, AssetState],
+        known: MutableMapping[str, AssetState],
         pipeline: Pipeline,
         clock: Clock,
     ) -> None:
         self._config = config
         self._path: Path = config.store.path
         self._registry = registry
-        self._states = states
+        self._states = known
         self._pipeline = pipeline
         self._clock = clock
         self._days: dict[str, dict[str, Watched]] = {}
@@ -115,9 +117,7 @@ class Following:
                 texts = await asyncio.to_thread(read_outcomes, self._path, earliest, _LAST)
                 self._go_on(texts)
             self._follow(earliest)
-            if not self._days:
-                return
-            rows = await asyncio.to_thread(self._rows, min(self._days), now_ms)
+            rows = await asyncio.to_thread(self._rows, earliest, now_ms)
         except FatalError as error:  # the writer, too, would notice
             if not self._failing:
                 _log.warning("what became of the rounds cannot be told: %s", error)
@@ -127,12 +127,14 @@ class Following:
             _log.info("what becomes of the rounds is told again")
         self._failing = False
         self._see()
-        known = {it.id for it in self._registry.assets.values() if isinstance(it, Container)}
-        found = outcome.outcomes(
-            self._days, (it for it in merged(rows) if it.container in known), self._date
-        )
-        for it in found.values():
-            self._tell(it, now_ms)
+        collections = [
+            it
+            for it in merged(rows)
+            if isinstance(self._registry.assets.get(f"container/{it.container}"), Container)
+        ]
+        self._count_anew(collections, now_ms)
+        for found in outcome.outcomes(self._days, collections, self._date).values():
+            self._tell(found, now_ms)
 
     def _go_on(self, texts: Mapping[str, str]) -> None:
         """Watch what was watched before the last stop."""
@@ -165,6 +167,26 @@ class Following:
                     continue
                 if track.at_ms == state.measured_ms and state.quality not in (REJECTED, DOUBTED):
                     stops[name] = stop.seen(track.at_ms, track.fill_pct)
+
+    def _count_anew(self, collections: Sequence[Collection], now_ms: int) -> None:
+        """Let openings of lids be counted from when somebody said that it was emptied."""
+        told: dict[str, list[Collection]] = {}
+        for it in collections:
+            told.setdefault(f"container/{it.container}", []).append(it)
+        for key, of in told.items():
+            asset, device = self._registry.assets.get(key), self._registry.device_of(key)
+            if not isinstance(asset, Container) or not asset.by_flaps or device is None:
+                continue
+            state = self._states.get(key)
+            before = state if isinstance(state, ContainerState) else None
+            litres = self._pipeline.flap_pools.litres_per_flap(asset)
+            new = lids.emptied(device, asset, before, of, now_ms, litres)
+            if new is not None:
+                message, after = new
+                self._states[key] = after
+                latest = (LatestRow(key, states.dumps(after)),)
+                rows = self._pipeline.outbox_rows((message,))
+                self._pipeline.record(Record(latest=latest, outbox=rows))
 
     def _rows(self, first_date: str, now_ms: int) -> list[CollectionRow]:
         begin = datetime.datetime.combine(
