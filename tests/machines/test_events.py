@@ -1,9 +1,10 @@
 """Events: which containers they are about, and what knowing of them does to the forecast."""
 
+import json
 import math
 import random
 import statistics
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
 from stoep_gateway.forecast.occasions import Effect, Event, Factors, Occasion, Occasions
 from stoep_gateway.forecast.outlook import Outlook
+from stoep_tools.evaluate.command import main as evaluate
 
 MONDAY = day_of(date(2026, 1, 5))
 EVENLY = [hour / 24 for hour in range(25)]
@@ -234,6 +236,26 @@ class TestForecast:
             history.kind.learn_day(MONDAY + 3, 60.0, 6.0, 2.0, [1 / 24] * 24, [Event("fair")])
         assert history.course.day(MONDAY + 3) > 2 * before
         assert copy.day(MONDAY + 3) == before
+
+
+def test_what_an_event_did_in_a_recorded_series(tmp_path, capsys):
+    first, last = date(2026, 1, 8), date(2026, 4, 8)
+    days = [str(date.fromordinal(n)) for n in range(first.toordinal(), last.toordinal(), EVERY)]
+    town(tmp_path, f'[[event]]\nid = "fair"\ndates = {days}\n')
+    rows, levels = [], {"square": 0.0, "corner": 40.0}
+    for hour in range(0, 90 * 24, 6):
+        at = datetime.fromtimestamp(MONDAY * DAY_MS / 1000 + hour * 3600, UTC)
+        for name, level in levels.items():
+            rows.append(f"{name},{at.isoformat()},{level}\n")
+            rise = 6.0 if str(at.date()) in days else 2.0
+            levels[name] = level + rise if level < 70 else 0.0
+    series = tmp_path / "levels.csv"
+    series.write_text("device,time_utc,level_pct\n" + "".join(rows))
+    known = ["forecast", str(series), "--config", str(tmp_path / "stoep.toml"), "--json"]
+    assert evaluate(known) == 0
+    (fair,) = json.loads(capsys.readouterr().out)["all"]["events"].values()
+    assert fair["factor"] == pytest.approx(3, rel=0.2)
+    assert fair["times"] == 8
 
 
 class TestHours:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from stoep_gateway.assets.occasions import calendar
 from stoep_gateway.evaluation import insides
 from stoep_gateway.evaluation.baselines import NAMES
 from stoep_gateway.evaluation.forecasting import (
@@ -26,6 +27,7 @@ from stoep_gateway.evaluation.scores import rounded
 from stoep_gateway.forecast.calendar import DAY_MS, Calendar
 from stoep_gateway.forecast.history import History
 from stoep_gateway.forecast.kind import Kind
+from stoep_gateway.forecast.occasions import Event, Occasions
 from stoep_gateway.forecast.outlook import Outlook
 
 __all__ = ["Forecast"]
@@ -72,9 +74,8 @@ class Forecast:
         insides.add_options(parser)
         parser.add_argument(
             "--timezone",
-            default="Europe/Amsterdam",
             metavar="NAME",
-            help="whose days and weekdays count (default: %(default)s)",
+            help="whose days and weekdays count (default: the configuration's, Europe/Amsterdam)",
         )
 
     def open(
@@ -91,26 +92,40 @@ class Forecast:
             raise ValueError("has both distances and level_pct; leave one")
         if "collected" in columns and "level_pct" not in given:
             raise ValueError("has collected, so it needs level_pct: how full it was then")
-        try:
-            zone = ZoneInfo(options.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(f'there is no time zone "{options.timezone}"') from None
+        config = None if options.config is None else insides.load(options.config)
+        local = Calendar() if config is None else calendar(config)
+        if options.timezone is not None:
+            try:
+                local = Calendar(ZoneInfo(options.timezone), local.about)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                raise ValueError(f'there is no time zone "{options.timezone}"') from None
+        occasions: dict[str, Occasions | None] = {}
+        if config is not None and local.about:
+            occasions = insides.by_name(config, lambda it: local.about.get(f"container/{it.id}"))
         known = None
         if "level_pct" not in given:
             known = Insides(options, columns, sides.get("geometry", ()))
-        return _Run(Kind(Calendar(zone)), known, collections="collected" in columns)
+        return _Run(Kind(local), known, occasions, collections="collected" in columns)
 
 
 class _Run:
-    def __init__(self, kind: Kind, known: Insides | None, *, collections: bool) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        known: Insides | None,
+        occasions: Mapping[str, Occasions | None],
+        *,
+        collections: bool,
+    ) -> None:
         self._kind = kind
         self._known = known
+        self._occasions = occasions
         self._collections = collections
         self._units: list[_Judged] = []
 
     def unit(self, device: str) -> _Levels | _Distances | _Collections:
         unit: _Levels | _Distances | _Collections
-        history = History(self._kind)
+        history = History(self._kind, self._occasions.get(device))
         if self._known is not None:
             unit = _Distances(self._known, device, history)
         elif self._collections:
@@ -124,10 +139,25 @@ class _Run:
         score = ForecastScore()
         for it in self._units:
             score.add(it.score)
-        return {"scores": _scores(score)}
+        if not self._occasions:
+            return {"scores": _scores(score)}
+        events = {
+            name: {
+                "factor": rounded(effect.factor),
+                "deviation": rounded(effect.factor * effect.vary**0.5),
+                "times": round(times),
+            }
+            for name, times in self._kind.times().items()
+            for effect in (self._kind.effect(Event(name)),)
+        }
+        return {"scores": _scores(score), "events": events}
 
     def lines(self, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-        return _lines(summary["scores"])
+        events = [
+            ("event", f"{name}: × {it['factor']:.2f} ± {it['deviation']:.2f}, {it['times']} times")
+            for name, it in summary.get("events", {}).items()
+        ]
+        return _lines(summary["scores"]) + events
 
 
 class _Judged:

@@ -106,6 +106,10 @@ class Kind:
         """Let go of events that are no more; what was learned of them stays."""
         self._factors.clear()
 
+    def times(self) -> dict[str, float]:
+        """Return how many times each event was of which something was learned, lately."""
+        return {name: times for name, (_, _, times, _) in self._events.items()}
+
     def effect(self, event: Event) -> Effect:
         """Return what an event does: as given, else as learned, and 1 if it never was.
 
