@@ -53,6 +53,7 @@ from stoep_gateway.network import NetworkServer
 from stoep_gateway.other_networks import OtherNetworks
 from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
+from stoep_gateway.planning.decide_commands import DecideCommands
 from stoep_gateway.planning.in_force import Kept
 from stoep_gateway.publish import announcer
 from stoep_gateway.publish.availability import gateway_availability
@@ -207,8 +208,6 @@ class _Gateway:
         self._control = ControlServer(self._control_path, config.control.group, config.store.path)
         DeviceCommands(self._network).register(self._control)
         ContainerCommands(self._registry, memory, self._pipeline, clock).register(self._control)
-        plans = PlanCommands(config, memory.states, self._pipeline.forecasts, clock)
-        plans.register(self._control)
         self._handing_over: set[asyncio.Task[None]] = set()
         self._following = Following(config, registry, memory.states, self._pipeline, clock)
         collections = CollectionCommands(config, self._pipeline, clock, self._following.look)
@@ -223,6 +222,11 @@ class _Gateway:
             Kept(state.plans, state.decisions, state.last_decision, state.planned_date),
             self._following.in_force,
         )
+        DecideCommands(self._rounds, clock).register(self._control)
+        plans = PlanCommands(
+            config, memory.states, self._pipeline.forecasts, clock, self._rounds.in_force
+        )
+        plans.register(self._control)
         self._reloader = Reloader(
             config,
             registry,

@@ -19,6 +19,7 @@ import errno
 import json
 import logging
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -77,6 +78,7 @@ class ControlServer:
         self._group = group
         self._handlers: dict[str, Handler] = {}
         self._changing: set[str] = set()
+        self._of_users: set[str] = set()
         self._listener: socket.socket | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode = 0
@@ -84,17 +86,21 @@ class ControlServer:
             "about", lambda _: {"database": None if database is None else str(database.resolve())}
         )
 
-    def register(self, name: str, handler: Handler, *, changes: bool = False) -> None:
+    def register(
+        self, name: str, handler: Handler, *, changes: bool = False, by_user: bool = False
+    ) -> None:
         """Let ``handler`` answer the command ``name``, such as "device.add".
 
         It gets the whole request and returns the members of the answer beside ``"ok": true``; what
         it cannot do it says with `CommandRefused`. Of one that ``changes`` things the log tells
-        which user gave it.
+        which user gave it; ``by_user`` has the request name him as "user".
         """
         assert name not in self._handlers, name
         self._handlers[name] = handler
         if changes:
             self._changing.add(name)
+        if by_user:
+            self._of_users.add(name)
 
     async def open(self) -> None:
         """Listen. Raises `FatalError`."""
@@ -174,6 +180,8 @@ class ControlServer:
                 "error": "this gateway does not know that command",
                 "hint": "are the command and the running gateway of one version?",
             }
+        if name in self._of_users:
+            request["user"] = await asyncio.to_thread(_name_of, user)
         try:
             answer = handler(request)
             if not isinstance(answer, dict):
@@ -199,6 +207,14 @@ def _user_of(connection: socket.socket) -> int:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     user: int = _UCRED.unpack(credentials)[1]
     return user
+
+
+def _name_of(user: int) -> str:
+    """Return a user's name, or the number of one who has none."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except (KeyError, OSError):
+        return str(user)
 
 
 async def _receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes | None:

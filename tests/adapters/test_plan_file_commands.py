@@ -25,6 +25,7 @@ from stoep_gateway.planning import cli, routes
 from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.planning.files import command, pdf, printing
 from stoep_gateway.planning.files.command import FileCommands
+from stoep_gateway.planning.in_force import InForce, Kept
 from stoep_gateway.planning.plan import dumps
 from stoep_gateway.store.records import PlanRow, Record
 from stoep_gateway.store.sealing import Sealer
@@ -66,7 +67,8 @@ async def socket(town: Config) -> AsyncIterator[Path]:
         FileCommands(town).register(server)
         forecasts = Forecasts(Calendar(town.timezone))
         known: dict[str, states.AssetState] = {}
-        PlanCommands(town, known, forecasts, HandClock(PLAN.planned_ms)).register(server)
+        clock = HandClock(PLAN.planned_ms)
+        PlanCommands(town, known, forecasts, clock, InForce(Kept())).register(server)
         await server.open()
         yield path
         await server.close()

@@ -1,4 +1,4 @@
-"""The command ``stoep plan``: today's round as the gateway would plan it, for whoever reads it."""
+"""The command ``stoep plan``: the round as the gateway would plan it, and what people decide."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
-from stoep_gateway.planning import apart, knowing, planner, recorded
+from stoep_gateway.planning import apart, decide_cli, knowing, planner, recorded
 from stoep_gateway.planning.files import FORMATS, formats
 from stoep_gateway.planning.files import command as files
 from stoep_gateway.planning.selection import Known
@@ -53,12 +53,15 @@ def main(arguments: Sequence[str]) -> int:
     """Run ``stoep plan``; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.action in decide_cli.ACTIONS:
+            return decide_cli.run(options)
         return files.run(options) if options.action == "files" else _show(options)
     except FatalError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except GatewayAway as error:
-        print(f"{error}; without a gateway, say --config", file=sys.stderr)
+        hint = "; without a gateway, say --config" if options.action in ("show", "files") else ""
+        print(f"{error}{hint}", file=sys.stderr)
         return GatewayAway.exit_code
 
 
@@ -99,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", dest="format", action="store_const", const="json")
     files.add_language(show)
     files.add(actions)
+    decide_cli.add(actions)
     return parser
 
 

@@ -12,8 +12,10 @@ from stoep_gateway.clock import Clock
 from stoep_gateway.config import Config
 from stoep_gateway.control import CommandRefused, ControlServer
 from stoep_gateway.forecast.forecasts import Forecasts
-from stoep_gateway.planning import apart, knowing, planner
+from stoep_gateway.planning import apart, driving, knowing, planner
 from stoep_gateway.planning.files.command import document_asked
+from stoep_gateway.planning.in_force import InForce
+from stoep_gateway.planning.selection import Running
 from stoep_gateway.planning.text import for_people
 
 __all__ = ["PlanCommands"]
@@ -30,11 +32,13 @@ class PlanCommands:
         states: Mapping[str, AssetState],
         forecasts: Forecasts,
         clock: Clock,
+        in_force: InForce,
     ) -> None:
         self._config = config
         self._states = states
         self._forecasts = forecasts
         self._clock = clock
+        self._in_force = in_force
         self._planning = asyncio.Lock()
 
     def reconfigure(self, config: Config) -> None:
@@ -49,21 +53,26 @@ class PlanCommands:
         if not self._config.trucks:
             raise CommandRefused("a round needs at least one [[truck]] in the configuration")
         at_ms = request.get("at_utc_ms")
+        is_now = at_ms is None
         if at_ms is None:
             at_ms = self._clock.utc_ms()
         elif type(at_ms) is not int or at_ms not in _PLANNABLE_MS:
             raise CommandRefused("at_utc_ms is a time of the years 2000 to 2999 in milliseconds")
+        before, day = self._in_force.at(self._config, at_ms, is_now=is_now)
         given_up = threading.Event()
         self._clock.begin()
         try:
             async with self._planning:
                 plan = await asyncio.to_thread(
-                    planner.plan,
+                    driving.replanned,
                     knowing.known(self._states, self._config, at_ms, self._forecasts),
                     self._config,
                     at_ms,
-                    cancelled=given_up.is_set,
-                    answer=apart.answer,
+                    None if before is None else before.plan,
+                    day,
+                    Running() if before is None else before.running,
+                    given_up.is_set,
+                    apart.answer,
                 )
                 if request.get("format") is not None:
                     document = await asyncio.to_thread(

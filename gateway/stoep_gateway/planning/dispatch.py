@@ -245,6 +245,10 @@ class Dispatch:
         """Return all decisions of a date, in their order."""
         return sorted(self._by_date.get(date, ()), key=lambda it: it.order)
 
+    def everything(self) -> list[Decision]:
+        """Return all decisions, by date."""
+        return [it for date in sorted(self._by_date) for it in self.of(date)]
+
     def after(self, date: str, number: int) -> list[Decision]:
         """Return those of a date that were taken after the one with that number."""
         return [it for it in self._by_date.get(date, ()) if it.number > number]

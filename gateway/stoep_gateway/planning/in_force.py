@@ -126,6 +126,13 @@ class InForce:
             return "next"
         return None
 
+    def at(self, config: Config, now_ms: int, *, is_now: bool) -> tuple[Standing | None, Day]:
+        """Return the plan that a plan made then goes on from, if any, and what holds of its day."""
+        today = self.today
+        if today is None or not is_now or is_over(today.plan, config, now_ms):
+            return None, self.dispatch.day(local(config, now_ms).date().isoformat())
+        return today, self.dispatch.day(today.plan.date)
+
     def note(self, config: Config, now_ms: int) -> Record:
         """Put into today's plan what trucks did; return what to keep."""
         assert self.today is not None

@@ -75,7 +75,7 @@ def _round_lines(plan: Plan, truck_round: Round, config: Config) -> str:
         fill = "" if stop.fill_pct is None else f"{stop.fill_pct:.0f} %"
         lines.append(
             f"{stop.sequence:>3}  {_clock(stop.eta_utc, config):5}  {stop.leg_km:>6.1f}"
-            f"  {fill:>5}  {stop.load_after_l:>6}  {stop.name}: {_why(stop)}"
+            f"  {fill:>5}  {stop.load_after_l:>6}  {stop.name}: {_why(stop, config)}"
         )
     lines.append(f"{'':>3}  {back:5}  {truck_round.return_km:>6.1f}  {'':>5}  {'0':>6}  back")
     return "\n".join(lines)
@@ -94,7 +94,10 @@ def _left_out_lines(title: str, left_out: Sequence[LeftOut]) -> str:
     return "\n".join(lines)
 
 
-def _why(stop: Stop) -> str:
+def _why(stop: Stop, config: Config) -> str:
+    if stop.status != "planned":
+        at = "" if stop.done_utc is None else f" at {_clock(stop.done_utc, config)}"
+        return f"{stop.status}{at}"
     if stop.p_overflow is None or stop.reason not in ("overflow_risk", "on_the_way"):
         return _REASONS[stop.reason]
     return f"{_REASONS[stop.reason]} ({_percent(stop.p_overflow)} by the next round{_doubt(stop)})"
