@@ -230,6 +230,16 @@ def test_a_report_with_nothing_in_it_is_a_page_and_a_table(config: Config) -> No
         assert ("[[truck]]" in said) is not bool(trucks)
 
 
+def test_a_month_of_silent_sensors_says_so(report: Report) -> None:
+    said = text.for_people(report, Words("en"))
+    assert "Levels are known for only" not in said
+    silent = {key: replace(it, known_ms=it.known_ms // 2) for key, it in report.cells.items()}
+    cut = replace(report, cells=silent, period=replace(report.period, whole=False))
+    for said in (text.for_people(cut, Words("en")), page(cut, Words("en"))):
+        assert "Levels are known for only 50 % of the time" in said
+        assert "not over: 31 days" in said
+
+
 def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:
     for name, (english, dutch) in words._TEXTS.items():
         fields = [
@@ -300,6 +310,9 @@ def test_a_plot_says_its_figures_and_what_is_not_known() -> None:
     for rect in root.iter("{http://www.w3.org/2000/svg}rect"):
         y, height = float(rect.get("y", 0)), float(rect.get("height", 0))
         assert 0 <= y <= y + height <= 250
+    weeks = [f"wk {number}" for number in range(52)]
+    many = charts.bars(frame, weeks, [Series("", [1.0] * 52)])
+    assert many.partition("</desc>")[2].count("wk ") == 9
     only = charts.points(frame, ["1"], [5.0], Interval(5.0), "")
     assert only.count("<circle") == 1
     assert "<rect" in charts.beside(frame, [("a" * 60, 2.0), ("b", 0.0)])

@@ -19,7 +19,9 @@ _WIDTH, _HEIGHT = 520.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 12.0, 30.0, 34.0
 _INK, _GREY, _FILL, _BAND = "#222", "#bbb", "#1f5f8b", "#dbe7f0"
 _ROW = 24.0
-_NAMES = 190.0
+_NAMES = 200.0
+_LONGEST = 27  # letters of a name
+_MOST_LABELS = 10
 
 
 class Series(NamedTuple):
@@ -122,6 +124,11 @@ def _said(frame: Frame, labels: Sequence[str], series: Sequence[Series]) -> str:
     return "; ".join(parts) + "."
 
 
+def _is_shown(number: int, labels: Sequence[str]) -> bool:
+    """Tell whether there is room for a label: for every second, or fifth, where there are many."""
+    return number % -(-len(labels) // _MOST_LABELS) == 0
+
+
 def _axis(plot: _Plot, scale: _Scale) -> None:
     for tick in scale.ticks:
         y = scale(tick)
@@ -157,7 +164,8 @@ def bars(
     width = slot * 0.7 / len(series)
     for number, label in enumerate(labels):
         begin = _LEFT + slot * number
-        plot.words(begin + slot / 2, _HEIGHT - _BOTTOM + 16, label)
+        if _is_shown(number, labels):
+            plot.words(begin + slot / 2, _HEIGHT - _BOTTOM + 16, label)
         for position, it in enumerate(series):
             value = it.values[number]
             if value is None:
@@ -198,7 +206,8 @@ def points(
     slot = (right - _LEFT) / len(labels)
     for number, (label, value) in enumerate(zip(labels, values, strict=True)):
         x = _LEFT + slot * (number + 0.5)
-        plot.words(x, _HEIGHT - _BOTTOM + 16, label)
+        if _is_shown(number, labels):
+            plot.words(x, _HEIGHT - _BOTTOM + 16, label)
         size = {"cx": f"{x:.1f}", "cy": f"{scale(value):.1f}", "r": "4.5", "fill": _INK}
         ElementTree.SubElement(plot.svg, "circle", size)
     return plot.done()
@@ -213,7 +222,7 @@ def beside(frame: Frame, rows: Sequence[tuple[str, float]]) -> str:
     room = _WIDTH - _NAMES - 70
     for number, (name, value) in enumerate(rows):
         y = 4 + _ROW * number
-        short = name if len(name) <= 28 else name[:27] + "…"
+        short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
         plot.words(_NAMES - 8, y + 16, short, "end")
         plot.rect(_NAMES, y + 4, room * value / most, _ROW - 8, **plot.fill(False))
         plot.words(_NAMES + room * value / most + 6, y + 16, frame.write(value), "start")

@@ -91,6 +91,10 @@ class _Page:
         ]
         return "\n".join(it for it in parts if it) + "\n"
 
+    def _week(self, number: int) -> str:
+        day = self._words.day(self._weeks[number].first)
+        return self._text("week", number=number + 1, day=day)
+
     def _uneven(self) -> bool:
         return any(week.days != 7 for week in self._weeks)
 
@@ -295,6 +299,7 @@ class _Page:
             rows.append(("plan", words.number(it.planned)))
             rows += [(kind, words.number(getattr(it, kind))) for kind in kinds]
         yield f"<h2>{escape(self._text('figures'))}</h2>"
+        yield from (f"<p>{escape(it)}</p>" for it in text.month_doubts(report, words))
         yield self._table([], [[self._text(name), value] for name, value in rows])
 
     def _tables(self) -> Iterable[str]:
@@ -311,7 +316,7 @@ class _Page:
         in_order = sorted(report.cells.items(), key=lambda it: (order[it[0][0]], it[0][1]))
         for (name, number), it in in_order:
             for group, of in (
-                ("of_weeks", self._text("week", number=number + 1)),
+                ("of_weeks", self._week(number)),
                 ("of_fractions", fraction_of[name]),
                 ("of_containers", names[name]),
             ):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from stoep_gateway.forecast.calendar import HOUR_MS
 from stoep_gateway.report import figures
 from stoep_gateway.report.making import Report
+from stoep_gateway.report.verdict import KNOWN_WELL_PCT
 from stoep_gateway.report.words import Words
 
-__all__ = ["against", "answer", "doubts", "for_people"]
+__all__ = ["against", "answer", "doubts", "for_people", "month_doubts"]
 
 
 def answer(report: Report, words: Words) -> str:
@@ -43,6 +44,17 @@ def doubts(report: Report, words: Words) -> list[str]:
     return [*said, words.text("lines")] if report.distances == "lines" else said
 
 
+def month_doubts(report: Report, words: Words) -> list[str]:
+    """Return why to be careful with the month's figures."""
+    known_pct = figures.total(report.cells.values()).known_pct
+    said = []
+    if not report.period.whole:
+        said.append(words.text("not_over", one=report.period.days))
+    if known_pct is not None and known_pct < KNOWN_WELL_PCT:
+        said.append(words.text("known_month", one=int(known_pct)))
+    return said
+
+
 def for_people(report: Report, words: Words) -> str:
     """Return the answer, the doubts, and the month in a line."""
     it = figures.total(report.cells.values())
@@ -56,4 +68,5 @@ def for_people(report: Report, words: Words) -> str:
     line.append(f"{words.text('known_pct')} {words.percent(it.known_pct)}")
     said = [answer(report, words), against(report, words)]
     said += [f"- {one}" for one in doubts(report, words)]
-    return "\n".join([*filter(None, said), f"{words.period(report.period)}: {', '.join(line)}"])
+    said += [f"{words.period(report.period)}: {', '.join(line)}", *month_doubts(report, words)]
+    return "\n".join(filter(None, said))

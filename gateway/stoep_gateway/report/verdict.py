@@ -15,7 +15,7 @@ from stoep_gateway.report.chance import Interval, OfSums, Table
 from stoep_gateway.report.figures import Figures, total
 from stoep_gateway.report.sides import Side
 
-__all__ = ["KINDS", "METRICS", "Comparison", "Doubt", "compare"]
+__all__ = ["KINDS", "KNOWN_WELL_PCT", "METRICS", "Comparison", "Doubt", "compare"]
 
 Kind = Literal["before", "schedule"]
 KINDS: tuple[Kind, ...] = ("before", "schedule")
@@ -38,7 +38,7 @@ _OTHER_WASTE = (0.85, 1.18)  # beyond, two periods are told to differ
 _FAR_OTHER_WASTE = (0.67, 1.5)  # beyond, they are not compared
 _FEW_WEEKS = 4
 _YEAR = 52
-_KNOWN_WELL_PCT = 90.0
+KNOWN_WELL_PCT = 90.0
 _LEVELS_SETTLE_DAYS = 14
 
 
@@ -190,7 +190,7 @@ def _doubts(
         doubts.append(Doubt("not_over", ours.period.days))
     if chance.LEAST_WEEKS <= weeks < _FEW_WEEKS:
         doubts.append(Doubt("few_weeks", weeks))
-    if known_pct < _KNOWN_WELL_PCT:
+    if known_pct < KNOWN_WELL_PCT:
         doubts.append(Doubt("known", known_pct))
     if paired and settled_days < _LEVELS_SETTLE_DAYS:
         doubts.append(Doubt("settling", settled_days))

@@ -176,6 +176,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Levels are known for only {one} % of the time; the rest is taken at the usual rate.",
         "Peilen zijn maar {one} % van de tijd bekend; de rest is op het gewone tempo geschat.",
     ),
+    "known_month": (
+        (
+            "Levels are known for only {one} % of the time: what happened in the rest is in none of"
+            " these figures."
+        ),
+        (
+            "Peilen zijn maar {one} % van de tijd bekend: wat in de rest gebeurde zit in geen van"
+            " deze cijfers."
+        ),
+    ),
     "settling": (
         (
             "The schedule begins {one} days before, at the levels that there were: its first days"
@@ -316,8 +326,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Per container",
     ),
     "week": (
-        "week {number}",
-        "week {number}",
+        "week {number}, from {day}",
+        "week {number}, vanaf {day}",
     ),
     "week_short": (
         "wk {number}",
@@ -491,6 +501,10 @@ class Words:
     def percent(self, value: float | None) -> str:
         """Write percents."""
         return _OPEN if value is None else f"{self.number(value)}\u00a0%"
+
+    def day(self, day: datetime.date) -> str:
+        """Write a day of a year that is known."""
+        return f"{day.day} {_MONTHS[self.language].split()[day.month - 1]}"
 
     def month(self, day: datetime.date) -> str:
         """Write the month of a day."""
