@@ -20,7 +20,7 @@ from stoep_gateway.store.records import CollectionRow, Record
 
 __all__ = ["MOST_ROWS", "CollectionCommands", "names"]
 
-MOST_ROWS = 10_000  # of one transaction: a tenth of a second in which no uplink is written
+MOST_ROWS = 2_000  # of one transaction: a tenth of a second in which no uplink is written
 _LAST_MS = 1 << 48
 
 Request = Mapping[str, Any]
