@@ -308,12 +308,12 @@ class Dispatch:
         if truck is None and word.action in ("done", "skip"):
             planned = in_force if in_force is not None and in_force.date == date else None
             truck = _truck_of(word.container, planned, config)
-        return Decision(
+        decision = Decision(
             self._last_number + 1,
             date,
             sender,
             word.id,
-            at_ms,
+            now_ms if at_ms is None else at_ms,
             word.action,
             word.container,
             truck,
@@ -321,6 +321,10 @@ class Dispatch:
             word.fill_pct,
             word.weight_kg,
         )
+        if at_ms is None:  # then it is after all that came before
+            said = (it.at_ms for it in self._by_date.get(date, ()) if it.about == decision.about)
+            decision = replace(decision, at_ms=max(now_ms, 1 + max(said, default=0)))
+        return decision
 
 
 def _truck_of(container: str | None, planned: Plan | None, config: Config) -> str | None:
@@ -406,9 +410,10 @@ def _read_date(text: str) -> datetime.date:
     return date
 
 
-def _time(word: Word, config: Config, now_ms: int, date: str) -> int:
+def _time(word: Word, config: Config, now_ms: int, date: str) -> int | None:
+    """Return when it was decided, if that is said."""
     if word.time_utc is None:
-        return now_ms
+        return None
     try:
         moment = datetime.datetime.fromisoformat(word.time_utc)
     except ValueError:
