@@ -3,6 +3,7 @@
 import datetime
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -388,3 +389,21 @@ def test_a_copy_of_the_gateway_has_the_files(tmp_path):
     copied = dict(backup._configuration(loaded))
     assert [Path(it).name for it in copied] == ["stoep.toml", "bins.csv"]
     assert tmp_path / "bins.csv" not in backup._left_out(loaded)
+
+
+def test_the_documented_files_are_right(tmp_path, capsys, monkeypatch):
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "assets.md").read_text(encoding="utf-8")
+    tables, events = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (console,) = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    for name in ("containers.csv", "sites.geojson"):
+        (tmp_path / name).write_bytes((docs / "examples" / name).read_bytes())
+    (tmp_path / "stoep.toml").write_text(tables, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command, *printed = console.splitlines()
+    assert main(command.split()[3:]) == 0
+    assert capsys.readouterr().out.splitlines() == printed
+    loaded = load(tmp_path, stoep_toml=tables + events)
+    assert [it.emptied_on for it in loaded.containers] == [["mon", "thu"], ["wed"]]
+    assert len(loaded.events) == 3
+    assert not loaded.warnings
