@@ -29,6 +29,7 @@ from stoep_gateway.report import (
     periods,
     table,
     text,
+    texts,
     words,
 )
 from stoep_gateway.report.chance import Interval
@@ -241,7 +242,7 @@ def test_a_month_of_silent_sensors_says_so(report: Report) -> None:
 
 
 def test_every_text_is_there_in_both_languages_with_the_same_values() -> None:
-    for name, (english, dutch) in words._TEXTS.items():
+    for name, (english, dutch) in texts.TEXTS.items():
         fields = [
             sorted((it[1], it[2]) for it in string.Formatter().parse(one) if it[1])
             for one in (english, dutch)
