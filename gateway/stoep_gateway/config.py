@@ -59,7 +59,7 @@ from stoep_gateway.config_service import (
     RetentionConfig,
     TimeConfig,
 )
-from stoep_gateway.config_sheets import read_sheet, shortened
+from stoep_gateway.config_sheets import read_sheets, shortened
 from stoep_gateway.errors import ConfigError, Mistake
 from stoep_gateway.integrations.codecs import shipped
 from stoep_gateway.planning.distances import DistanceTable, read_table
@@ -213,8 +213,7 @@ def read(path: Path | str) -> Loaded:
         for name, model in _LISTS.items()
     }
     files = tuple(it.path for it in documents)
-    named = [entry for entry in entries["asset_file"] if entry.model is not None]
-    sheets = [it for one in named if (it := read_sheet(reader, one, _LISTS)) is not None]
+    sheets = read_sheets(reader, entries["asset_file"], _LISTS)
     for sheet in sheets:
         entries[sheet.of] += reader.entries(sheet, sheet.of, _LISTS[sheet.of])
     documents += sheets

@@ -5,12 +5,14 @@ So one check sees them all, and what is wrong is told with the file, the line an
 
 from __future__ import annotations
 
+import codecs
 import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,7 +25,7 @@ from stoep_gateway.config_model import clean_id
 from stoep_gateway.config_reader import MAX_OCTETS, Document, Entry, Reader, did_you_mean
 from stoep_gateway.errors import Mistake
 
-__all__ = ["SheetDocument", "read_sheet", "shortened"]
+__all__ = ["SheetDocument", "read_sheets", "shortened"]
 
 _RD = ("rd_x", "rd_y")
 _ALIKE = 0.8
@@ -89,10 +91,24 @@ class SheetDocument(Document):
         return self.columns.get(key) not in self.sheet.rows[index].values
 
 
-def read_sheet(
+def read_sheets(
+    reader: Reader, asked: Iterable[Entry], models: Mapping[str, type[BaseModel]]
+) -> list[SheetDocument]:
+    """Read the files that ``[[asset_file]]`` name, their rows as tables of ``models``."""
+    found: dict[Path, SheetDocument | None] = {}
+    for entry in asked:
+        if not isinstance(entry.model, AssetFileConfig):
+            continue
+        if entry.model.path in found:
+            reader.report(entry.document, (*entry.path, "path"), "path is that of another one")
+        else:
+            found[entry.model.path] = _read_sheet(reader, entry, models)
+    return [it for it in found.values() if it is not None]
+
+
+def _read_sheet(
     reader: Reader, asked: Entry, models: Mapping[str, type[BaseModel]]
 ) -> SheetDocument | None:
-    """Read the file that an ``[[asset_file]]`` names, its rows as tables of that name."""
     config: AssetFileConfig = asked.model
     text = _text(reader, asked)
     if text is None:
@@ -107,7 +123,7 @@ def read_sheet(
     model = models[config.of]
     columns, unused = _columns(reader, asked, sheet, model)
     given = columns.keys() | config.defaults.keys()
-    if rows_have_points := any(row.point for row in sheet.rows):
+    if has_points := "lat" in model.model_fields and any(row.point for row in sheet.rows):
         given |= {"lat", "lon"}
     has_grid = given >= set(_RD)
     if has_grid:
@@ -127,7 +143,7 @@ def read_sheet(
         _translate(reader, document, index, values)
         for key, value in values.items():
             values[key] = _typed(value, _kind(model, key))
-        if rows_have_points or has_grid:
+        if has_points or has_grid:
             _locate(reader, document, index, row, values)
         _judge(reader, document, index, values)
         if config.clean_ids and isinstance(values.get("id"), str):
@@ -172,8 +188,10 @@ def _text(reader: Reader, asked: Entry) -> str | None:
         reader.mistakes.append(Mistake(name, 0, f"is larger than {MAX_OCTETS >> 20} MB"))
         return None
     encoding: str = "utf-8-sig" if config.encoding == "utf-8" else config.encoding
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"  # what spreadsheets call Unicode text
+    elif data.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -194,14 +212,11 @@ def _columns(
     folded = {_folded(it): it for it in reversed(sheet.places)}
     ours = {_ALIASES.get(it, it): header for it, header in folded.items()}
     columns: dict[str, str] = {}
-    for table in (config.columns, config.values, config.defaults):
-        named = "columns" if table is config.columns else "values"
-        named = "defaults" if table is config.defaults else named
-        for key in table:
+    for table in ("columns", "values", "defaults"):
+        for key in getattr(config, table):
             if key not in keys:
-                at = (*asked.path, named, key)
-                message = f'{named}: [[{config.of}]] has no "{key}"{did_you_mean(key, keys)}'
-                reader.report(asked.document, at, message)
+                message = f'{table}: [[{config.of}]] has no "{key}"{did_you_mean(key, keys)}'
+                reader.report(asked.document, (*asked.path, table, key), message)
     for key, header in config.columns.items():
         known = folded.get(_folded(header))
         if known is not None:

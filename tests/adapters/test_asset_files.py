@@ -214,6 +214,15 @@ defaults = { depth_mm = -5, lvel = "flaps" }
         with pytest.raises(ConfigError, match=r"stoep.toml:5: path cannot be read: No such file"):
             config.load(tmp_path / "stoep.toml")
 
+    def test_a_file_is_named_once_and_read_though_its_encoding_is_another(self, tmp_path):
+        table = "\ufeffid,name,lat,lon,capacity_l,depth_mm\na,Café,52,5,1,1\n"
+        toml = TOWN + 'encoding = "cp1252"\n'
+        assert load(tmp_path, stoep_toml=toml, bins_csv=table).containers[0].name == "Café"
+        twice = toml + '[[asset_file]]\npath = "bins.csv"\n'
+        assert mistakes(tmp_path, stoep_toml=twice, bins_csv=table) == [
+            "stoep.toml:8: path is that of another one"
+        ]
+
     def test_lesser_mistakes_are_warnings(self, tmp_path):
         toml = (
             TOWN + '[[container]]\nid="z"\nlat=52\nlon=5\ncapacity_l=1\ndepth_mm=1\nkind="skip"\n'
