@@ -102,7 +102,11 @@ MISTAKES = (  # a row, what is said of it, the column
         "B",
     ),
     ("bank-1,", f"no time is said: {WRITE}", "B"),
-    ("bank-1,2026-02-03 6:00", '"2026-02-03 6:00" has not come yet (in Europe/Amsterdam)', "B"),
+    (
+        "bank-1,2026-02-03 6:00",
+        '"2026-02-03 6:00" has not come yet (times without an offset are in Europe/Amsterdam)',
+        "B",
+    ),
     ("bank-1,2026-02-03", "2026-02-03 has not come yet", "B"),
     ("bank-1,1926-01-31 06:00", "1926-01-31 is not of the years 2000 to 2999", "B"),
     ("bank-1,2026-01-31 26:00", f'"2026-01-31 26:00" is no time: {WRITE}', "B"),

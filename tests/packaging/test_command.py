@@ -10,7 +10,17 @@ from stoep_tools import cli
 def test_help_names_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    names = ("gateway", "demo", "device", "evaluate", "flash", "makes", "plan", "report")
+    names = (
+        "collections",
+        "gateway",
+        "demo",
+        "device",
+        "evaluate",
+        "flash",
+        "makes",
+        "plan",
+        "report",
+    )
     assert all(name in shown for name in names)
 
 
@@ -38,7 +48,8 @@ def test_what_a_package_leaves_out_is_said_to_be_elsewhere(
 
 
 @pytest.mark.parametrize(
-    "name", ["gateway", "demo", "device", "evaluate", "flash", "makes", "plan", "report"]
+    "name",
+    ["collections", "gateway", "demo", "device", "evaluate", "flash", "makes", "plan", "report"],
 )
 def test_every_subcommand_explains_itself(name: str) -> None:
     run = subprocess.run(

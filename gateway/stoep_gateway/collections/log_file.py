@@ -161,7 +161,7 @@ class _Reader:
         self._site = site
         self._style = style
         self._columns = columns
-        self._utc = columns.get("time", "").casefold().endswith("utc")
+        self._is_utc = columns.get("time", "").casefold().endswith("utc")
         self._by_name = _by_name(site.containers)
         self._hints: dict[str, str] = {}
 
@@ -202,38 +202,13 @@ class _Reader:
     def _time(self, row: Row) -> tuple[int, bool]:
         """Return UTC ms, and whether it is of a date alone."""
         date, time = self._cell(row, "date"), self._cell(row, "time")
-        column = "time" if time and not date else "date" if date else "time"
-        if date and time and _CLOCK.fullmatch(time):
-            said, column = f"{date} {time}", "time"
-        else:
-            said = time or date
+        said = f"{date} {time}" if date and _CLOCK.fullmatch(time) else time or date
+        column = "time" if time or "date" not in self._columns else "date"
         if not said:
             raise _Wrong(column, f"no time is said: {_WRITE_TIME}")
-        day, clock, moment = self._moment(said, column)
-        if moment is None:
-            noon = datetime.datetime.combine(day, datetime.time(12), self._site.timezone)
-            today = datetime.datetime.fromtimestamp(self._site.now_ms / 1000, self._site.timezone)
-            if day > today.date():
-                raise _Wrong(column, f"{day.isoformat()} has not come yet")
-            return round(noon.timestamp() * 1000), True
-        at_ms = round(moment.timestamp() * 1000)
-        if at_ms > self._site.now_ms + _AHEAD_MS:
-            raise _Wrong(column, f'"{said}" has not come yet{clock}')
-        return at_ms, False
-
-    def _moment(
-        self, said: str, column: str
-    ) -> tuple[datetime.date, str, datetime.datetime | None]:
-        """Return the date, what to say of its zone, and the moment unless it is a date alone."""
-        zone: datetime.tzinfo = datetime.UTC if self._utc else self._site.timezone
         try:
             day, clock = self._day_and_clock(said)
-            if not clock:
-                moment = None
-            else:
-                moment = datetime.datetime.fromisoformat(f"{day.isoformat()}T{clock}")
-                if moment.tzinfo is None:
-                    moment = moment.replace(tzinfo=zone)
+            at = datetime.datetime.fromisoformat(f"{day.isoformat()}T{clock or '12:00'}")
         except ValueError:
             help_ = _WRITE_TIME
             if _DAY_FIRST.fullmatch(said) is not None and not self._style.month_first:
@@ -241,7 +216,17 @@ class _Reader:
             raise _Wrong(column, f'"{said[:40]}" is no time: {help_}') from None
         if day.year not in _YEARS:
             raise _Wrong(column, f"{day.isoformat()} is not of the years 2000 to 2999")
-        return day, f" (in {zone})", moment
+        local, now_ms = self._site.timezone, self._site.now_ms
+        if not clock:
+            if day > datetime.datetime.fromtimestamp(now_ms / 1000, local).date():
+                raise _Wrong(column, f"{day.isoformat()} has not come yet")
+            return round(at.replace(tzinfo=local).timestamp() * 1000), True
+        zone = datetime.UTC if self._is_utc else local
+        at_ms = round((at if at.tzinfo else at.replace(tzinfo=zone)).timestamp() * 1000)
+        if at_ms > now_ms + _AHEAD_MS:
+            message = f'"{said}" has not come yet (times without an offset are in {zone})'
+            raise _Wrong(column, message)
+        return at_ms, False
 
     def _day_and_clock(self, said: str) -> tuple[datetime.date, str]:
         """Return the date and the time of day in ISO 8601, if there is one. Raises ValueError."""
