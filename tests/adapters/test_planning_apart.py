@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stoep_gateway.planning import apart, routes
+from stoep_gateway.planning import apart, child, routes
 from stoep_gateway.planning.distances import Point
 from stoep_gateway.planning.problem import MONEY_PER_EUR, Disposal, Truck, Visit
 from stoep_gateway.planning.routes import Question
@@ -42,6 +42,13 @@ def test_nothing_to_do_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_it_ends_when_told() -> None:
     assert apart.answer(replace(TOWN, iterations=1_000_000), lambda: True).tours == ((), ())
+
+
+def test_what_is_longer_than_a_pipe_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_ASK_S", 0.001)
+    ended = child.run("json.tool", b"[" + b"1," * 1_000_000 + b"1]", lambda: False)
+    assert ended.returncode == 0
+    assert ended.stdout.count(b"1") == 1_000_001
 
 
 def test_a_solver_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
