@@ -26,7 +26,7 @@ from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from stoep_gateway.config_model import SourceConfig
 from stoep_gateway.errors import FatalError
-from stoep_gateway.integrations import mqtt_source
+from stoep_gateway.integrations import mqtt_inbox
 from stoep_gateway.integrations.events import SourceDownlink, SourceEvent, SourceUplink
 from stoep_gateway.integrations.mqtt_source import MqttSource
 from stoep_gateway.lns.frames import Rejected
@@ -226,8 +226,8 @@ async def test_what_an_ended_connection_held_is_let_go_before_the_next(broker, m
 
 
 async def test_a_connection_that_is_lost_with_its_subscription_is_an_outage(monkeypatch, caplog):
-    monkeypatch.setattr(mqtt_source, "_CONNECT_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(mqtt_source, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(mqtt_inbox, "_CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(mqtt_inbox, "_LONGEST_PAUSE_S", 0.01)
     asked = 0
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -201,5 +201,5 @@ def _differ(old: Thing | None, new: Thing | None) -> bool:
 
 
 def _register_write(client: paho.Client, _userdata: Any, sock: Any) -> None:
-    """See ``mqtt_source``: aiomqtt's own way fails on a connection that breaks at that moment."""
+    """See ``mqtt_inbox``: aiomqtt's own way fails on a connection that breaks at that moment."""
     asyncio.get_running_loop().add_writer(sock.fileno(), client.loop_write)
