@@ -6,11 +6,13 @@ of one more optional visit: the first is tried here truck by truck, the second b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyvrp
+from pyvrp.search import NeighbourhoodParams
 from pyvrp.stop import MaxIterations, MaxRuntime
 
 from stoep_gateway.planning.insertion import Insertion
@@ -25,8 +27,10 @@ SOLVER = "pyvrp 0.14"
 _PENALTIES = pyvrp.PenaltyParams(max_penalty=200_000)
 # What has to be done, and cannot all be, is worth so much that it outweighs those.
 _OVERLOADED = pyvrp.PenaltyParams(max_penalty=2_000_000)
-_SHARE = 8  # of the search that each number of trucks gets; the best one gets what is left
+_SHARES = 8  # that the search is in
 _WORSE = 1.05  # costs that make giving up one more truck pointless
+
+Timer = Callable[[float], Callable[[int], bool]]  # of seconds; tells whether they are over
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +53,52 @@ def solve(
     seconds: float | None = None,
     start: Sequence[Tour] = (),
     cancelled: Callable[[], bool] = bool,
+    timer: Timer = MaxRuntime,
 ) -> Answer:
     """Return the tours that cost the least, of what the search finds and of ``start``.
 
     The same problem, iterations, seed and start give the same tours, unless ``seconds`` end the
-    search. Trucks are given up one by one as long as that is cheaper. When not all that is
-    required can be done, what has the smallest prizes is left out. Once ``cancelled()`` is true,
-    what has been found so far is returned soon.
+    search, by the clock on the wall or another ``timer``. Trucks are given up one by one as long as
+    that is cheaper. When not all that is required can be done, what has the smallest prizes is left
+    out. Once ``cancelled()`` is true, what has been found so far is returned soon.
     """
-    return _Search(problem, iterations, seed, seconds, cancelled).answer(start)
+    return _Search(problem, iterations, seed, seconds, cancelled, timer).answer(start)
+
+
+@dataclass(frozen=True, slots=True)
+class _Effort:
+    """Shares of the search for all trucks, for each number of fewer ones, for the best at least.
+
+    All trucks get more until the cost is no less than ``settled`` times what it was. ``anew``:
+    every other of the shares for the best begins with nothing. The others are PyVRP's.
+    """
+
+    first: float
+    settled: float
+    fewer: float
+    rest: float
+    anew: bool
+    neighbours: int
+    history: int
+    penalty: pyvrp.PenaltyParams
+
+
+class _Mild(pyvrp.PenaltyParams):
+    """Penalties that begin at what a litre, a second or a metre costs, about."""
+
+    def midpoint_penalties(self, data: pyvrp.ProblemData) -> tuple[list[float], float, float]:
+        return [2500.0] * data.num_load_dimensions, 2500.0, 2500.0
+
+
+_OF_SMALL = _Effort(1, 0, 1, 1, anew=True, neighbours=50, history=300, penalty=_PENALTIES)
+# A large problem is searched too shortly to begin anew. With the history that PyVRP is used to, it
+# would walk about; with as many neighbours, a step takes four times as long, and finds hardly more.
+_LARGE = 100  # visits
+_OF_LARGE = replace(_OF_SMALL, first=2, settled=0.995, fewer=0.5, rest=2, anew=False)
+_OF_LARGE = replace(_OF_LARGE, neighbours=20, history=50)
+# And walls around what breaks a rule keep it from ever using fewer trucks.
+_HUGE = 400
+_OF_HUGE = replace(_OF_LARGE, penalty=_Mild(25, 1.2, max_penalty=_PENALTIES.max_penalty))
 
 
 class _Search:
@@ -68,14 +109,21 @@ class _Search:
         seed: int,
         seconds: float | None,
         cancelled: Callable[[], bool],
+        timer: Timer,
     ) -> None:
         self._problem = problem
-        self._iterations = max(1, iterations // _SHARE)
-        self._seconds = None if seconds is None else seconds / _SHARE
+        self._iterations = max(1, iterations // _SHARES)
+        self._seconds = None if seconds is None else seconds / _SHARES
+        self._timer = timer
+        self._is_late = None if seconds is None else timer(seconds)
+        if self._is_late is not None:
+            self._is_late(0)  # which begins to count
         self._seed = seed
         self._cancelled = cancelled
         self._impossible = _impossible(problem)
         self._possible = [n for n in range(len(problem.visits)) if n not in self._impossible]
+        size = len(self._possible)
+        self._effort = _OF_SMALL if size <= _LARGE else _OF_LARGE if size <= _HUGE else _OF_HUGE
         self._relaxed = False
         self._urgent = _urgent(problem)
         self._idle = tuple(_idle(problem, number) for number in range(len(problem.trucks)))
@@ -91,35 +139,44 @@ class _Search:
         return Answer(best, self._impossible, bool(missed))
 
     def _fewer_trucks(self, best: tuple[Tour, ...]) -> tuple[Tour, ...]:
-        trucks = list(range(len(self._problem.trucks)))
-        shares = _SHARE
+        everybody = trucks = list(range(len(self._problem.trucks)))
+        effort = self._effort
+        share, shares = effort.first, float(_SHARES)
         start = best
         while trucks and not self._cancelled():
-            found = self._with_more(self._search(trucks, start, self._seed))
-            shares -= 1
-            worth = self._worth(found)
-            worse = worth > self._worth(best)
+            found = self._with_more(self._search(trucks, start, self._seed, share))
+            shares -= share
+            before, worth = self._worth(best), self._worth(found)
             best = min(best, found, key=self._worth)
             used = [number for number in trucks if _is_used(found[number])]
-            if shares <= 1 or not used or (worse and worth > _WORSE * self._worth(best)):
+            if shares <= effort.rest or not used or worth > _WORSE * before:
                 break
+            if trucks is everybody and worth < effort.settled * before:
+                start, share = found, 1
+                continue
             least = min(used, key=lambda number: self._earned(number, found[number]))
             trucks = [number for number in used if number != least]
-            start = _instead(found, least, self._idle[least])
+            start, share = _instead(found, least, self._idle[least]), effort.fewer
         trucks = [number for number, tour in enumerate(best) if _is_used(tour)]
-        for again in range(1, 1 + shares):
+        for again in range(1, 1 + math.ceil(shares)):
             if trucks and not self._cancelled():
-                begun = self._idle if again % 2 else best
-                found = self._with_more(self._search(trucks, begun, self._seed + again))
+                begun = self._idle if effort.anew and again % 2 else best
+                share = min(1.0, shares - again + 1)
+                found = self._with_more(self._search(trucks, begun, self._seed + again, share))
                 best = min(best, found, key=self._worth)
         return best
 
     def _search(
-        self, trucks: Sequence[int], start: tuple[Tour, ...], seed: int
+        self, trucks: Sequence[int], start: tuple[Tour, ...], seed: int, share: float
     ) -> tuple[Tour, ...]:
         """Return the best tours of some trucks, from what they do already; ``start`` if none."""
         visits = self._problem.visits
         for relaxed in (self._relaxed, True):
+            params = pyvrp.SolveParams(
+                ils=pyvrp.IteratedLocalSearchParams(history_length=self._effort.history),
+                penalty=_OVERLOADED if relaxed else self._effort.penalty,
+                neighbourhood=NeighbourhoodParams(num_neighbours=self._effort.neighbours),
+            )
             model = Model(
                 self._problem,
                 self._possible,
@@ -127,9 +184,9 @@ class _Search:
                 set() if relaxed else {n for n in self._possible if visits[n].required},
                 {n: visits[n].prize + self._urgent * visits[n].required for n in self._possible},
             )
-            stops: list[Any] = [MaxIterations(self._iterations)]
+            stops: list[Any] = [MaxIterations(max(1, round(share * self._iterations)))]
             if self._seconds is not None:
-                stops.append(MaxRuntime(self._seconds))
+                stops += [self._is_late, self._timer(share * self._seconds)]
 
             def stop(best_cost: int, stops: Sequence[Any] = stops) -> bool:
                 return self._cancelled() or any(it(best_cost) for it in stops)
@@ -141,7 +198,7 @@ class _Search:
                 seed=seed,
                 collect_stats=False,
                 display=False,
-                params=pyvrp.SolveParams(penalty=_OVERLOADED if relaxed else _PENALTIES),
+                params=params,
                 initial_solution=initial,
             )
             if result.best.is_feasible():
