@@ -259,3 +259,38 @@ def test_what_nobody_knows_takes_the_room_of_a_full_one(tmp_path: Path) -> None:
     plan = checked_plan({}, here, decisions=Decisions(included={"c1"}))
     (stop, _) = plan.rounds[0].stops
     assert (stop.reason, stop.volume_l, stop.fill_pct) == ("manual", 7000, None)
+
+
+def test_what_would_not_pay_with_all_the_time_there_is_is_not_deferred(tmp_path: Path) -> None:
+    """In 50 minutes there is time for c1, which takes 38, or for one of the others.
+
+    To go on from c1 to 14 km would be 8 km, 8 minutes and 6: 1.64 €, which 6 % of 30 € are worth
+    and 5 % are not.
+    """
+    here = town(tmp_path, {1: 4, 2: 14, 3: 14}, shift_h=50 / 60, **MINUTE)
+    maybe = {
+        name: Known(Unsure(70, chance=chance), NOW) for name, chance in (("c2", 0.06), ("c3", 0.05))
+    }
+    plan = checked_plan(levels(20, c1=90) | maybe, here)
+    assert route(plan) == ["c1", "dump"]
+    assert [(it.container, it.reason) for it in plan.deferred] == [("c2", "shift_too_short")]
+    (left,) = plan.skipped
+    assert (left.container, left.reason, left.prize_eur) == ("c3", "not_worth_the_way", 1.5)
+    assert left.detour_eur == 1.64
+
+
+def test_less_than_half_a_euro_is_nothing(tmp_path: Path) -> None:
+    """To stop on the way is 0.36 €: 1.4 % of 30 € are 0.42 €, and 2 % are 0.60 €."""
+    here = town(tmp_path, {1: 4, 2: 6}, **MINUTE)
+    for chance, stops in ((0.014, ["c1", "dump"]), (0.02, ["c1", "c2", "dump"])):
+        known = levels(20, c1=90) | {"c2": Known(Unsure(70, chance=chance), NOW)}
+        assert route(checked_plan(known, here)) == stops
+
+
+def test_a_round_that_is_planned_before_its_time_leaves_at_once(tmp_path: Path) -> None:
+    """Unless the truck has a time of its own."""
+    known = {"c1": Known(Sure(100), NOW - 2 * HOUR_MS)}
+    for of_truck, leaves in (("", "03:00"), ('starts = "06:30"', "04:30")):
+        here = town(tmp_path, {1: 4}, of_truck=of_truck)
+        (it,) = planner.plan(known, here, NOW - HOUR_MS).rounds
+        assert it.leaves_utc[11:16] == leaves

@@ -7,11 +7,12 @@ between a thousand places take seconds, the solver tens of megabytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from stoep_gateway.planning.distances import DistanceTable, Point
 from stoep_gateway.planning.problem import (
+    EVER_S,
     Course,
     Disposal,
     Problem,
@@ -53,7 +54,8 @@ class Question:
 class Answer:
     """A tour and a course per truck; per visit what it adds to the cost of its tour, in money.
 
-    Of a visit in no tour that is what it would have added, None if it fitted nowhere.
+    Of a visit in no tour that is what it would have added, None if it fitted nowhere though it was
+    worth it. That it was not may show only if shifts had no end.
     ``impossible`` says why no truck could do it even alone.
     """
 
@@ -127,10 +129,19 @@ def _detours(
                 without = _tidied((*tour[:position], *tour[position + 1 :]), problem.trucks[number])
                 detours[stop] = course.cost - problem.course(number, without).cost
     visited = {stop for tour in into.tours for stop in tour}
-    for number in range(len(problem.visits)):
-        if number not in visited:
-            best = into.cheapest(number)
-            detours[number] = None if best is None else best[0]
+    tireless: Insertion | None = None  # the same tours of trucks whose shift does not end
+    for number, visit in enumerate(problem.visits):
+        if number in visited:
+            continue
+        best = into.cheapest(number)
+        if best is None and not visit.required:
+            if tireless is None:
+                trucks = [replace(it, shift_s=EVER_S) for it in problem.trucks]
+                tireless = type(into)(replace(problem, trucks=trucks), into.tours)
+            best = tireless.cheapest(number)
+            if best is not None and best[0] < visit.prize:
+                best = None
+        detours[number] = None if best is None else best[0]
     return tuple(detours)
 
 
