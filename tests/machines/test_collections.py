@@ -69,27 +69,25 @@ def test_a_date_without_a_time_is_any_time_of_that_day():
     assert not merged([noon, row(14)])[0].date_only
 
 
-def test_the_next_collection_is_todays_until_it_is_made_then_the_provisional_one() -> None:
+def test_the_next_collection_is_todays_until_it_is_made_or_missed_then_the_next_ones() -> None:
     today = plan(stops=[stop("a", 1), stop("b", 2)])
     tomorrow = plan(stops=[stop("a", 24)], starts_h=24, provisional=True)
     stops = coming(today, tomorrow)
-    assert (
-        next_of(stops, "a", None)
-        == next_of(stops, "a", START_MS - 9 * HOUR)
-        == {
-            "date": "2026-10-20",
-            "truck": "truck-1",
-            "eta_utc": "2026-10-20T05:00:00.000Z",
-            "sequence": 1,
-            "provisional": False,
-        }
-    )
-    then = next_of(stops, "a", START_MS + HOUR // 2)  # half an hour early
-    assert then is not None
-    assert (then["date"], then["provisional"]) == ("2026-10-21", True)
-    assert next_of(stops, "a", START_MS + 24 * HOUR) is None
-    assert next_of(stops, "b", START_MS + HOUR) is None
-    assert next_of(stops, "c", None) is None
+    assert next_of(stops, "a", START_MS - 9 * HOUR, START_MS) == {
+        "date": "2026-10-20",
+        "truck": "truck-1",
+        "eta_utc": "2026-10-20T05:00:00.000Z",
+        "sequence": 1,
+        "provisional": False,
+    }
+    assert next_of(stops, "a", None, START_MS) == next_of(stops, "a", None, START_MS + 9 * HOUR)
+    early, missed = START_MS + HOUR // 2, START_MS + 10 * HOUR
+    for then in (next_of(stops, "a", early, early), next_of(stops, "a", None, missed)):
+        assert then is not None
+        assert (then["date"], then["provisional"]) == ("2026-10-21", True)
+    assert next_of(stops, "a", START_MS + 24 * HOUR, START_MS + 25 * HOUR) is None
+    assert next_of(stops, "b", START_MS + HOUR, START_MS + HOUR) is None
+    assert next_of(stops, "c", None, START_MS) is None
     assert coming(None, None) == {}
     assert coming(plan(stops=[replace(stop("a", 1), status="done")])) == {}
 

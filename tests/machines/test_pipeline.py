@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from lns_values import GATEWAY, OTHER_GATEWAY
 from lorawan_keys import new_key
 from network_in_hand import NetworkInHand
+from planned import plan, stop
 from stoep_gateway import pipeline
+from stoep_gateway.collections.coming import coming
 from stoep_gateway.forwarders.gwmp import GatewayStat
 from stoep_gateway.lns.frames import Rejected
 from stoep_gateway.store.records import Record
@@ -144,6 +146,14 @@ def test_an_emptying_is_recorded_with_the_uplink_that_confirms_it(gateway):
     assert "container_emptied" in [it.kind for it in told[7].outbox]
     (stored,) = gateway.connection.execute("SELECT * FROM collection").fetchall()
     assert stored == row
+
+
+def test_a_state_tells_of_the_plan_in_force(gateway):
+    device = gateway.join()
+    gateway.pipeline.interpreter.coming = coming(plan(stops=[stop("corner", 1)]))
+    gateway.take(device.uplink(BinReport(1, 900, 4)))
+    (state,) = [it for it in gateway.records[-1].outbox if it.kind == "container_state"]
+    assert json.loads(state.payload)["next_collection"]["truck"] == "truck-1"
 
 
 def test_both_gateways_receptions_are_kept(gateway):

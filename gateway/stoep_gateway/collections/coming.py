@@ -13,12 +13,14 @@ __all__ = ["Coming", "coming", "next_of"]
 
 @value
 class Coming:
-    """A planned stop of a container: done once it was emptied at ``from_ms`` or later.
+    """A planned stop of a container: made if it was emptied from ``from_ms`` on, missed after
+    ``until_ms``.
 
     ``told`` is what is published of it.
     """
 
     from_ms: int
+    until_ms: int
     told: dict[str, object]
 
 
@@ -39,15 +41,16 @@ def coming(*plans: Plan | None) -> dict[str, tuple[Coming, ...]]:
                 }
                 # Whoever planned knew of an emptying before; a truck may be hours early.
                 from_ms = max(plan.planned_ms, stop.eta_ms - WITHIN_MS)
-                found[stop.id] = (*found.get(stop.id, ()), Coming(from_ms, told))
+                it = Coming(from_ms, stop.eta_ms + WITHIN_MS, told)
+                found[stop.id] = (*found.get(stop.id, ()), it)
     return found
 
 
 def next_of(
-    stops: Mapping[str, tuple[Coming, ...]], container: str, emptied_ms: int | None
+    stops: Mapping[str, tuple[Coming, ...]], container: str, emptied_ms: int | None, now_ms: int
 ) -> dict[str, object] | None:
-    """Return the first stop of a container that was not made yet, None if none is planned."""
+    """Return the first stop of a container that is still to be made, None if none is planned."""
     for stop in stops.get(container, ()):
-        if emptied_ms is None or emptied_ms < stop.from_ms:
+        if now_ms <= stop.until_ms and (emptied_ms is None or emptied_ms < stop.from_ms):
             return stop.told
     return None

@@ -72,7 +72,7 @@ def outputs(
         of = container.key, container.pool, received_ms
         outlook = forecasts.take(*of, state.track, fill, state.quality, pressed_ms)
     emptied_ms = None if state.track is None else state.track.emptied_ms
-    planned = None if coming is None else next_of(coming, container.id, emptied_ms)
+    planned = None if coming is None else next_of(coming, container.id, emptied_ms, received_ms)
     messages.append(_state(device, container, report, meta, state, outlook, planned))
     return Outputs(tuple(messages), state, collections=tuple(emptied))
 
