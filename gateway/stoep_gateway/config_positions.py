@@ -54,10 +54,11 @@ def check_positions(
 
 def zone_point(key: str) -> _Point | None:
     """Return a point of a time zone in degrees, by the time zone database; None if it has none."""
-    for folder in (*map(Path, zoneinfo.TZPATH), importlib.resources.files("tzdata.zoneinfo")):
+    for folder in (*zoneinfo.TZPATH, None):  # the system's, else the package tzdata's
         try:
-            text = (folder / "zone.tab").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            of = importlib.resources.files("tzdata.zoneinfo") if folder is None else Path(folder)
+            text = (of / "zone.tab").read_text(encoding="utf-8")
+        except (ModuleNotFoundError, OSError, UnicodeDecodeError):
             continue
         for line in text.splitlines():
             columns = line.split("\t")

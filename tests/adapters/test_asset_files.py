@@ -301,6 +301,12 @@ class TestSwapped:
         (found,) = mistakes(tmp_path, stoep_toml='site = "town"\n' + self.bays(*points))
         assert "stoep.toml:15: lat and lon are swapped: -15.82, 35.08 is near" in found
 
+    def test_the_zones_are_known_without_the_systems_own(self, monkeypatch):
+        monkeypatch.setattr("zoneinfo.TZPATH", ())
+        assert zone_point("Europe/Amsterdam") == pytest.approx((52.37, 4.9), abs=0.01)
+        assert zone_point("America/St_Johns") == pytest.approx((47.57, -52.72), abs=0.01)
+        assert zone_point("UTC") is None
+
     def test_no_place_that_is_a_zones_own_is_taken_for_swapped(self, tmp_path):
         zones = ["Africa/Blantyre", "America/New_York", "Pacific/Auckland", "Africa/Libreville"]
         for zone in zones:
