@@ -12,6 +12,7 @@ from planned import HOUR_MS, START_MS, plan, stop
 from stoep_gateway import config
 from stoep_gateway.assets import registry, states
 from stoep_gateway.assets.states import ContainerState
+from stoep_gateway.collections import following as following_module
 from stoep_gateway.collections.following import Following
 from stoep_gateway.insight import filling
 from stoep_gateway.insight.flaps import FlapCount
@@ -218,6 +219,17 @@ async def test_a_plan_of_another_day_is_not_watched(site):
     assert site.told == []
 
 
+async def test_nothing_is_told_by_a_time_that_nobody_knows(site):
+    site.clock.is_known = False
+    async with site.running() as following:
+        following.in_force(plan(stops=[stop("b", 0.5)]), None)
+        await site.hours(1)
+        assert site.told == []
+        site.clock.is_known = True
+        await site.hours(0.25)
+        assert len(site.told) == 1
+
+
 async def test_a_store_that_cannot_be_read_is_told_once_and_waited_for(site, caplog):
     async with site.running() as following:
         following._path = site.config.store.path.with_name("nowhere.db")
@@ -228,6 +240,20 @@ async def test_a_store_that_cannot_be_read_is_told_once_and_waited_for(site, cap
         caplog.set_level("INFO")
         await site.hours(0.5)
         assert caplog.text.count("is told again") == 1
+        assert len(site.told) == 1
+
+
+async def test_a_mishap_costs_an_outcome_and_no_gateway(site, monkeypatch, caplog):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    async with site.running() as following:
+        with monkeypatch.context() as patched:
+            patched.setattr(following_module.outcome, "outcomes", fail)
+            following.in_force(plan(stops=[stop("b", 0.5)]), None)
+            await site.hours(0.25)
+            assert "ZeroDivisionError" in caplog.text
+        await site.hours(0.25)
         assert len(site.told) == 1
 
 

@@ -73,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     it.set_defaults(run=_import)
     it.add_argument("file", metavar="FILE", help='a table (CSV); "-": standard input')
     it.add_argument(
-        "--columns", type=_columns, default={}, metavar="OURS=HEADER,…", help="see below"
+        "--columns",
+        type=_columns,
+        action="append",
+        default=[],
+        metavar="OURS=HEADER,…",
+        help="see below; may be given several times",
     )
     it.add_argument("--month-first", action="store_true", help="01/02/2026 is in January")
     it.add_argument(
@@ -198,7 +203,8 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _import_into(gateway: _Gateway, text: str, options: argparse.Namespace) -> int:
-    style = Style(options.columns, options.month_first, options.decimal)
+    columns = {ours: header for given in options.columns for ours, header in given.items()}
+    style = Style(columns, options.month_first, options.decimal)
     name = "standard input" if options.file == _STDIN else options.file
     log = read(name, text, gateway.site(), style)
     if log.mistakes:

@@ -95,6 +95,8 @@ class Following:
             self._due.clear()
             try:
                 await self._look()
+            except Exception:  # noqa: BLE001 (an outcome less, not a gateway)
+                _log.exception("what became of the rounds cannot be told")
             finally:
                 self._clock.end()
             self._wait()
