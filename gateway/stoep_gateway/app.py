@@ -54,7 +54,10 @@ from stoep_gateway.other_networks import OtherNetworks
 from stoep_gateway.pipeline import Network, Pipeline
 from stoep_gateway.planning.commands import PlanCommands
 from stoep_gateway.planning.decide_commands import DecideCommands
+from stoep_gateway.planning.files.command import FileCommands
+from stoep_gateway.planning.files.writer import Writer
 from stoep_gateway.planning.in_force import Kept
+from stoep_gateway.planning.plan import Plan
 from stoep_gateway.publish import announcer
 from stoep_gateway.publish.availability import gateway_availability
 from stoep_gateway.publish.mqtt import Broker, Publisher
@@ -212,6 +215,9 @@ class _Gateway:
         self._following = Following(config, registry, memory.states, self._pipeline, clock)
         collections = CollectionCommands(config, self._pipeline, clock, self._following.look)
         collections.register(self._control)
+        self._files = Writer(config, clock)
+        files = FileCommands(config)
+        files.register(self._control)
         self._rounds = DailyRounds(
             config,
             memory.states,
@@ -220,7 +226,7 @@ class _Gateway:
             self._metrics,
             self._pipeline.record_messages,
             Kept(state.plans, state.decisions, state.last_decision, state.planned_date),
-            self._following.in_force,
+            self._plans_in_force,
         )
         DecideCommands(self._rounds, clock).register(self._control)
         plans = PlanCommands(
@@ -237,7 +243,7 @@ class _Gateway:
             partial(supervision.reloading, supervision.Notifier(os.environ)),
         )
         self._control.register(RELOAD, self._reloader.answer, changes=True)
-        for part in (plans, self._rounds, self._following, collections):
+        for part in (plans, self._rounds, self._following, collections, self._files, files):
             self._reloader.listeners.append(part.reconfigure)
         self._reloading: set[asyncio.Task[Any]] = set()
         self._throttle = Throttle()
@@ -263,7 +269,7 @@ class _Gateway:
         self._control.register(COMMAND, doctor.answer)
         self._reloader.listeners.append(doctor.reconfigure)
         self._services = [service for build in _SERVICES if (service := build(parts)) is not None]
-        self._services.append(self._following)
+        self._services += [self._following, self._files]
         if isinstance(clock, SystemClock):
             self._services.append(
                 timing.Timing(
@@ -394,6 +400,10 @@ class _Gateway:
         self._reloading.add(task)
         task.add_done_callback(self._reloading.discard)
         task.add_done_callback(self._on_end_of_task)
+
+    def _plans_in_force(self, today: Plan | None, next_one: Plan | None) -> None:
+        self._following.in_force(today, next_one)
+        self._files.take(today, next_one)
 
     def _sources_connected(self) -> dict[str, bool]:
         return {name: source.connected for name, source in self._sources.items()}

@@ -6,9 +6,11 @@ import logging
 import stat
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from gateway_process import Gateway
 from hand_clock import HandClock
 from plan_files import CONFIG, NASTY, NASTY_PLAN, PLAN, plan_of, round_of, stop, town_at
 from pypdf import PdfReader
@@ -17,6 +19,10 @@ from stoep_gateway.planning.files import folder, formats, pdf, printing
 from stoep_gateway.planning.files.sheet import sheets
 from stoep_gateway.planning.files.words import Words
 from stoep_gateway.planning.files.writer import Writer
+from stoep_gateway.planning.plan import dumps
+from stoep_gateway.store.records import PlanRow, Record
+from stoep_gateway.store.sealing import open_sealer
+from stoep_gateway.store.store import Store
 from waiting import until
 
 DAY = "2026-10-20"
@@ -230,3 +236,18 @@ async def test_what_stops_meanwhile_removes_nothing(config: Config, tmp_path: Pa
     await writer.close()
     assert writer._one(PLAN, config) == ""
     assert (tmp_path / "rounds" / DAY / "truck-1.pdf").read_bytes() == b"before"
+
+
+async def test_the_gateway_writes_what_is_in_force(config: Config, tmp_path: Path) -> None:
+    store = Store(config.store.path, partial(open_sealer, config.store, {}))
+    await store.open()
+    row = PlanRow(DAY, 0, PLAN.planned_ms, 11.5, 71.5, 0, dumps(PLAN))
+    store.submit(Record(plans=(row,), planned_date=DAY))
+    await store.close()
+    text = config.path.read_text(encoding="utf-8")
+    with Gateway(tmp_path, text + "enabled = false\n[gwmp]\nport = 0\n") as gateway:
+        sheet = tmp_path / "rounds" / DAY / "truck-1.pdf"
+        await until(sheet.exists)
+        assert gateway.stop() == 0
+        assert "Traceback" not in gateway.log()
+    assert "Ronde van truck-1" in read(sheet.read_bytes())[0]

@@ -211,7 +211,7 @@ class _Writer:
                 )
             )
         head = (*(words(key) for key in keys), words("waste"), words("cost"))
-        shares = (22, 25, 17, 15, 25, 20, 19, 16, 18, 21)
+        shares = (22, 24, 17, 15, 24, 22, 19, 16, 18, 21)
         return Table("", "", head, tuple(rows), shares, tuple(range(2, 10)))
 
     def _not_today(self, skipped: Sequence[LeftOut]) -> Iterable[Block]:
