@@ -82,7 +82,7 @@ def seen(config: Config, heard: Heard, period: Period) -> Seen:
         its = told[container.id]
         exact = [Told(it.at_ms, it.to_pct) for it in its if "driver" in it.sources]
         course = courses[container.id] = Course(heard.levels.get(container.id, ()), exact)
-        emptied_ms[container.id] = [it.at_ms for it in its]
+        moments: list[int] = []
         for it in its:
             fill_pct = it.from_pct
             if fill_pct is None and not it.date_only:
@@ -90,25 +90,37 @@ def seen(config: Config, heard: Heard, period: Period) -> Seen:
             litres = None
             if fill_pct is not None:
                 litres = loose_l(container.capacity_l, container.compaction, fill_pct, None)
-            day = _day(config, period, it, course)
+            at_ms, day = _moment(config, period, it, course, moments[-1] if moments else None)
+            moments.append(at_ms)
             emptyings.append(Emptying(container.id, day, fill_pct, litres, it.weight_kg, it.truck))
+        emptied_ms[container.id] = sorted(moments)
     return Seen(courses, emptied_ms, emptyings)
 
 
-def _day(config: Config, period: Period, it: Collection, course: Course) -> datetime.date:
-    """Return the day of a round on which it was: a sensor tells only between which readings."""
-    found = period.day_of(it.at_ms)
-    if it.sources != ("sensor",) or (before_ms := course.last_before(it.at_ms)) is None:
-        return found
-    best_ms = 0
+def _moment(
+    config: Config, period: Period, it: Collection, course: Course, last_ms: int | None
+) -> tuple[int, datetime.date]:
+    """Return the likely time of an emptying, and the day of its round.
+
+    A sensor tells only between which readings it was: then it is the time in the hours of a round
+    that is nearest to when the container was empty, at the rate since it was emptied last.
+    """
+    before_ms = course.last_before(it.at_ms)
+    if it.sources != ("sensor",) or before_ms is None:
+        return it.at_ms, period.day_of(it.at_ms)
+    likely_ms = it.at_ms
+    if last_ms is not None and before_ms > last_ms and it.from_pct and it.to_pct:
+        likely_ms -= round(it.to_pct * (before_ms - last_ms) / it.from_pct)
+    found = it.at_ms, period.day_of(it.at_ms)
+    nearest_ms: int | None = None
     day = period.day_of(before_ms)
-    last = found
-    while day <= last:
+    while day <= period.day_of(it.at_ms):
         begin = datetime.datetime.combine(day, config.planning.at, tzinfo=period.zone)
         begin_ms = round(begin.timestamp() * 1000)
-        both_ms = min(it.at_ms, begin_ms + _ROUND_MS) - max(before_ms, begin_ms)
-        if both_ms > best_ms:
-            found, best_ms = day, both_ms
+        early_ms, late_ms = max(begin_ms, before_ms + 1), min(begin_ms + _ROUND_MS, it.at_ms)
+        at_ms = min(max(likely_ms, early_ms), late_ms)
+        if early_ms <= late_ms and (nearest_ms is None or abs(at_ms - likely_ms) < nearest_ms):
+            found, nearest_ms = (at_ms, day), abs(at_ms - likely_ms)
         day += datetime.timedelta(days=1)
     return found
 

@@ -1,7 +1,8 @@
 """The waste that came into containers by what was measured, and what another round meets. Pure.
 
 Within a cycle, from one emptying to the next, levels do not fall: what they rise, noise taken off,
-came. What came while nobody looked or while it was full is taken at the container's usual rate.
+came. What came while nobody looked or while it was full is taken as usual for the container and the
+hour of the day.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from stoep_gateway.forecast.calendar import HOUR_MS
+from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.report.courses import FULL_PCT
 from stoep_gateway.report.periods import Period
 
@@ -82,13 +83,24 @@ def came(
                 part_ms = min(two_ms, begin_ms + HOUR_MS) - max(one_ms, begin_ms)
                 points[hour] += (high - low) * part_ms / (two_ms - one_ms)
                 seen_ms[hour] += part_ms
-    known_ms = sum(seen_ms)
-    if known_ms < 24 * HOUR_MS:
+    if sum(seen_ms) < DAY_MS:
         return None
-    rate = sum(points) / known_ms
+    usual = _usual(points, seen_ms)
+    hours = zip(points, seen_ms, strict=True)
     return Came(
-        start_ms, (it + rate * (HOUR_MS - ms) for it, ms in zip(points, seen_ms, strict=True))
+        start_ms,
+        (it + usual[hour % 24] * (HOUR_MS - ms) for hour, (it, ms) in enumerate(hours)),
     )
+
+
+def _usual(points: Sequence[float], seen_ms: Sequence[int]) -> list[float]:
+    """Return the points per millisecond of each hour of the day; nights are unlike days."""
+    every = sum(points) / sum(seen_ms)
+    rates = []
+    for hour in range(24):
+        ms = sum(seen_ms[hour::24])
+        rates.append(sum(points[hour::24]) / ms if ms else every)
+    return rates
 
 
 def _cycles(
