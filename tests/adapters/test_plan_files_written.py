@@ -3,6 +3,7 @@
 import asyncio
 import io
 import logging
+import os
 import stat
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -110,6 +111,14 @@ def test_all_files_of_a_plan(town: Config, tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in written.iterdir()} == made
     assert {stat.S_IMODE(path.stat().st_mode) for path in written.iterdir()} == {0o640}
     assert stat.S_IMODE(written.stat().st_mode) == 0o750
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_whom_the_folder_belongs(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 23456)
+    folder.write(tmp_path, DAY, {"truck-1.pdf": b"one"})
+    owners = {(it.stat().st_uid, it.stat().st_gid) for it in tmp_path.rglob("*")}
+    assert owners == {(12345, 23456)}
 
 
 def test_files_of_trucks_that_are_gone_and_of_old_dates_go(tmp_path: Path) -> None:

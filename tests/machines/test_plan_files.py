@@ -53,6 +53,7 @@ def test_geojson_has_stops_lines_places_and_what_is_left_out(town: Config) -> No
     assert found["round/truck-2"]["properties"]["status"] == "not_needed"
     said = found["round/truck-1/1"]["properties"]
     assert (said["truck"], said["sequence"], said["reason"]) == ("truck-1", 1, "overflow_risk")
+    assert said["eta_local"] == "2026-10-20T06:23+02:00"
     assert (said["fraction"], said["windows"]) == ("paper", ["06:00-07:30", "19:00-21:00"])
     assert found["deferred/c2"]["geometry"] == {"type": "Point", "coordinates": [5.02, 52.011]}
     assert found["deferred/c2"]["properties"]["reason"] == "shift_too_short"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from stoep_gateway.keeping.files import replacing
+from stoep_gateway.keeping.files import give_to_owner, replacing
 
 __all__ = ["forget", "write"]
 
@@ -23,7 +23,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 def write(folder: Path, date: str, files: Mapping[str, bytes]) -> None:
     """Write a date's files, each replaced as a whole, and remove those of trucks that are gone.
 
-    Raises ``OSError``.
+    What root writes is given to whom the folder above belongs. Raises ``OSError``.
     """
     of_date = folder / date
     for made in (folder, of_date):
@@ -31,10 +31,12 @@ def write(folder: Path, date: str, files: Mapping[str, bytes]) -> None:
             made.mkdir(0o750, parents=True)
             group = made.parent.stat().st_mode & stat.S_ISGID
             made.chmod(0o750 | group)
+            give_to_owner(made)
     for name, content in files.items():
         with replacing(of_date / name) as file:
             os.fchmod(file.fileno(), 0o640)
             file.write(content)
+        give_to_owner(of_date / name)
     for path in of_date.iterdir():
         if path.suffix in _OURS and path.name not in files:
             path.unlink()

@@ -1,10 +1,11 @@
 """A plan as GeoJSON (RFC 7946), for maps of the office. Pure.
 
-Times are UTC, as in the messages; so are names of fields and reasons.
+Fields and reasons are called as in the messages; beside the UTC of a stop is the site's own time.
 """
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -38,6 +39,7 @@ def document(plan: Plan, config: Config) -> bytes:
 class _Features:
     def __init__(self, plan: Plan, config: Config) -> None:
         self._plan = plan
+        self._timezone = config.timezone
         self._containers = {it.id: it for it in config.containers}
         self._places = {it.id: it for it in config.places}
         self._depots = {it.id: it.depot for it in config.trucks}
@@ -74,6 +76,8 @@ class _Features:
     def _stop(self, it: Round, stop: Stop) -> dict[str, Any]:
         said = {"truck": it.truck} | asdict(stop)
         del said["lat"], said["lon"]
+        eta = datetime.datetime.fromisoformat(stop.eta_utc).astimezone(self._timezone)
+        said["eta_local"] = eta.isoformat(timespec="minutes")
         said |= self._container(stop.id if stop.action == "empty" else "")
         name = f"round/{it.truck}/{stop.sequence}"
         return _feature(name, "stop", _point(_position(stop.lat, stop.lon)), said)
