@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import esp32 as soc
+from . import pins
 from .buses import ENODEV, UART_BUFFER_BYTES
 from .esp32 import Esp32
 
@@ -17,11 +18,11 @@ from .esp32 import Esp32
 class _PinBase:
     """machine.Pin; a subclass names the microcontroller."""
 
-    IN = soc.PIN_IN
-    OUT = soc.PIN_OUT
-    OPEN_DRAIN = soc.PIN_OPEN_DRAIN
-    PULL_DOWN = soc.PULL_DOWN
-    PULL_UP = soc.PULL_UP
+    IN = pins.PIN_IN
+    OUT = pins.PIN_OUT
+    OPEN_DRAIN = pins.PIN_OPEN_DRAIN
+    PULL_DOWN = pins.PULL_DOWN
+    PULL_UP = pins.PULL_UP
     _soc: Esp32
 
     def __init__(

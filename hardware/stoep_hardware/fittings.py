@@ -9,8 +9,9 @@ from .chips.lis3dh import Lis3dh
 from .chips.state_log import StateLog
 from .chips.tmp102 import ADDRESS, Tmp102
 from .engine import Engine
-from .esp32 import Esp32, Input
+from .esp32 import Esp32
 from .handling import Handling
+from .pins import Input
 
 _ACCELEROMETERS: dict[str, type[AccelerometerModel]] = {"lis3dh": Lis3dh, "lis2dw12": Lis2dw12}
 # A reed switch to ground and its pull-up of 1 MOhm, which takes that as long as the lid is shut.

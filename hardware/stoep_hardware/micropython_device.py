@@ -17,6 +17,7 @@ from .devices import Device, DeviceCrashedError
 from .engine import Engine
 from .esp32 import Reset
 from .micropython_runtime import MicroPythonRuntime, Program, shared_by
+from .pins import PIN_US
 from .sim_board import SimBoard
 
 _EXIT_ASLEEP = 75
@@ -110,7 +111,7 @@ class MicroPythonDevice(Device):
                 mcu.wake_reason,
                 sum(1 << number for number in mcu.rtc_pins),
                 mcu.freq_hz,
-                soc.PIN_US,
+                PIN_US,
                 CALL_US,
                 soc.SLEEP_CALL_US,
                 soc.IDLE_FROM_US,

@@ -12,9 +12,10 @@ from .chips.state_log import StateLog
 from .chips.sx1262 import Sx1262
 from .chips.vl53l1x import Vl53l1x
 from .engine import Engine
-from .esp32 import Esp32, Input, Output
+from .esp32 import Esp32
 from .fittings import Fittings
 from .handling import Handling
+from .pins import Input, Output
 from .supply import BROWN_OUT_MV, Supply
 from .world import DistanceSource, FieldSource
 

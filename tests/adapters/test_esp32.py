@@ -7,7 +7,8 @@ from stoep_hardware.buses import SimulationError
 from stoep_hardware.chips.state_log import StateLog
 from stoep_hardware.cpython_machine import make_esp32, make_machine, make_time
 from stoep_hardware.engine import US_PER_MS, US_PER_S, Engine
-from stoep_hardware.esp32 import STABLE, Input, Output, Reset
+from stoep_hardware.esp32 import Reset
+from stoep_hardware.pins import STABLE, Input, Output
 from stoep_hardware.sim_board import SimBoard
 
 DATA = board_data.load(BOARD)

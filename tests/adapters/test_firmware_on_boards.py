@@ -7,9 +7,9 @@ from firmware_place import Place
 from stoep_hardware.chips.sx1262_tables import Mode
 from stoep_hardware.devices import CPythonDevice, DeviceCrashedError
 from stoep_hardware.engine import US_PER_S
-from stoep_hardware.esp32 import Input
 from stoep_hardware.micropython_device import MicroPythonDevice
 from stoep_hardware.micropython_runtime import MicroPythonRuntime, is_available
+from stoep_hardware.pins import Input
 from stoep_protocol import messages, schema
 
 

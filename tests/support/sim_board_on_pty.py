@@ -20,6 +20,7 @@ from stoep_hardware.buses import CALL_US
 from stoep_hardware.engine import US_PER_MS, US_PER_S
 from stoep_hardware.micropython_device import Wire
 from stoep_hardware.micropython_runtime import HEAP_BYTES
+from stoep_hardware.pins import PIN_US
 
 _HEAD = struct.Struct("<BIH")
 _CAUSES = {"hard": soc.HARD_RESET, "watchdog": soc.WDT_RESET}
@@ -176,7 +177,7 @@ class SimBoardOnPty(BoardOnPty):
             mcu.wake_reason,
             sum(1 << number for number in mcu.rtc_pins),
             mcu.freq_hz,
-            *(soc.PIN_US, CALL_US, soc.SLEEP_CALL_US, soc.IDLE_FROM_US),
+            *(PIN_US, CALL_US, soc.SLEEP_CALL_US, soc.IDLE_FROM_US),
         )
         self._send(begin)
 

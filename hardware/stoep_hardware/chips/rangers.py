@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from stoep_hardware.board_data import BoardData
-from stoep_hardware.esp32 import Esp32, Input, Output
+from stoep_hardware.esp32 import Esp32
+from stoep_hardware.pins import Input, Output
 
 from . import hcsr04
 from .a02yyuw import A02yyuw
