@@ -155,3 +155,18 @@ def test_what_comes_while_it_is_full_comes_at_the_usual_rate() -> None:
     assert found is not None
     assert found.until(200 * HOUR_MS) == pytest.approx(200)
     assert waste.came(levels[:20], [], 0, 200 * HOUR_MS) is None  # less than a day
+
+
+def test_what_nobody_sees_at_night_is_no_waste() -> None:
+    # Three points an hour from six to eighteen; full every third day, emptied the morning after.
+    levels, level, emptied = [], 0.0, []
+    for hour in range(30 * 24):
+        if hour % 24 == 7 and level >= 100:
+            level = 0.0
+            emptied.append(hour * HOUR_MS)
+        levels.append((hour * HOUR_MS, min(level, 100.0)))
+        level += 3.0 * (6 <= hour % 24 < 18)
+    found = waste.came(levels, emptied, 0, 30 * DAY_MS)
+    assert found is not None
+    assert len(emptied) == 9
+    assert found.until(30 * DAY_MS) == pytest.approx(30 * 36, rel=0.03)

@@ -144,6 +144,21 @@ def test_a_silence_over_midnight_leaves_an_emptying_on_the_day_of_the_round(
     assert emptying.day == datetime.date(2026, 10, 5)
 
 
+def test_an_emptying_after_days_of_silence_was_when_the_container_was_empty(
+    config: Config,
+) -> None:
+    # 24 points a day, emptied on the 4th; silent from the 7th on, and on the 9th there are 38.
+    levels = [(at(4) + hour * HOUR_MS, hour * 1.0) for hour in range(72)]
+    levels += [(at(9, 21) + hour * HOUR_MS, 37.0 + hour) for hour in range(9)]
+    rows = [
+        by("c1", at(4), "sensor", from_pct=60.0, to_pct=0.0),
+        by("c1", at(9, 21), "sensor", from_pct=71.0, to_pct=37.0),
+    ]
+    seen = facts.seen(config, Heard({"c1": levels}, merged(rows)), OCTOBER)
+    assert [it.day.day for it in seen.emptyings] == [4, 8]
+    assert seen.emptied_ms["c1"][1] == pytest.approx(at(8, 8), abs=HOUR_MS)
+
+
 def test_a_trip_is_shared_by_the_containers_that_it_emptied(config: Config) -> None:
     trip = Trip(datetime.date(2026, 10, 9), "truck-1", ("c1", "c2"), 30.0, 2.0, 100.0)
     other = trip._replace(day=datetime.date(2026, 11, 1))  # not in this month
