@@ -40,7 +40,7 @@ from stoep_gateway.forwarders import links
 from stoep_gateway.forwarders.gwmp import GwmpServer
 from stoep_gateway.forwarders.udp import UdpForwarders
 from stoep_gateway.gateways import GatewayMonitor
-from stoep_gateway.integrations import context_broker
+from stoep_gateway.integrations import context_broker, plan_inbox
 from stoep_gateway.integrations.codecs import makes
 from stoep_gateway.integrations.events import SourceDownlink
 from stoep_gateway.integrations.mqtt_source import MqttSource
@@ -100,6 +100,7 @@ _SERVICES: tuple[Callable[[Parts], Service | None], ...] = (
     announcer.build,
     forecasting.build,
     context_broker.build,
+    plan_inbox.build,
     makes.build,
 )
 
@@ -264,6 +265,7 @@ class _Gateway:
             sources_connected=self._sources_connected,
             listening=self._listening,
             on_reload=self._reloader.listeners,
+            rounds=self._rounds,
         )
         doctor = Doctor(parts, aim.plan)
         self._control.register(COMMAND, doctor.answer)

@@ -20,6 +20,7 @@ from pydantic import ConfigDict
 from stoep_gateway.assets.geometry import Misfit, inside
 from stoep_gateway.config_assets import AssetFileConfig, EventConfig
 from stoep_gateway.config_checks import check_network_side, check_trucks
+from stoep_gateway.config_dispatch import DispatcherConfig
 from stoep_gateway.config_documents import Merged, drop_ins, merge
 from stoep_gateway.config_events import check_events
 from stoep_gateway.config_makes import MakeConfig
@@ -103,6 +104,7 @@ class Config(TableModel):
     trucks: tuple[TruckConfig, ...]
     events: tuple[EventConfig, ...] = ()
     asset_files: tuple[AssetFileConfig, ...] = ()
+    dispatchers: tuple[DispatcherConfig, ...] = ()
     holidays: Mapping[str, tuple[datetime.date, ...]] = {}  # by country, of events
     distances: DistanceTable | None = None
     files: tuple[Path, ...] = ()  # it was read from
@@ -139,6 +141,7 @@ _LISTS: dict[str, type[TableModel]] = {
     "truck": TruckConfig,
     "event": EventConfig,
     "asset_file": AssetFileConfig,
+    "dispatcher": DispatcherConfig,
 }
 _SCALARS = ("site", "timezone", "assets")
 _Entries = dict[str, list[Entry]]
@@ -349,6 +352,7 @@ def _check_unique(reader: Reader, entries: _Entries) -> None:
         ("place", "id"),
         ("truck", "id"),
         ("event", "id"),
+        ("dispatcher", "id"),
     ):
         first: dict[Any, Entry] = {}
         for entry in entries[kind]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from stoep_protocol.lorawan.regions import by_name
 
+from stoep_gateway.config_dispatch import DispatcherConfig, token_of
 from stoep_gateway.config_makes import CODEC_MAX_OCTETS, MakeConfig
 from stoep_gateway.config_model import (
     AdrConfig,
@@ -66,6 +67,9 @@ def check_network_side(
     for entry in entries["source"]:
         if isinstance(entry.model, SourceConfig):
             _check_source(reader, entry, entry.model)
+    for entry in entries["dispatcher"]:
+        if isinstance(entry.model, DispatcherConfig) and entry.model.token_file is not None:
+            _check_token(reader, entry, entry.model.token_file)
     for entry in entries["make"]:
         if isinstance(entry.model, MakeConfig):
             _check_codec(reader, entry, entry.model.codec)
@@ -169,6 +173,18 @@ def _check_codec(reader: Reader, entry: Entry, path: Path) -> None:
         elif "decodeUplink" not in text:
             message = 'codec has no "decodeUplink": that is what TS013 calls the function'
             reader.report(entry.document, at, message)
+
+
+def _check_token(reader: Reader, entry: Entry, path: Path) -> None:
+    at = (*entry.path, "token_file")
+    before = len(reader.mistakes)
+    _check_file(reader, entry.document, at, path, is_secret=True)
+    if len(reader.mistakes) > before:
+        return
+    try:
+        token_of(path.read_text(encoding="latin-1"))
+    except ValueError as error:
+        reader.report(entry.document, at, f"token_file {error}")
 
 
 def _check_file(

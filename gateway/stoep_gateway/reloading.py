@@ -71,8 +71,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
         before, after = getattr(old, name), getattr(new, name)
         if name in _NOT_COMPARED or before == after:
             continue
-        if name == "sources":
-            found.append("[[source]]")
+        if name in ("sources", "dispatchers"):
+            found.append(f"[[{name.removesuffix('s')}]]")
         elif isinstance(before, BaseModel) and isinstance(after, BaseModel):
             found += _keys_changed(name, before, after)
         else:

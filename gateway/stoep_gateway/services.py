@@ -21,6 +21,7 @@ from stoep_gateway.metrics import Metrics
 from stoep_gateway.pipeline import Pipeline
 from stoep_gateway.publish.mqtt import Publisher
 from stoep_gateway.publish.outbox import Outbox
+from stoep_gateway.rounds import DailyRounds
 from stoep_gateway.store.store import Store
 
 __all__ = ["Parts", "Service"]
@@ -46,6 +47,7 @@ class Parts:
     listening: Callable[[], dict[str, bool]]  # each protocol of forwarders
     # Called with the configuration whenever it was taken anew.
     on_reload: list[Callable[[Config], None]]
+    rounds: DailyRounds
 
 
 class Service(Protocol):

@@ -56,6 +56,6 @@ def checked(message: OutboxMessage) -> dict[str, Any]:
     assert values["event_id"] == message.event_id
     assert message.topic.startswith("stoep/v1/")
     assert not set("+#\0") & set(message.topic)
-    is_event = message.topic.endswith("/event")
+    is_event = message.topic.endswith(("/event", "/answer"))
     assert message.retain is not is_event
     return values
