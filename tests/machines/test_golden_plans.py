@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from one_road import NOW, Sure, checked_plan, levels, route, town
 from stoep_gateway.planning import planner
+from stoep_gateway.planning.planner import Progress
 from stoep_gateway.planning.selection import Decisions, Known, Running
 from stoep_gateway.planning.text import for_people
 from street import HOUR_MS
@@ -94,6 +95,7 @@ def test_everything_overflows_and_the_least_is_left_for_later(tmp_path: Path) ->
         ('"06:00-06:04"', "04:00", "04:04"),
         ('"05:00-06:03"', None, None),
         ('"06:00-06:03", "09:00-10:00"', "06:56", "07:00"),
+        ('"05:30-06:30", "09:00-10:00"', "04:00", "04:04"),
     ],
 )
 def test_a_window_that_is_missed(
@@ -294,3 +296,41 @@ def test_a_round_that_is_planned_before_its_time_leaves_at_once(tmp_path: Path) 
         here = town(tmp_path, {1: 4}, of_truck=of_truck)
         (it,) = planner.plan(known, here, NOW - HOUR_MS).rounds
         assert it.leaves_utc[11:16] == leaves
+
+
+def test_what_is_left_out_stands_in_the_order_of_the_configuration(tmp_path: Path) -> None:
+    """Whatever the reason; and the age of the data is that of the oldest level."""
+    here = town(tmp_path, {1: 4, 2: 40, 3: 5, 4: 4})
+    known = levels(0, c1=10, c3=10) | {"c2": Known(Unsure(70, chance=0.1), NOW - 30 * HOUR_MS)}
+    plan = checked_plan(known, here)
+    assert [(it.container, it.reason) for it in plan.skipped] == [
+        ("c1", "too_empty"),
+        ("c2", "not_worth_the_way"),
+        ("c3", "too_empty"),
+        ("c4", "no_data"),
+    ]
+    assert plan.data_age_h == 30
+
+
+def test_a_container_fills_until_the_truck_is_there(tmp_path: Path) -> None:
+    """Ten points an hour, and half an hour away."""
+    (stop, _) = checked_plan(levels(240, c1=80), town(tmp_path, {1: 30})).rounds[0].stops
+    assert (stop.fill_pct, stop.arrival_pct) == (80, 85)
+
+
+def test_a_truck_on_its_way_has_what_it_weighs_already(tmp_path: Path) -> None:
+    """6300 l of 300 kg/m³ twice are 3780 kg, more than it carries: it unloads in between."""
+    glass = '[[fraction]]\nid = "residual"\nkg_per_m3 = 300'
+    here = town(tmp_path, {1: 4, 2: 6}, more=glass, of_truck="capacity_kg = 2000")
+    plan = planner.plan(
+        levels(0, c1=90, c2=90),
+        here,
+        NOW,
+        decisions=Decisions(done={"c1"}),
+        progress={"t1": Progress("c1", 6300, 1890)},
+    )
+    assert [(it.id, it.load_after_kg) for it in plan.rounds[0].stops] == [
+        ("dump", 0),
+        ("c2", 1890),
+        ("dump", 0),
+    ]
