@@ -23,7 +23,7 @@ from stoep_gateway.control_client import GatewayAway
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.insight.filling import FillTrack
-from stoep_gateway.planning import apart, decide_cli, knowing, planner, recorded
+from stoep_gateway.planning import apart, decide_cli, knowing, planner, recorded, solve_command
 from stoep_gateway.planning.files import FORMATS, formats
 from stoep_gateway.planning.files import command as files
 from stoep_gateway.planning.selection import Known
@@ -55,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if options.action in decide_cli.ACTIONS:
             return decide_cli.run(options)
+        if options.action == "solve":
+            return solve_command.run(options)
         return files.run(options) if options.action == "files" else _show(options)
     except FatalError as error:
         print(error, file=sys.stderr)
@@ -103,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     files.add_language(show)
     files.add(actions)
     decide_cli.add(actions)
+    solve_command.add(actions)
     return parser
 
 
