@@ -18,6 +18,7 @@ from plan_files import (
     NASTY,
     NASTY_PLAN,
     PLAN,
+    left_out,
     plan_of,
     round_of,
     stop,
@@ -280,8 +281,18 @@ def test_a_truck_with_a_limit_in_weight(tmp_path: Path) -> None:
 
 def test_levels_that_are_doubted_say_so(town: Config) -> None:
     it = round_of("truck-1", replace(stop(1, "Market"), doubt="bad_data", p_overflow=None))
-    text = html.document([written(plan_of(it), town, "en")[0]])
+    doubted = left_out("c2", "shift_too_short", doubt="bad_data")
+    text = html.document(written(plan_of(it, deferred=(doubted,)), town, "en"))
     assert "risk of overflow; level doubtful: bad data" in text
+    assert "the shift is too short; level doubtful: bad data" in text
+
+
+def test_a_truck_that_has_broken_down(town: Config) -> None:
+    done = replace(stop(1, "Market"), status="done")
+    out = replace(round_of("truck-1", done), status="out_of_service")
+    said = " ".join(Page(html.document([written(plan_of(out), town, "en")[0]])).said)
+    assert "out of service" in said
+    assert "DONE" in said
 
 
 def test_what_is_done_is_ticked_and_not_driven_to_again(town: Config) -> None:

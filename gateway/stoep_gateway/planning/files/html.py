@@ -48,7 +48,7 @@ th { text-align: left; font-size: 8.5pt; vertical-align: bottom; padding: 0.5mm 
 .running th { font-weight: normal; border: 0; padding: 1mm 0; }
 td { vertical-align: top; padding: 0.8mm 1.2mm; border-bottom: 0.2mm solid #555; font-size: 9pt; }
 .number, th.number { text-align: right; }
-.stops td { height: 12.5mm; padding: 1.1mm 1.2mm; }
+.stops td { height: 12mm; padding: 0.8mm 1.2mm; }
 .stops .no { font-size: 19pt; font-weight: bold; line-height: 1; text-align: right; }
 .stops .no.long { font-size: 13pt; }
 .stops td b { font-size: 11pt; }
@@ -68,7 +68,13 @@ td { vertical-align: top; padding: 0.8mm 1.2mm; border-bottom: 0.2mm solid #555;
 svg { display: block; width: 100%; border: 0.2mm solid #555; }
 svg.key { display: inline; width: 14mm; height: 3mm; border: 0; }
 .key span { margin-right: 5mm; white-space: nowrap; }
-@media screen { body { padding: 4mm; } }
+.stops .at, .figure { white-space: nowrap; }
+@media screen { body { padding: 4mm; max-width: 194mm; } }
+@media screen and (max-width: 150mm) {
+  .stops { table-layout: auto; }
+  .stops col { width: auto !important; }
+  .stops tr > :nth-child(n+6) { display: none; }
+}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -149,7 +155,7 @@ def _line(it: StopLine) -> str:
     box = f'<span class="box">{ticked}</span>' if it.kind != "yard" else ""
     long = " long" if len(it.number) > 2 else ""
     cells = "".join(
-        f"<td><b>{escape(large)}</b><small>{escape(below)}</small></td>"
+        f'<td class="figure"><b>{escape(large)}</b><small>{escape(below)}</small></td>'
         for large, below in (it.full, it.leg)
     )
     return (

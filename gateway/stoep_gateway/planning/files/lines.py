@@ -87,7 +87,7 @@ class Lines:
         why = words(stop.reason)
         if stop.reason == "overflow_risk" and stop.p_overflow is not None:
             why = words("overflow_chance", chance=words.percent(stop.p_overflow))
-        if stop.doubt in ("bad_data", "few_days"):
+        if stop.doubt == "bad_data":  # that an outlook is young says nothing of the level
             why += f"; {words(stop.doubt)}"
         level = full(stop.arrival_pct), self._load(it, stop)
         about, heed = self._about(stop)

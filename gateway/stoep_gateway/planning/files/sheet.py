@@ -124,6 +124,8 @@ class _Writer:
         head = ("done_column", "number", "at", "container", "full", "leg", "remarks")
         blanks = Blanks(tuple(words(key) for key in ("driver", "km_begin", "km_end")))
         blocks: list[Block] = [blanks]
+        if it.status not in _STATUS:  # a truck that has broken down, say
+            blocks.insert(0, Prose(words(it.status), large=True))
         drawn = sketch.draw([self._course(it, 0)], off_the_map=words("off_the_map"))
         if drawn is not None:
             blocks.append(Drawing(words("map"), words("map_about"), drawn))
@@ -234,6 +236,8 @@ class _Writer:
             if it.reason == "not_worth_the_way" and it.prize_eur and it.detour_eur:
                 prize, detour = (words.number(euros, 2) for euros in (it.prize_eur, it.detour_eur))
                 why = words("worth_less", prize=prize, detour=detour)
+            if it.doubt == "bad_data":
+                why += f"; {words(it.doubt)}"
             chance = "" if it.p_overflow is None else words.percent(it.p_overflow)
             rows.append((self._name(it), full(it.fill_pct), full(it.expected_pct), chance, why))
         head = tuple(words(key) for key in ("container", "full", "then", "overflow", "reason"))

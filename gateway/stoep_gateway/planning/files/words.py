@@ -162,7 +162,6 @@ _PHRASES = {
         "overflow_chance": "risk of overflow {chance}",
         "worth_less": "worth {prize}\u00a0€, the way costs {detour}\u00a0€",
         "bad_data": "level doubtful: bad data",
-        "few_days": "level doubtful: known for few days",
         # status
         "stop_done": "DONE",
         "stop_skipped": "SKIPPED",
@@ -255,7 +254,6 @@ _PHRASES = {
         "overflow_chance": "kans op overlopen {chance}",
         "worth_less": "levert {prize}\u00a0€ op, de rit kost {detour}\u00a0€",
         "bad_data": "niveau onzeker: slechte metingen",
-        "few_days": "niveau onzeker: pas kort bekend",
         "stop_done": "KLAAR",
         "stop_skipped": "OVERGESLAGEN",
         "to_drive": "te rijden",
