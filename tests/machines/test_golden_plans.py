@@ -141,7 +141,7 @@ def test_a_skip_lorry_unloads_after_each_skip_however_empty(tmp_path: Path) -> N
     The farther one second: 0-4-10, 10-5-10, 10-0 are 30 km; the other way round they are 32.
     """
     known = levels(0, c1=50, c2=50)
-    said = {"prize_from_pct": 40}
+    said = {"prize_from_pct": 40, **MINUTE}
     poured = checked_plan(known, town(tmp_path, {1: 4, 2: 5}, capacity_l=7000, **said))
     assert (poured.rounds[0].km, poured.rounds[0].unloads) == (20.0, 1)
     carried = checked_plan(known, town(tmp_path, {1: 4, 2: 5}, capacity_l=7000, more=SKIP, **said))
@@ -150,6 +150,8 @@ def test_a_skip_lorry_unloads_after_each_skip_however_empty(tmp_path: Path) -> N
     assert (it.km, it.unloads, it.volume_l) == (30.0, 2, 7000)
     assert [stop.load_after_l for stop in it.stops] == [7000, 0, 7000, 0]
     assert [stop.volume_l for stop in it.stops] == [3500, None, 3500, None]
+    # Without either there would be 10 km and an unloading less: 1 € and 28 minutes.
+    assert [stop.detour_eur for stop in it.stops] == [2.68, None, 2.68, None]
 
 
 def test_a_skip_that_overflows_still_goes_on_its_lorry(tmp_path: Path) -> None:
@@ -321,7 +323,7 @@ def test_a_container_fills_until_the_truck_is_there(tmp_path: Path) -> None:
 def test_a_truck_on_its_way_has_what_it_weighs_already(tmp_path: Path) -> None:
     """6300 l of 300 kg/m³ twice are 3780 kg, more than it carries: it unloads in between."""
     glass = '[[fraction]]\nid = "residual"\nkg_per_m3 = 300'
-    here = town(tmp_path, {1: 4, 2: 6}, more=glass, of_truck="capacity_kg = 2000")
+    here = town(tmp_path, {1: 4, 2: 6}, more=glass, of_truck="capacity_kg = 2000", **MINUTE)
     plan = planner.plan(
         levels(0, c1=90, c2=90),
         here,
@@ -334,3 +336,18 @@ def test_a_truck_on_its_way_has_what_it_weighs_already(tmp_path: Path) -> None:
         ("c2", 1890),
         ("dump", 0),
     ]
+    # Without c2 it would still unload what it has: 8 km and 26 minutes less.
+    assert plan.rounds[0].stops[1].detour_eur == 2.36
+
+
+def test_a_truck_on_its_way_unloads_though_another_does_the_rest(tmp_path: Path) -> None:
+    here = town(tmp_path, {1: 4, 2: 6}, trucks=2)
+    plan = planner.plan(
+        levels(0, c1=90, c2=90),
+        here,
+        NOW,
+        decisions=Decisions(done={"c1"}, locked={"c2": "t2"}),
+        progress={"t1": Progress("c1", 6300)},
+    )
+    assert (route(plan), route(plan, 1)) == (["dump"], ["c2", "dump"])
+    assert [it.km for it in plan.rounds] == [6 + 10, 6 + 4 + 10]
