@@ -15,14 +15,16 @@ from stoep_gateway.config import Config
 from stoep_gateway.config_days import ScheduledConfig
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.report import drive as drives
-from stoep_gateway.report import facts, making, periods, sides, verdict, waste
+from stoep_gateway.report import facts, making, periods, sides, table, verdict, waste
 from stoep_gateway.report.drive import Drive, Driven
 from stoep_gateway.report.facts import Heard
 from stoep_gateway.report.figures import Figures, Trip
+from stoep_gateway.report.page import page
 from stoep_gateway.report.periods import Period
 from stoep_gateway.report.sides import Past, Side
 from stoep_gateway.report.verdict import Comparison
 from stoep_gateway.report.waste import Came
+from stoep_gateway.report.words import Words
 
 ZONE = ZoneInfo("Europe/Amsterdam")
 OCTOBER = periods.parse("2026-10", ZONE)
@@ -274,7 +276,21 @@ def test_no_waste_is_no_comparison() -> None:
         "before", side(OCTOBER, [400.0] * 4), nothing, containers=3, known_pct=95
     )
     assert found.answer == "unknown"
-    assert [it.code for it in found.reasons] == ["waste"]
+    assert [it.code for it in found.reasons] == ["no_waste"]
+    assert "No waste is known" in Words("en").verdict(found)
+
+
+def test_months_before_that_nobody_measured_are_a_page_all_the_same(tmp_path: Path) -> None:
+    config = configured(tmp_path, 2)
+    levels = {
+        it.id: levels_of(SEPTEMBER, 0, 2) + levels_of(OCTOBER, 11, 6) for it in config.containers
+    }
+    heard = Heard(levels, merged(facts.shown(levels)))
+    report = making.make(config, heard, OCTOBER, a_round, before=SEPTEMBER)
+    assert report.comparison is not None
+    assert [it.code for it in report.comparison.reasons] == ["no_waste"]
+    assert "No waste is known" in page(report, Words("en"))
+    assert "nan" not in page(report, Words("nl")) + table.csv_text(report)
 
 
 def test_without_levels_there_is_a_report_that_says_so(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
@@ -66,6 +67,10 @@ class _Page:
         self._words = words
         self._text = words.text
         self._comparison = report.comparison
+        # Two sides that can be put beside each other.
+        self._sides = None
+        if report.comparison is not None and report.comparison.ours.cells:
+            self._sides = report.comparison if math.isfinite(report.comparison.scale) else None
         self._weeks = report.period.weeks()
         self._labels = [words.text("week_short", number=n + 1) for n in range(len(self._weeks))]
 
@@ -116,8 +121,8 @@ class _Page:
         )
 
     def _side_by_side(self) -> Iterable[str]:
-        comparison, _words = self._comparison, self._words
-        if comparison is None or not comparison.ours.cells:
+        comparison = self._sides
+        if comparison is None:
             return
         other, ours = verdict.figures(comparison.other), verdict.figures(comparison.ours)
         rows = []
@@ -149,8 +154,8 @@ class _Page:
         yield self._by_week("overflow_h", "plot_overflow", words.number)
         if self._report.is_costed:
             yield self._by_week("eur", "plot_eur", words.euros)
-        comparison = self._comparison
-        if comparison is not None and comparison.kind == "schedule" and comparison.ours.cells:
+        comparison = self._sides
+        if comparison is not None and comparison.kind == "schedule":
             yield self._saved_by_week(comparison)
         yield self._fills()
         yield self._known()
@@ -164,8 +169,8 @@ class _Page:
         return Frame(name, self._text(name), write)
 
     def _by_week(self, metric: str, name: str, write: Callable[[float | None], str]) -> str:
-        comparison = self._comparison
-        if comparison is None or not comparison.ours.cells:
+        comparison = self._sides
+        if comparison is None:
             series = [Series("", self._of_weeks(METRICS[metric]))]
         else:
             sides = [(comparison.kind, comparison.other), ("done", comparison.ours)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 
 from stoep_gateway.forecast.calendar import HOUR_MS
@@ -63,7 +64,7 @@ def csv_text(report: Report) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
-        return f"{value:.2f}"
+        return f"{value:.2f}" if math.isfinite(value) else ""
     if isinstance(value, str) and value.startswith(_RISKY):
         return "'" + value
     return "" if value is None else value

@@ -147,6 +147,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{one:+} % waste against the months before: too different to compare.",
         "{one:+} % afval ten opzichte van de maanden ervoor: te verschillend om te vergelijken.",
     ),
+    "no_waste": (
+        "No waste is known of the months before.",
+        "Van de maanden ervoor is geen afval bekend.",
+    ),
     "not_over": (
         "The month is not over: {one} days are counted.",
         "De maand is niet voorbij: {one} dagen zijn geteld.",

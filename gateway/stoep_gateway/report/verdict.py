@@ -104,23 +104,25 @@ def compare(
         reasons.append(Doubt("levels", compared, containers))
     if ours.period.days < 7 * chance.LEAST_WEEKS or weeks < chance.LEAST_WEEKS:
         reasons.append(Doubt("weeks", weeks))
+    elif not paired and not math.isfinite(a_day):
+        reasons.append(Doubt("no_waste"))
     elif not paired and not _FAR_OTHER_WASTE[0] <= a_day <= _FAR_OTHER_WASTE[1]:
         reasons.append(Doubt("waste", 100 * (a_day - 1)))
     doubts = _doubts(ours, other, paired, a_day, known_pct, settled_days, weeks)
     if containers - compared > 0 and not any(it.code == "levels" for it in reasons):
         doubts.append(Doubt("left_out", containers - compared, containers))
-    answer, more = _answer(differences["eur"], weeks)
+    answer, more = ("unknown", None) if reasons else _answer(differences["eur"], weeks)
     return Comparison(
         kind,
         ours,
         other,
         1.0 if paired else scale,
         differences,
-        "unknown" if reasons else answer,
+        answer,
         tuple(reasons),
         tuple(doubts),
         running_eur,
-        None if reasons else more,
+        more,
     )
 
 
@@ -194,7 +196,7 @@ def _doubts(
         doubts.append(Doubt("known", known_pct))
     if paired and settled_days < _LEVELS_SETTLE_DAYS:
         doubts.append(Doubt("settling", settled_days))
-    if not paired and not _OTHER_WASTE[0] <= a_day <= _OTHER_WASTE[1]:
+    if not paired and math.isfinite(a_day) and not _OTHER_WASTE[0] <= a_day <= _OTHER_WASTE[1]:
         doubts.append(Doubt("season", 100 * (a_day - 1)))
     if unfit := ours.unfit + other.unfit:
         doubts.append(Doubt("unfit", ours.unfit, unfit))
