@@ -1,6 +1,7 @@
 """The files of plans on disk: whole, for the group, cleaned up; PDFs read by another's parser."""
 
 import asyncio
+import errno
 import io
 import logging
 import os
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from gateway_process import Gateway
@@ -237,6 +239,22 @@ async def test_a_fault_of_ours_costs_no_more_than_the_files(
     writer.take(PLAN)
     await until(lambda: not clock.under_way)
     assert (tmp_path / "rounds" / DAY / "truck-1.pdf").exists()
+
+
+@pytest.mark.usefixtures("no_pdfs")
+async def test_a_full_disk_is_named(
+    running: Running,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    writer, clock = running
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr("os.fsync", Mock(side_effect=full))
+    writer.take(PLAN)
+    await until(lambda: not clock.under_way)
+    assert caplog.messages == [f"files of rounds: {tmp_path / 'rounds'}: No space left on device"]
+    assert not [*(tmp_path / "rounds" / DAY).iterdir()]  # nothing half written
 
 
 async def test_what_stops_meanwhile_removes_nothing(config: Config, tmp_path: Path) -> None:

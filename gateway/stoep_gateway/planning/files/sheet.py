@@ -1,6 +1,6 @@
 """What is printed of a plan: a sheet for each truck's driver, and one for the office. Pure.
 
-Plan, Config → sheets → Sheet → html.page, pdf.document
+Plan, Config → sheets → Sheet → html.document, pdf.document
 """
 
 from __future__ import annotations
