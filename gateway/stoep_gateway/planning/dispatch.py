@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, Self
@@ -121,6 +122,11 @@ class Decision:
         assert self.truck is not None
         return ("truck", self.truck) if self.place is None else ("place", self.place, self.truck)
 
+    @property
+    def tells_emptying(self) -> bool:
+        """Whether a container was emptied, as it says."""
+        return self.action == "done" and self.container is not None
+
 
 def dumps(decision: Decision) -> str:
     """Return, as JSON, what is not in other columns of its row."""
@@ -181,7 +187,8 @@ class Dispatch:
     def __init__(self, decisions: Iterable[Decision] = (), last_number: int = 0) -> None:
         self._last_number = last_number
         self._by_id: dict[tuple[str, str], Decision] = {}
-        self._by_date: dict[str, list[Decision]] = {}
+        self._by_date: dict[str, list[Decision]] = {}  # as they came
+        self._about: dict[str, dict[tuple[str, ...], list[Decision]]] = {}  # of dates, in order
         for it in decisions:
             self._add(it)
 
@@ -196,22 +203,22 @@ class Dispatch:
         if known is not None:
             if _is_other(word, known):
                 return Answer(word.id, "refused", "another decision had this id")
-            return Answer(word.id, "known", None, known, self._holds(known))
+            return Answer(word.id, "known", None, known, _holds(self._said(known)))
         try:
             decision = self._checked(word, sender, config, now_ms, in_force)
         except _Refused as refused:
             return Answer(word.id, "refused", str(refused))
-        before = self._emptied(decision)
+        before = self._said(decision)
         self._add(decision)
-        after = self._emptied(decision)
+        after = self._said(decision)
         return Answer(
             word.id,
             "accepted",
             None,
             decision,
-            self._holds(decision),
-            tuple(it for it in after if it not in before),
-            tuple(it for it in before if it not in after),
+            _holds(after),
+            tuple(it for it in after if it.tells_emptying and it not in before),
+            tuple(it for it in before if it.tells_emptying and it not in after),
         )
 
     def day(self, date: str) -> Day:
@@ -219,7 +226,8 @@ class Dispatch:
         names: dict[str, set[str]] = {it: set() for it in ACTIONS}
         locked: dict[str, str] = {}
         facts: list[Decision] = []
-        for about, said in self._said(date).items():
+        for about, words in self._about.get(date, {}).items():
+            said = _standing(words)
             counts = _counting(said)
             if about[0] == "place":
                 facts += said
@@ -260,6 +268,7 @@ class Dispatch:
     def forget(self, before: str) -> None:
         """Forget decisions of dates before one."""
         for date in [it for it in self._by_date if it < before]:
+            del self._about[date]
             for decision in self._by_date.pop(date):
                 del self._by_id[decision.sender, decision.id]
 
@@ -267,27 +276,12 @@ class Dispatch:
         self._last_number = max(self._last_number, decision.number)
         self._by_id[decision.sender, decision.id] = decision
         self._by_date.setdefault(decision.date, []).append(decision)
+        about = self._about.setdefault(decision.date, {})
+        insort(about.setdefault(decision.about, []), decision, key=lambda it: it.order)
 
-    def _said(self, date: str) -> dict[tuple[str, ...], list[Decision]]:
-        """Return what was said and not taken back, in order, by what it is about."""
-        said: dict[tuple[str, ...], list[Decision]] = {}
-        for it in self.of(date):
-            words = said.setdefault(it.about, [])
-            if it.action != "undo":
-                words.append(it)
-            elif words:
-                words.pop()
-        return said
-
-    def _emptied(self, decision: Decision) -> list[Decision]:
-        if decision.container is None:
-            return []
-        said = self._said(decision.date).get(decision.about, ())
-        return [it for it in said if it.action == "done"]
-
-    def _holds(self, decision: Decision) -> Action | None:
-        counts = _counting(self._said(decision.date)[decision.about])
-        return None if counts is None else counts.action
+    def _said(self, decision: Decision) -> list[Decision]:
+        """Return what holds of what a decision is about, in order."""
+        return _standing(self._about.get(decision.date, {}).get(decision.about, ()))
 
     def _checked(
         self, word: Word, sender: str, config: Config, now_ms: int, in_force: Plan | None
@@ -322,8 +316,9 @@ class Dispatch:
             word.weight_kg,
         )
         if at_ms is None:  # then it is after all that came before
-            said = (it.at_ms for it in self._by_date.get(date, ()) if it.about == decision.about)
-            decision = replace(decision, at_ms=max(now_ms, 1 + max(said, default=0)))
+            before = self._about.get(date, {}).get(decision.about)
+            if before and before[-1].at_ms >= now_ms:
+                decision = replace(decision, at_ms=before[-1].at_ms + 1)
         return decision
 
 
@@ -342,6 +337,22 @@ def is_over(plan: Plan, config: Config, now_ms: int) -> bool:
         starts_s = seconds_of(config, truck.starts or config.planning.at, plan.starts_ms)
         ends.append(plan.starts_ms / 1000 + max(0, starts_s) + 3600 * truck.shift_h)
     return now_ms > 1000 * max(ends, default=0) + _AFTER_MS or now_ms >= plan.next_round_ms
+
+
+def _standing(words: Iterable[Decision]) -> list[Decision]:
+    """Return what was not taken back, of words of one thing in order."""
+    said: list[Decision] = []
+    for it in words:
+        if it.action != "undo":
+            said.append(it)
+        elif said:
+            said.pop()
+    return said
+
+
+def _holds(said: list[Decision]) -> Action | None:
+    counts = _counting(said)
+    return None if counts is None else counts.action
 
 
 def _counting(said: list[Decision]) -> Decision | None:

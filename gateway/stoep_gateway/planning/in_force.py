@@ -104,11 +104,8 @@ class InForce:
         date = answer.decision.date
         # They are found by their times, which others may share.
         gone = {it.at_ms for it in answer.not_emptied}
-        again = [
-            it
-            for it in self.dispatch.day(date).facts
-            if gone and it.at_ms in gone and it.container is not None and it.action == "done"
-        ]
+        facts = self.dispatch.day(date).facts if gone else ()
+        again = [it for it in facts if it.at_ms in gone and it.tells_emptying]
         return Record(
             decisions=(_row(answer.decision),),
             forgotten_collections=tuple(("driver", it, it + 1) for it in sorted(gone)),
