@@ -57,6 +57,18 @@ def test_the_nearest_are_joined_first():
     assert [it.sources for it in found] == [("log",), ("sensor", "log")]
 
 
+def test_a_sensor_that_is_heard_once_a_day_tells_of_the_same_emptying():
+    seen = row(22, after_utc_ms=SEVEN - 2 * HOUR)
+    (it,) = merged([seen, row(1, "driver")])
+    assert (it.at_ms, it.sources, it.after_ms) == (SEVEN + HOUR, ("sensor", "driver"), None)
+    (it,) = merged([seen, row(1, "log")])
+    assert it.at_ms == SEVEN + HOUR
+    (it,) = merged([seen])
+    assert (it.at_ms, it.after_ms) == (SEVEN + 22 * HOUR, SEVEN - 2 * HOUR)
+    found = merged([seen, row(1, "log"), row(21, "log")])
+    assert [it.sources for it in found] == [("log",), ("sensor", "log")]
+
+
 def test_days_and_containers_stay_apart():
     assert len(merged([row(0), row(9, "log"), row(24, "driver"), row(0, "log", "b")])) == 4
 
@@ -110,6 +122,7 @@ ROWS = st.lists(
         st.integers(0, 72).map(lambda it: SEVEN + it * HOUR),
         st.sampled_from(["sensor", "log", "driver"]),
         date_only=st.integers(0, 1),
+        after_utc_ms=st.none(),
     ),
     max_size=12,
     unique_by=lambda it: it[:3],
@@ -119,6 +132,12 @@ ROWS = st.lists(
 @settings(max_examples=40)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_nothing_is_lost_or_counted_twice(rows, random):
+    rows = [
+        it._replace(after_utc_ms=it.at_utc_ms - random.randrange(30) * HOUR)
+        if it.source == "sensor"
+        else it
+        for it in rows
+    ]
     found = merged(rows)
     assert sum(len(it.sources) for it in found) == len(rows)
     assert {it.container for it in found} == {it.container for it in rows}

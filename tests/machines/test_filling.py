@@ -24,7 +24,7 @@ def run(*levels: float) -> tuple[FillTrack, list[tuple[int, Emptying]]]:
 
 def test_an_emptying_is_told_with_the_reading_that_confirms_it() -> None:
     track, told = run(70, 72, 4, 5)
-    assert told == [(3, Emptying(2 * HOUR, 72, 4, None))]
+    assert told == [(3, Emptying(2 * HOUR, 72, 4, None, HOUR))]
     assert track.emptied_ms == track.since_ms == 2 * HOUR
     assert (track.since_pct, track.fill_pct) == (4, 5)
 

@@ -17,6 +17,7 @@ from stoep_gateway.insight.flaps import FlapCount
 from stoep_gateway.integrations.codecs.mapping import Mapping
 from stoep_gateway.publish import topics
 from stoep_gateway.publish.containers import emptied_by_log
+from stoep_gateway.store.records import CollectionRow
 from stoep_protocol.messages import BinReport
 from street import HOUR_MS, START_MS, checked, device, meta
 
@@ -167,7 +168,7 @@ def send(
             message, row, state = emptied_by_log(
                 board, container, state, at_ms, at_ms, from_pct, 0.0, 15.0
             )
-            assert row == (container.id, at_ms, "log", from_pct, 0.0, None, None, 0)
+            assert row == CollectionRow(container.id, at_ms, "log", from_pct, 0.0)
             told.append(checked(message))
     return told, state
 

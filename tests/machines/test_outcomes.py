@@ -88,6 +88,11 @@ def test_of_a_driver_who_comes_late_only_what_is_later_counts():
     assert judged(again, late) == [("contradicted", None)]
 
 
+def test_an_emptying_that_a_silent_sensor_tells_of_the_next_day_is_of_the_plan():
+    assert judged(watched((1, 82.0)), told(22)) == [("unknown", "no_readings")]
+    assert judged(watched((1, 82.0)), told(22, after_ms=at(1))) == [("confirmed", None)]
+
+
 def test_an_emptying_of_the_night_before_is_none_of_the_plan():
     found = outcomes({DATE: {"a": watched()}}, [told(-3)], date_of)[DATE]
     assert [it.status for it in found.stops] == ["unknown"]

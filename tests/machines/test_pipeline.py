@@ -142,6 +142,7 @@ def test_an_emptying_is_recorded_with_the_uplink_that_confirms_it(gateway):
     assert [it.collections for it in told[:7]] == [()] * 7
     (row,) = told[7].collections
     assert row[:3] == ("corner", pytest.approx(times[6], abs=1000), "sensor")
+    assert row.after_utc_ms == pytest.approx(times[5], abs=1000)
     assert (row.from_pct, row.to_pct) == (pytest.approx(83.3, abs=0.1), pytest.approx(0.8, abs=0.1))
     assert "container_emptied" in [it.kind for it in told[7].outbox]
     (stored,) = gateway.connection.execute("SELECT * FROM collection").fetchall()

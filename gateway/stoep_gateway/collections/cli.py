@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from stoep_gateway import config as configuration
 from stoep_gateway import config_path, control_client
 from stoep_gateway.collections import keeping, listing
-from stoep_gateway.collections.commands import MOST_ROWS, names
+from stoep_gateway.collections.commands import MOST_ROWS, Row, names
 from stoep_gateway.collections.log_file import COLUMNS, Log, Site, Style, read
 from stoep_gateway.config import Config
 from stoep_gateway.config_reader import MAX_OCTETS
@@ -171,7 +171,7 @@ class _Gateway:
         rows = sorted(rows, key=lambda it: it[:2])  # as they are stored: five times as quick
         for start in range(0, len(rows), MOST_ROWS):
             some = [
-                {key: value for key, value in row._asdict().items() if key != "source"}
+                {key: it for key, it in row._asdict().items() if key in Row.model_fields}
                 for row in rows[start : start + MOST_ROWS]
             ]
             said = self._ask("collections.add", rows=some)

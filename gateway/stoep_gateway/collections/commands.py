@@ -18,7 +18,7 @@ from stoep_gateway.pipeline import Pipeline
 from stoep_gateway.store.latest import count_collections
 from stoep_gateway.store.records import CollectionRow, Record
 
-__all__ = ["MOST_ROWS", "CollectionCommands", "names"]
+__all__ = ["MOST_ROWS", "CollectionCommands", "Row", "names"]
 
 MOST_ROWS = 2_000  # of one transaction: a tenth of a second in which no uplink is written
 _LAST_MS = 1 << 48
@@ -26,7 +26,7 @@ _LAST_MS = 1 << 48
 Request = Mapping[str, Any]
 
 
-class _Row(BaseModel):
+class Row(BaseModel):
     """An emptying as `CollectionRow` has it, of the log."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -92,7 +92,7 @@ class CollectionCommands:
         rows = []
         for number, it in enumerate(said):
             try:
-                row = _Row.model_validate(it)
+                row = Row.model_validate(it)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 where = ".".join(map(str, first["loc"]))

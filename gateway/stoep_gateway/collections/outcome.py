@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 import orjson
 
 from stoep_gateway.assets.registry import TOPIC_ROOT
-from stoep_gateway.collections.merging import WITHIN_DATE_MS, WITHIN_MS, Collection
+from stoep_gateway.collections.merging import WITHIN_DATE_MS, WITHIN_MS, Collection, apart_ms
 from stoep_gateway.config_planning import OUTCOME
 from stoep_gateway.insight.filling import CONFIRMED_PCT, DROP_PCT
 from stoep_gateway.planning.plan import Plan
@@ -157,15 +157,16 @@ def outcomes(
 
 
 def _nearest(stop: Watched, collections: Sequence[Collection]) -> Collection | None:
-    def apart_ms(it: Collection) -> int:
-        return abs(it.at_ms - stop.eta_ms)
+    def apart(it: Collection) -> tuple[int, int]:
+        gap_ms = apart_ms(it.at_ms, it.after_ms, stop.eta_ms, None)
+        return gap_ms, abs(it.at_ms - stop.eta_ms)
 
     def fits(it: Collection) -> bool:
         if it.date_only:
-            return apart_ms(it) <= WITHIN_DATE_MS
-        return apart_ms(it) <= WITHIN_MS and it.at_ms >= stop.planned_ms - _KNOWN_MS
+            return apart(it)[0] <= WITHIN_DATE_MS
+        return apart(it)[0] <= WITHIN_MS and it.at_ms >= stop.planned_ms - _KNOWN_MS
 
-    return min(filter(fits, collections), key=apart_ms, default=None)
+    return min(filter(fits, collections), key=apart, default=None)
 
 
 def _judged(stop: Watched, collection: Collection | None) -> Judged:

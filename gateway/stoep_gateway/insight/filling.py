@@ -57,12 +57,16 @@ class FillTrack:
 
 @dataclass(frozen=True, slots=True)
 class Emptying:
-    """A container was emptied shortly before ``at_ms``, the first low reading."""
+    """A container was emptied shortly before ``at_ms``, the first low reading.
+
+    The level before that was read at ``after_ms``.
+    """
 
     at_ms: int
     from_pct: float
     to_pct: float
     cycle_ms: int | None
+    after_ms: int | None = None
 
 
 def start(at_ms: int, fill_pct: float) -> FillTrack:
@@ -107,6 +111,7 @@ def advance(track: FillTrack, at_ms: int, fill_pct: float) -> tuple[FillTrack, E
         track.drop_from_pct,
         track.drop_to_pct,
         None if track.emptied_ms is None else track.drop_ms - track.emptied_ms,
+        track.drop_from_ms,
     )
     fresh = FillTrack(at_ms, fill_pct, track.drop_ms, track.drop_to_pct, track.drop_ms, rate)
     return fresh, emptying

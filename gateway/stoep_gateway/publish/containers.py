@@ -107,8 +107,8 @@ def _by_distance(
         if emptying is not None:
             event_id = f"{meta.event_id}:emptied:{reading.number}"
             messages.append(_emptied(device, container, event_id, emptying, meta.received_utc_ms))
-            levels = emptying.from_pct, emptying.to_pct
-            emptied.append(CollectionRow(container.id, emptying.at_ms, "sensor", *levels))
+            told = container.id, emptying.at_ms, "sensor", emptying.from_pct, emptying.to_pct
+            emptied.append(CollectionRow(*told, after_utc_ms=emptying.after_ms))
             if count is not None and cycle is not None:
                 from_pct = None if level.press is not None else emptying.from_pct
                 count = flaps.emptied(count, emptying.to_pct, from_pct, cycle.since_pct)

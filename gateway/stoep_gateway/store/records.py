@@ -221,7 +221,7 @@ class CollectionRow(NamedTuple):
     """An emptying as one ``source`` told it: table ``collection``.
 
     ``source`` is sensor, log or driver. ``date_only``: of its time only the local date is known,
-    whose noon it is.
+    whose noon it is. A sensor's time is of its first low level, ``after_utc_ms`` of the one before.
     """
 
     container: str
@@ -232,6 +232,7 @@ class CollectionRow(NamedTuple):
     truck: str | None = None
     weight_kg: float | None = None
     date_only: int = 0
+    after_utc_ms: int | None = None
 
 
 class OutcomeRow(NamedTuple):

@@ -132,8 +132,11 @@ _FORECASTS = _statements("forecast (about, learned)", 2, _replacing("about", "le
 _COLLECTION_COLUMNS = ", ".join(CollectionRow._fields)
 _COLLECTIONS = _statements(
     f"collection ({_COLLECTION_COLUMNS})",
-    8,
-    _replacing("container, at_utc_ms, source", "from_pct, to_pct, truck, weight_kg, date_only"),
+    9,
+    _replacing(
+        "container, at_utc_ms, source",
+        "from_pct, to_pct, truck, weight_kg, date_only, after_utc_ms",
+    ),
 )
 _OUTCOMES = _statements("outcome (date, stops)", 2, _replacing("date", "stops"))
 _PLAN_COLUMNS = ", ".join(PlanRow._fields)

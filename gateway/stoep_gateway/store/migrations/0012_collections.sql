@@ -8,6 +8,7 @@ CREATE TABLE collection (
     truck TEXT,
     weight_kg REAL,
     date_only INTEGER NOT NULL DEFAULT 0,
+    after_utc_ms INTEGER,                   -- a sensor's level before: it was emptied after that
     PRIMARY KEY (container, at_utc_ms, source)
 ) WITHOUT ROWID;
 CREATE INDEX collection_by_time ON collection (at_utc_ms);
