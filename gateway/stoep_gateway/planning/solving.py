@@ -143,7 +143,7 @@ class _Search:
         effort = self._effort
         share, shares = effort.first, float(_SHARES)
         start = best
-        while trucks and not self._cancelled():
+        while trucks and not self._is_over():
             found = self._with_more(self._search(trucks, start, self._seed, share))
             shares -= share
             before, worth = self._worth(best), self._worth(found)
@@ -159,12 +159,15 @@ class _Search:
             start, share = _instead(found, least, self._idle[least]), effort.fewer
         trucks = [number for number, tour in enumerate(best) if _is_used(tour)]
         for again in range(1, 1 + math.ceil(shares)):
-            if trucks and not self._cancelled():
+            if trucks and not self._is_over():
                 begun = self._idle if effort.anew and again % 2 else best
                 share = min(1.0, shares - again + 1)
                 found = self._with_more(self._search(trucks, begun, self._seed + again, share))
                 best = min(best, found, key=self._worth)
         return best
+
+    def _is_over(self) -> bool:
+        return self._cancelled() or (self._is_late is not None and self._is_late(0))
 
     def _search(
         self, trucks: Sequence[int], start: tuple[Tour, ...], seed: int, share: float
