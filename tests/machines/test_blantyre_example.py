@@ -62,6 +62,8 @@ def ms(day: str) -> int:
 
 def planned(day: str) -> Plan:
     here, levels = example()
+    quick = here.planning.model_copy(update={"iterations": 200})
+    here = here.model_copy(update={"planning": quick})
     return planner.plan(recorded.known(levels, here, ms(day)), here, ms(day))
 
 
@@ -188,8 +190,8 @@ def test_its_page_s_commands_work(
     found = re.findall(rounds, capsys.readouterr().out, re.MULTILINE)
     assert found == re.findall(rounds, page, re.MULTILINE)
     assert len(found) == 2
-    # The year takes a minute, so only three weeks of two rules.
-    short = ["--days", "21", "--iterations", "20", "--policies", "weekly,ours", "--json"]
+    # The year takes a minute, so only a week of two rules.
+    short = ["--days", "7", "--iterations", "20", "--policies", "weekly,ours", "--json"]
     assert backtest.main([*waste, *short]) == 0
     weekly, ours = json.loads(capsys.readouterr().out)
     assert ours["eur"] < weekly["eur"]

@@ -79,7 +79,9 @@ def test_everything_overflows_and_the_least_is_left_for_later(tmp_path: Path) ->
         (77, 28, 5.92, ["c3", "c4"]),
         (52, 28, 5.92, ["c3", "c4"]),
     ):
-        here = town(tmp_path, positions, capacity_l=16_800, shift_h=minutes / 60, **MINUTE)
+        here = town(
+            tmp_path, positions, capacity_l=16_800, shift_h=minutes / 60, iterations=1000, **MINUTE
+        )
         plan = checked_plan(known, here)
         assert (plan.rounds[0].km, plan.rounds[0].eur) == (km, eur), minutes
         assert [it.container for it in plan.deferred] == later

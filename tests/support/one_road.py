@@ -60,7 +60,13 @@ def town(
     text += ['distances = "distances.csv"'] if road else []
     text += [
         f"{key} = {value}"
-        for key, value in {"service_min": 6, "speed_kmh": 60, **FREE, **planning}.items()
+        for key, value in {
+            "service_min": 6,
+            "speed_kmh": 60,
+            "iterations": 200,
+            **FREE,
+            **planning,
+        }.items()
     ]
     for index in positions_km:
         text += ["[[container]]", f'id = "c{index}"', f"lat = {index / 1000}", "lon = 0"]
