@@ -320,6 +320,9 @@ def test_a_container_fills_until_the_truck_is_there(tmp_path: Path) -> None:
     """Ten points an hour, and half an hour away."""
     (stop, _) = checked_plan(levels(240, c1=80), town(tmp_path, {1: 30})).rounds[0].stops
     assert (stop.fill_pct, stop.arrival_pct) == (80, 85)
+    # It is worth what it is when the rounds start: 12 € x (85 / 70)³, not what 90 % would be.
+    (stop, _) = checked_plan(levels(5, c1=85), town(tmp_path, {1: 4})).rounds[0].stops
+    assert stop.prize_eur == 21.49
 
 
 def test_a_truck_on_its_way_has_what_it_weighs_already(tmp_path: Path) -> None:
