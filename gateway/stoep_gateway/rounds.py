@@ -22,6 +22,7 @@ from stoep_gateway.planning.days import round_at
 from stoep_gateway.planning.dispatch import Answer, Word
 from stoep_gateway.planning.in_force import InForce, Kept, Need
 from stoep_gateway.planning.plan import Plan
+from stoep_gateway.planning.selection import Known
 from stoep_gateway.publish.messages import OutboxMessage
 from stoep_gateway.store.records import Record
 
@@ -197,10 +198,7 @@ class DailyRounds:
         try:
             async with self._one_at_a_time:
                 need = need or self._need()
-                if need == "notes":
-                    record = self._in_force.note(self._config, self._clock.utc_ms())
-                    self._publish(record, need)
-                elif need is not None:
+                if need is not None:
                     self._publish(await self._planned(need), need)
         except Exception:  # noqa: BLE001 (the root of this task: a day without a round, not without a gateway)
             self._metrics.count("rounds_failed")
@@ -210,10 +208,13 @@ class DailyRounds:
 
     async def _planned(self, need: Need) -> Record:
         utc_ms = self._clock.utc_ms()
+        known: dict[str, Known] = {}
+        if need != "notes":
+            known = knowing.known(self._states, self._config, utc_ms, self._forecasts)
         made = await asyncio.to_thread(
             self._in_force.planning(
                 need,
-                knowing.known(self._states, self._config, utc_ms, self._forecasts),
+                known,
                 self._config,
                 utc_ms,
                 self._stopped.is_set,

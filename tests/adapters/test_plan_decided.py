@@ -201,3 +201,18 @@ async def test_an_answer_comes_once_it_is_durable(gateway: Gateway) -> None:
     assert not answer.done()
     held[0]()
     assert (await answer)["result"] == "accepted"
+
+
+async def test_what_goes_as_planned_needs_no_search(
+    gateway: Gateway, plan: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("stoep_gateway.planning.driving.replanned")
+    await plan("done", "c1", "--at", "2026-10-20T04:01Z")
+    before = gateway.rounds.plans
+    await gateway.pass_s(10)
+    assert gateway.stops() == [
+        ("c1", "done"),
+        *((it, "planned") for it in ("c2", "c3", "c4", "dump")),
+    ]
+    assert gateway.rounds.plans[1] == before[1]
+    assert [row.date for row in gateway.kept[-1].plans] == [TODAY]

@@ -406,6 +406,23 @@ NETWORK_SIDE = [
     ),
     ('[mqtt]\nencoding = "cbor"', []),
     ("[home_assistant]", []),
+    ('[[dispatcher]]\nid = "a"\ntoken_env = "STOEP_TOKEN"', []),
+    (
+        '[[dispatcher]]\nid = "a"\ntoken_file = "secret"',
+        ["stoep.toml:17: token_file holds a token of 1 characters: it needs 32 to 256"],
+    ),
+    (
+        '[[dispatcher]]\nid = "a"\ntoken_file = "good"',
+        ["stoep.toml:17: token_file can be read by everybody; chmod o-rwx good"],
+    ),
+    (
+        '[[dispatcher]]\nid = "a"\n[[dispatcher]]\nid = "a"\ntoken_env = "A"\ntoken_file = "good"',
+        [
+            "stoep.toml:15: [[dispatcher]] needs either token_file or token_env",
+            "stoep.toml:17: [[dispatcher]] needs either token_file or token_env",
+            'stoep.toml:18: id "a" is already used by the dispatcher at stoep.toml:16',
+        ],
+    ),
 ]
 
 

@@ -141,6 +141,12 @@ class _Walk:
             ("empty", it.id): it for it in config.containers
         }
         self._sites |= {("unload", it.id): it for it in config.places}
+        self._planned = {  # by container: its truck, and which of its stops
+            stop.id: (it.truck, index)
+            for it in self._before.values()
+            for index, stop in enumerate(it.stops)
+            if stop.action == "empty"
+        }
         self._told = {
             it.container: "done" if it.action == "done" else "skipped"
             for it in day.facts
@@ -160,7 +166,9 @@ class _Walk:
             replace(
                 it,
                 stops=tuple(
-                    replace(stop, status="planned", done_utc=None)
+                    stop
+                    if stop.status == "planned"
+                    else replace(stop, status="planned", done_utc=None)
                     for index, stop in enumerate(it.stops)
                     if (it.truck, index) not in self._unloadings
                     and (stop.action == "unload" or stop.id not in self._told)
@@ -221,7 +229,9 @@ class _Walk:
                 index = self._next_unloading(truck, planned, fact.place)
                 load_l = load_kg = 0
             else:
-                index = _index(planned, fact.container)
+                of_truck, index = self._planned.get(fact.container, ("", None))
+                if of_truck != truck.id:
+                    index = None
                 if index is not None and self._unload_before(truck, planned, index):
                     load_l = load_kg = 0
             stop = self._stop(truck, planned, index, fact)
@@ -279,20 +289,17 @@ class _Walk:
                 return stop
         else:
             key = ("unload", fact.place) if fact.container is None else ("empty", fact.container)
-            found = self._of_others(fact.container) or self._made(key, fact)
+            found = self._of_another(fact.container) or self._made(key, fact)
             if found is None:
                 return None
             stop = found
         km = self._km(done[-1] if done else self._yard(truck), stop)
         return replace(stop, leg_km=km, leg_min=round(60 * km / self._config.planning.speed_kmh, 1))
 
-    def _of_others(self, container: str | None) -> Stop | None:
+    def _of_another(self, container: str | None) -> Stop | None:
         """Return the stop that was another truck's."""
-        for it in self._before.values():
-            index = _index(it.stops, container)
-            if index is not None:
-                return it.stops[index]
-        return None
+        truck, index = self._planned.get(container or "", ("", 0))
+        return self._before[truck].stops[index] if truck else None
 
     def _made(self, key: tuple[str, str | None], fact: Decision) -> Stop | None:
         """Return a stop that nobody had planned."""
@@ -322,7 +329,10 @@ class _Walk:
         """Return a round of what is done and what is left."""
         old = self._before.get(truck.id)
         last = done[-1]
-        stops = [replace(it, sequence=n) for n, it in enumerate((*done, *rest.stops), 1)]
+        stops = [
+            it if it.sequence == n else replace(it, sequence=n)
+            for n, it in enumerate((*done, *rest.stops), 1)
+        ]
         return_km, return_utc = rest.return_km, rest.return_utc
         status = "planned"
         if not rest.stops:
@@ -376,13 +386,6 @@ class _Walk:
     def _table_id(self, it: Stop | Site) -> int:
         site = self._sites.get((it.action, it.id)) if isinstance(it, Stop) else it
         return -1 if site is None or site.distance_index is None else site.distance_index
-
-
-def _index(stops: Sequence[Stop], container: str | None) -> int | None:
-    for index, it in enumerate(stops):
-        if it.action == "empty" and it.id == container:
-            return index
-    return None
 
 
 def _is_same(one: Stop | None, other: Stop | None) -> bool:

@@ -130,17 +130,6 @@ class InForce:
             return None, self.dispatch.day(local(config, now_ms).date().isoformat())
         return today, self.dispatch.day(today.plan.date)
 
-    def note(self, config: Config, now_ms: int) -> Record:
-        """Put into today's plan what trucks did; return what to keep."""
-        assert self.today is not None
-        date = self.today.plan.date
-        self.today = Standing(
-            driving.marked(config, now_ms, self.today.plan, self.dispatch.day(date)),
-            self.today.running,
-            self.dispatch.last(date),
-        )
-        return Record(plans=(self.today.row(),))
-
     def planning(
         self,
         need: Need,
@@ -149,7 +138,7 @@ class InForce:
         now_ms: int,
         cancelled: Callable[[], bool] = bool,
         answer: Solve = routes.answer,
-    ) -> Callable[[], tuple[Standing, Standing]]:
+    ) -> Callable[[], tuple[Standing, Standing | None]]:
         """Return what makes the plans that are needed, off the event loop; ``take`` them then."""
         today, next_one = self.today, self.next_one
         date = local(config, now_ms).date().isoformat()
@@ -169,8 +158,11 @@ class InForce:
         # All of it is read now: what is decided meanwhile is of the next plan.
         (day, decided), (next_day, next_decided) = map(self._said, (date, next_date))
 
-        def solve() -> tuple[Standing, Standing]:
+        def solve() -> tuple[Standing, Standing | None]:
             first = today
+            if first is not None and need == "notes":
+                plan = driving.marked(config, now_ms, first.plan, day)
+                return Standing(plan, running, decided), next_one
             if first is None or need != "next":
                 plan = driving.replanned(
                     known, config, now_ms, before, day, running, cancelled, answer
@@ -183,11 +175,12 @@ class InForce:
 
         return solve
 
-    def take(self, made: tuple[Standing, Standing]) -> Record:
+    def take(self, made: tuple[Standing, Standing | None]) -> Record:
         """Have plans in force; return what to keep."""
-        before = self.today
+        before, is_old = self.today, {id(self.today), id(self.next_one)}
         self.today, self.next_one = made
-        record = Record(plans=tuple(it.row() for it in made if it is not before))
+        new = (it for it in made if it is not None and id(it) not in is_old)
+        record = Record(plans=tuple(it.row() for it in new))
         if before is None or self.today.plan.date != before.plan.date:
             record = record._replace(planned_date=self.today.plan.date)
         return record
