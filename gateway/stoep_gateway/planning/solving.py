@@ -84,10 +84,10 @@ class _Effort:
 
 
 class _Mild(pyvrp.PenaltyParams):
-    """Penalties that begin at what a litre, a second or a metre costs, about."""
+    """Penalties that begin at some times what a litre, a second or a metre costs."""
 
     def midpoint_penalties(self, data: pyvrp.ProblemData) -> tuple[list[float], float, float]:
-        return [2500.0] * data.num_load_dimensions, 2500.0, 2500.0
+        return [10_000.0] * data.num_load_dimensions, 10_000.0, 10_000.0
 
 
 _OF_SMALL = _Effort(1, 0, 1, 1, anew=True, neighbours=50, history=300, penalty=_PENALTIES)
@@ -98,7 +98,7 @@ _OF_LARGE = replace(_OF_SMALL, first=2, settled=0.995, fewer=0.5, rest=2, anew=F
 _OF_LARGE = replace(_OF_LARGE, neighbours=20, history=50)
 # And walls around what breaks a rule keep it from ever using fewer trucks.
 _HUGE = 400
-_OF_HUGE = replace(_OF_LARGE, penalty=_Mild(25, 1.2, max_penalty=_PENALTIES.max_penalty))
+_OF_HUGE = replace(_OF_LARGE, first=4, penalty=_Mild(25, 1.2, max_penalty=_PENALTIES.max_penalty))
 
 
 class _Search:
