@@ -175,6 +175,13 @@ def test_a_trip_is_shared_by_the_containers_that_it_emptied(config: Config) -> N
     assert figures.total(cells.values()).quartiles_pct is None
 
 
+def test_half_full_is_not_needless_and_a_little_less_is(config: Config) -> None:
+    day = datetime.date(2026, 10, 9)
+    its = [Emptying("c1", day, fill) for fill in (50.0, 49.9, None)]
+    found = figures.cells(config, Facts(OCTOBER, {}, emptyings=its))["c1", 1]
+    assert (found.emptyings, found.needless, found.unknown_fill) == (3, 1, 1)
+
+
 def test_a_month_of_which_nothing_is_known(config: Config) -> None:
     cells = figures.cells(config, Facts(OCTOBER, {}))
     assert figures.total(cells.values()) == Figures(

@@ -117,6 +117,10 @@ def test_what_does_not_fit_into_the_day_of_the_trucks_costs_as_the_rest(tmp_path
     assert found.at_ms.keys() == {it.id for it in config.containers}
     (trip,) = found.trips
     assert trip.hours == pytest.approx(6 / done, rel=0.2)
+    # Its own part alone is what those cost who did fit in.
+    alone = drive(datetime.date(2026, 10, 6), dict.fromkeys(trip.containers, 90.0))
+    assert trip.eur == pytest.approx(alone.trips[0].eur * 6 / done, rel=0.01)
+    assert trip.km == pytest.approx(alone.trips[0].km * 6 / done, rel=0.01)
 
 
 def levels_of(period: Period, per_day: float, every_days: float) -> list[tuple[int, float]]:
@@ -182,7 +186,7 @@ def test_months_before_are_scaled_to_the_waste_that_came(tmp_path: Path) -> None
     expected = 1400 * found.scale - 500
     assert found.differences["eur_rounds"].value == pytest.approx(expected)
     assert found.answer == "paid"
-    assert not found.doubts
+    assert [it.code for it in found.doubts] == ["months"]
     # Three times the waste is another town.
     for it in config.containers:
         levels[it.id] = levels_of(SEPTEMBER, 10, 2) + levels_of(OCTOBER, 30, 3)

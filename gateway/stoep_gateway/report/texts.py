@@ -194,8 +194,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         ),
     ),
     "months": (
-        "Other months of the year were compared.",
-        "Er zijn andere maanden van het jaar vergeleken.",
+        "Other months of the year were compared: some of it may be the season's.",
+        "Er zijn andere maanden van het jaar vergeleken: een deel kan van het seizoen zijn.",
     ),
     "unfit": (
         (

@@ -198,9 +198,15 @@ def _doubts(
         doubts.append(Doubt("settling", settled_days))
     if not paired and math.isfinite(a_day) and not _OTHER_WASTE[0] <= a_day <= _OTHER_WASTE[1]:
         doubts.append(Doubt("season", 100 * (a_day - 1)))
+    elif not paired and _months(ours) != _months(other):
+        doubts.append(Doubt("months"))
     if unfit := ours.unfit + other.unfit:
         doubts.append(Doubt("unfit", ours.unfit, unfit))
     return doubts
+
+
+def _months(side: Side) -> set[int]:
+    return {day.month for day in side.period.dates()}
 
 
 def figures(side: Side) -> Figures:
