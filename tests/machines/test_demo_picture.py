@@ -110,6 +110,7 @@ def test_the_screen_shows_containers_bays_round_and_news() -> None:
         ],
     )
     take(picture, "round/2021-03-02/truck-1", "r:3", provisional=True, stops=[])
+    take(picture, "round/2021-03-01/outcome", "r:4", totals={"planned": 1}, stops=[], unplanned=[])
     text = shown(picture)
     assert "████" in text
     assert "83" in text

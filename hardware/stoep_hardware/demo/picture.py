@@ -65,7 +65,7 @@ class Picture:
                 self._tell(body, f"board on {body['asset']} joined")
             case ["gateway", gateway, "state"]:
                 self.gateways[gateway] = body
-            case ["round", _, _] if body["provisional"]:
+            case ["round", _, what] if what == "outcome" or body["provisional"]:
                 pass
             case ["round", date, "summary"]:
                 self.summaries[date] = body
