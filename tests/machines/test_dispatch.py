@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,29 @@ def test_a_day_without_rounds_is_refused_and_the_next_is_named(tmp_path: Path) -
             word("include", container="c1", date=date), "user/a", config, NOW, None
         )
         assert answer.reason == f"there are no rounds on {date}; the next ones are on 2026-10-23"
+
+
+def test_rounds_that_are_over_or_were_never_planned(road: Config, first: Plan) -> None:
+    def answer(action: str, hours: float, in_force: Plan | None) -> str | None:
+        now_ms = NOW + round(hours * HOUR_MS)
+        what = word(action, container="c1", date=first.date)
+        return Dispatch().decide(what, "user/a", road, now_ms, in_force).reason
+
+    assert [answer("include", hours, first) for hours in (9.9, 10.1)] == [
+        None,
+        "the rounds of 2026-10-20 are over",
+    ]
+    assert [answer("include", hours, None) for hours in (-1, 3.9, 4.1)] == [
+        None,
+        None,
+        "it is too late for rounds on 2026-10-20",
+    ]
+    assert [answer("done", 12, it) for it in (first, None)] == [None, None]
+    # When that one was planned, somebody had set the clock years ahead.
+    future = replace(first, date="2031-10-20", starts_ms=first.starts_ms + 43_824 * HOUR_MS)
+    decided = Dispatch().decide(word("done", container="c1"), "user/a", road, NOW, future)
+    assert decided.decision is not None
+    assert decided.decision.date == first.date
 
 
 def test_an_id_is_taken_once_from_each_sender(two_trucks: Config) -> None:

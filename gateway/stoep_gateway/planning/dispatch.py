@@ -34,7 +34,7 @@ __all__ = [
     "Dispatch",
     "Word",
     "dumps",
-    "is_over",
+    "is_under_way",
     "loads",
 ]
 
@@ -43,6 +43,7 @@ ACTIONS: tuple[Action, ...] = ("include", "exclude", "lock", "done", "skip", "tr
 
 _AHEAD_MS = 60_000  # by which another clock may be fast
 _AFTER_MS = 2 * 3_600_000  # the last truck should be back: a round is over
+_LATEST_S = 4 * 3600  # after their time no rounds are planned any more
 _LATEST_DAYS = 60
 _MOST = 10_000  # decisions of a date
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
@@ -330,13 +331,14 @@ def _truck_of(container: str | None, planned: Plan | None, config: Config) -> st
     return config.trucks[0].id if len(config.trucks) == 1 else None
 
 
-def is_over(plan: Plan, config: Config, now_ms: int) -> bool:
-    """Whether all shifts of the rounds of a plan have come to their end."""
+def is_under_way(plan: Plan, config: Config, now_ms: int) -> bool:
+    """Whether the rounds of a plan have begun, and not all shifts have ended long since."""
     ends = [datetime.datetime.fromisoformat(it.return_utc).timestamp() for it in plan.rounds]
     for truck in config.trucks:
         starts_s = seconds_of(config, truck.starts or config.planning.at, plan.starts_ms)
         ends.append(plan.starts_ms / 1000 + max(0, starts_s) + 3600 * truck.shift_h)
-    return now_ms > 1000 * max(ends, default=0) + _AFTER_MS or now_ms >= plan.next_round_ms
+    end_ms = min(1000 * max(ends, default=0) + _AFTER_MS, plan.next_round_ms)
+    return plan.starts_ms - _AHEAD_MS <= now_ms <= end_ms
 
 
 def _standing(words: Iterable[Decision]) -> list[Decision]:
@@ -393,8 +395,8 @@ def _date(word: Word, config: Config, now_ms: int, in_force: Plan | None) -> str
     """Return the date that is meant: that of the rounds under way, else today's."""
     today = local(config, now_ms).date()
     driven = None if in_force is None else datetime.date.fromisoformat(in_force.date)
-    over = in_force is None or is_over(in_force, config, now_ms)
-    usual = today if driven is None or over else driven
+    goes_on = in_force is not None and is_under_way(in_force, config, now_ms)
+    usual = driven if driven is not None and goes_on else today
     try:
         date = usual if word.date is None else _read_date(word.date)
     except ValueError:
@@ -407,8 +409,11 @@ def _date(word: Word, config: Config, now_ms: int, in_force: Plan | None) -> str
         if date > today:
             raise _Refused(f"{date} has not come yet")
     elif word.action != "undo":
-        if date == driven and over:
+        if date == driven and not goes_on:
             raise _Refused(f"the rounds of {date} are over")
+        late_s = -seconds_of(config, config.planning.at, now_ms)
+        if date == today != driven and late_s > _LATEST_S:
+            raise _Refused(f"it is too late for rounds on {date}")
         if date != driven and (next_one := round_on(config, date)) != date:
             raise _Refused(f"there are no rounds on {date}; the next ones are on {next_one}")
     return date.isoformat()

@@ -21,7 +21,7 @@ from stoep_gateway.planning.dispatch import (
     Dispatch,
     Word,
     dumps,
-    is_over,
+    is_under_way,
     loads,
 )
 from stoep_gateway.planning.driving import Solve
@@ -116,7 +116,9 @@ class InForce:
         """Return what decisions make necessary, the first of several."""
         today, next_one = self.today, self.next_one
         if today is not None and (new := self._new(today)):
-            if is_over(today.plan, config, now_ms) or driving.goes_as_planned(today.plan, new):
+            if not is_under_way(today.plan, config, now_ms) or driving.goes_as_planned(
+                today.plan, new
+            ):
                 return "notes"
             return "rest"
         if next_one is not None and now_ms < next_one.plan.starts_ms and self._new(next_one):
@@ -126,7 +128,7 @@ class InForce:
     def at(self, config: Config, now_ms: int, *, is_now: bool) -> tuple[Standing | None, Day]:
         """Return the plan that a plan made then goes on from, if any, and what holds of its day."""
         today = self.today
-        if today is None or not is_now or is_over(today.plan, config, now_ms):
+        if today is None or not is_now or not is_under_way(today.plan, config, now_ms):
             return None, self.dispatch.day(local(config, now_ms).date().isoformat())
         return today, self.dispatch.day(today.plan.date)
 
