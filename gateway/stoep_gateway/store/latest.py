@@ -21,6 +21,8 @@ __all__ = [
     "read_plans",
 ]
 
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE name = ?"
+
 
 def read_latest(path: Path) -> tuple[LatestRow, ...]:
     """Read the table ``latest`` without writing anything.
@@ -35,9 +37,7 @@ def read_forecasts(path: Path) -> dict[str, str]:
 
     Raises as `read_latest`.
     """
-    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'forecast'"):
-        return {}
-    return dict(_read(path, "SELECT about, learned FROM forecast"))
+    return dict(_read(path, "SELECT about, learned FROM forecast", since="forecast"))
 
 
 def read_collections(path: Path, from_ms: int, to_ms: int) -> list[CollectionRow]:
@@ -45,14 +45,11 @@ def read_collections(path: Path, from_ms: int, to_ms: int) -> list[CollectionRow
 
     Nothing from an older database. Raises as `read_latest`.
     """
-    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'collection'"):
-        return []
-    rows = _read(
-        path,
+    query = (
         f"SELECT {', '.join(CollectionRow._fields)} FROM collection"  # noqa: S608 (constants)
-        " WHERE at_utc_ms >= ? AND at_utc_ms < ? ORDER BY at_utc_ms, container, source",
-        (from_ms, to_ms),
+        " WHERE at_utc_ms >= ? AND at_utc_ms < ? ORDER BY at_utc_ms, container, source"
     )
+    rows = _read(path, query, (from_ms, to_ms), since="collection")
     return [CollectionRow(*row) for row in rows]
 
 
@@ -62,13 +59,8 @@ def read_plans(path: Path, first_date: str, last_date: str) -> list[Plan]:
     Of a past date it is the last that was in force on it; one that is ``provisional`` has never
     been. Nothing from an older database. Raises as `read_latest`.
     """
-    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'round_plan'"):
-        return []
-    rows = _read(
-        path,
-        "SELECT plan FROM round_plan WHERE date BETWEEN ? AND ? ORDER BY date",
-        (first_date, last_date),
-    )
+    query = "SELECT plan FROM round_plan WHERE date BETWEEN ? AND ? ORDER BY date"
+    rows = _read(path, query, (first_date, last_date), since="round_plan")
     try:
         return [loads(row[0]) for row in rows]
     except ValueError as error:
@@ -85,13 +77,14 @@ def read_outcomes(path: Path, first_date: str, last_date: str) -> dict[str, str]
 
     Nothing from an older database. Raises as `read_latest`.
     """
-    if not _read(path, "SELECT 1 FROM sqlite_master WHERE name = 'outcome'"):
-        return {}
     query = "SELECT date, stops FROM outcome WHERE date BETWEEN ? AND ? ORDER BY date"
-    return dict(_read(path, query, (first_date, last_date)))
+    return dict(_read(path, query, (first_date, last_date), since="outcome"))
 
 
-def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+def _read(
+    path: Path, query: str, values: tuple[Any, ...] = (), *, since: str | None = None
+) -> list[Any]:
+    """Return the rows; none from a database older than the table ``since``."""
     if not path.exists():
         raise FatalError(f"{path}: no such database; has the gateway run with this configuration?")
     try:
@@ -99,6 +92,8 @@ def _read(path: Path, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
             connection.execute("PRAGMA busy_timeout = 5000")
+            if since is not None and not connection.execute(_HAS_TABLE, (since,)).fetchone():
+                return []
             return connection.execute(query, values).fetchall()
     except sqlite3.Error as error:
         raise fatal(path, error) from error
