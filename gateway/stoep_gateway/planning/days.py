@@ -6,10 +6,10 @@ import datetime
 from collections.abc import Sequence
 
 from stoep_gateway.config import Config
+from stoep_gateway.config_days import WEEK
 
 __all__ = ["local", "round_at", "round_on", "seconds_of", "windows_s"]
 
-_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONGEST_DAYS = 400  # without a round
 
 
@@ -43,7 +43,7 @@ def round_on(config: Config, date: datetime.date) -> datetime.date:
 
 def _is_driven(config: Config, day: datetime.date) -> bool:
     planning = config.planning
-    return _WEEK[day.weekday()] in planning.days and day not in planning.not_on
+    return WEEK[day.weekday()] in planning.days and day not in planning.not_on
 
 
 def seconds_of(config: Config, at: datetime.time, begin_ms: int) -> int:
