@@ -255,14 +255,14 @@ class _Writer:
         words, plan = self._words, self._plan
         left: list[tuple[Kind, tuple[float, float]]] = []
         unknown = 0
-        for kind, of_it in (("left", plan.skipped), ("deferred", plan.deferred)):
-            for it in of_it:
+        kinds: tuple[Kind, ...] = ("left", "deferred")
+        for kind, left_out in zip(kinds, (plan.skipped, plan.deferred), strict=True):
+            for it in left_out:
                 container = self._containers.get(it.container)
                 if container is None:
                     unknown += 1
                 else:
-                    kind_: Kind = "left" if kind == "left" else "deferred"
-                    left.append((kind_, (container.lat, container.lon)))
+                    left.append((kind, (container.lat, container.lon)))
         courses = [self._course(it, dash, numbers=False) for dash, it in enumerate(driven)]
         drawn = sketch.draw(courses, left, off_the_map=words("off_the_map"))
         if drawn is not None:
