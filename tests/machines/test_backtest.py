@@ -83,7 +83,7 @@ def test_a_fixed_schedule_comes_round(tmp_path: Path) -> None:
     here = small_town(tmp_path, 30)
     names = {it.id for it in here.containers}
     weekly = policies.fixed(here, 7)
-    days = [Day(number, {}, dict.fromkeys(names), 0) for number in range(7)]
+    days = [Day(number, {}, dict.fromkeys(names), 0, 0) for number in range(7)]
     visited = [set(weekly.decisions(day).included) for day in days]
     assert set().union(*visited) == names
     assert not any(a & b for a, b in itertools.combinations(visited, 2))

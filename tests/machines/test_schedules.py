@@ -91,7 +91,7 @@ def test_the_citys_own_schedule_as_a_policy(tmp_path: Path) -> None:
             for n in (number, until)
         )
         now_ms, next_ms = (round(it.timestamp() * 1000) for it in (at, end))
-        said = policy.decisions(Day(number, {}, dict.fromkeys("abc"), next_ms, now_ms))
+        said = policy.decisions(Day(number, {}, dict.fromkeys("abc"), now_ms, next_ms))
         return set(said.included), set(said.excluded)
 
     assert on(3, 4) == (set(), {"a", "b", "c"})

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from statistics import NormalDist
 from typing import Protocol
 
 from stoep_gateway.assets.schedules import schedules
 from stoep_gateway.config import Config
+from stoep_gateway.planning.days import local
 from stoep_gateway.planning.selection import Decisions, Known
 
 __all__ = [
@@ -40,8 +41,8 @@ class Day:
     number: int
     known: Mapping[str, Known]
     believed_pct: Mapping[str, float | None]
+    now_ms: int
     next_ms: int
-    now_ms: int = 0
 
 
 class Policy(Protocol):
@@ -81,17 +82,13 @@ class AsNow(Policy):
     listens = False
 
     def __init__(self, config: Config) -> None:
-        self._zone = config.timezone
+        self._config = config
         self._days = schedules(config)
 
     def decisions(self, day: Day) -> Decisions:
         """Return those whose day it is."""
-        at, end = (
-            datetime.fromtimestamp(it / 1000, self._zone) for it in (day.now_ms, day.next_ms)
-        )
-        dates = [at.date()]
-        while (at := at + timedelta(1)).date() < end.date():
-            dates.append(at.date())
+        first, end = (local(self._config, it).date() for it in (day.now_ms, day.next_ms))
+        dates = [first + timedelta(number) for number in range(max(1, (end - first).days))]
         due = {name for name, its in self._days.items() if any(map(its.falls_on, dates))}
         return _only(due, day)
 

@@ -150,7 +150,7 @@ class Town:
         believed = {name: sensor.believed_pct for name, sensor in self._sensors.items()}
         known = self._known(policy) if policy.listens or policy.is_perfect else {}
         next_ms = round_at(self.config, self.begin_ms)
-        return Day(self._number, known, believed, next_ms, self.begin_ms)
+        return Day(self._number, known, believed, self.begin_ms, next_ms)
 
     def _known(self, policy: Policy) -> dict[str, Known]:
         found = {}
