@@ -29,6 +29,7 @@ __all__ = ["SheetDocument", "read_sheets", "shortened"]
 
 _RD = ("rd_x", "rd_y")
 _ALIKE = 0.8
+_WORKBOOK = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx and .ods, .xls
 _SHOWN = 10  # of mistakes that differ in numbers and names alone
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([., ’']\d{3})+([.,]\d+)?")
@@ -123,7 +124,7 @@ def _read_sheet(
     model = models[config.of]
     columns, unused = _columns(reader, asked, sheet, model)
     given = columns.keys() | config.defaults.keys()
-    if has_points := "lat" in model.model_fields and any(row.point for row in sheet.rows):
+    if has_points := is_map and "lat" in model.model_fields:
         given |= {"lat", "lon"}
     has_grid = given >= set(_RD)
     if has_grid:
@@ -131,11 +132,13 @@ def _read_sheet(
     if "level" in given:
         given |= {"depth_mm"}
     required = {key for key, it in model.model_fields.items() if it.is_required()}
-    missing = frozenset(required - given)
+    missing = frozenset(required - given) if sheet.rows else frozenset()
     document = SheetDocument(
         config.path, name, {}, "", config.of, sheet, asked, columns, missing, set(), unused
     )
     _say_missing(reader, document, model)
+    if not sheet.rows and not sheet.misfits:
+        reader.warnings.append(Mistake(name, 0, f"has not one [[{config.of}]]"))
     rows = []
     for index, row in enumerate(sheet.rows):
         values = {key: it for key, it in config.defaults.items() if key in model.model_fields}
@@ -177,6 +180,9 @@ def shortened(found: Iterable[Mistake], files: set[str]) -> list[Mistake]:
 def _text(reader: Reader, asked: Entry) -> str | None:
     config: AssetFileConfig = asked.model
     try:
+        if config.path.is_fifo():
+            reader.report(asked.document, (*asked.path, "path"), "path is a pipe, and no file")
+            return None
         with config.path.open("rb") as file:
             data = file.read(MAX_OCTETS + 1)
     except OSError as error:
@@ -187,13 +193,22 @@ def _text(reader: Reader, asked: Entry) -> str | None:
     if len(data) > MAX_OCTETS:
         reader.mistakes.append(Mistake(name, 0, f"is larger than {MAX_OCTETS >> 20} MB"))
         return None
+    if data.startswith(_WORKBOOK):
+        message = 'is a workbook, and no table: save it as "CSV UTF-8"'
+        reader.mistakes.append(Mistake(name, 0, message))
+        return None
     encoding: str = "utf-8-sig" if config.encoding == "utf-8" else config.encoding
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"  # what spreadsheets call Unicode text
     elif data.startswith(codecs.BOM_UTF8):
         encoding = "utf-8-sig"
     try:
-        return data.decode(encoding)
+        if "\0" in (text := data.decode(encoding)):
+            line = text.count("\n", 0, text.index("\0")) + 1
+            message = 'is no text, or UTF-16 without its mark: save it as "CSV UTF-8"'
+            reader.mistakes.append(Mistake(name, line, message))
+            return None
+        return text
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f'is not {config.encoding} text: save it as "CSV UTF-8"'
@@ -223,6 +238,8 @@ def _columns(
             columns[key] = known
         elif key in keys and (not sheet.is_map or sheet.rows):
             hint = did_you_mean(header, sheet.places)
+            if not columns and not hint and not sheet.is_map:
+                hint = f"; its heading is line {sheet.header_line}, the first that is not empty"
             message = f'columns: {config.path.name} has no "{header}"{hint}'
             reader.report(asked.document, (*asked.path, "columns", key), message)
     for key in keys:
@@ -297,7 +314,13 @@ def _locate(
     at = (document.of, index)
     x, y = values.pop("rd_x", None), values.pop("rd_y", None)
     if x is None and y is None:
-        if row.point is None or "lat" in values or "lon" in values:
+        if "lat" in values or "lon" in values:
+            return
+        if row.point is None:
+            if not row.mistake:
+                message = f"[[{document.of}]] needs a place: it has no geometry, a Point"
+                reader.report(document, at, message)
+            document.silent.update(((index, "lat"), (index, "lon")))
             return
         x, y = row.point
         if not document.sheet.is_rd and not rd.is_in_grid(x, y):

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import random
 import re
 from pathlib import Path
@@ -195,6 +196,8 @@ defaults = { depth_mm = -5, lvel = "flaps" }
             (b"", ": is empty"),
             (b'id;lat\n"a";"52', ":2: this is not a table"),
             (b"id;lat;lat\n", ':1: "lat" is the heading of more than one column'),
+            (b"PK\x03\x04\x14\0\xff", ": is a workbook"),
+            ("id;lat\na;52\n".encode("utf-16-le"), ":1: is no text, or UTF-16 without its mark"),
         ],
     )
     def test_a_file_that_cannot_be_read_is_told(self, tmp_path, data, said):
@@ -202,6 +205,24 @@ defaults = { depth_mm = -5, lvel = "flaps" }
             it.startswith(f"bins.csv{said}")
             for it in mistakes(tmp_path, stoep_toml=TOWN, bins_csv=data)
         )
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "bins.csv")
+        assert mistakes(tmp_path, stoep_toml=TOWN) == [
+            "stoep.toml:5: path is a pipe, and no file",
+        ]
+
+    @pytest.mark.parametrize("name", ["bins.csv", "bins.geojson"])
+    def test_a_file_without_a_row_is_a_warning(self, tmp_path, name):
+        text = "id;lat\n" if name == "bins.csv" else '{"type": "FeatureCollection", "features": []}'
+        toml = TOWN.replace("bins.csv", name)
+        loaded = load(tmp_path, stoep_toml=toml, **{name.replace(".", "_"): text})
+        assert loaded.warnings == (f"{tmp_path}/{name}: has not one [[container]]",)
+
+    def test_a_title_above_the_heading_is_told(self, tmp_path):
+        toml = TOWN + 'columns = { id = "Nummer" }\n'
+        told = mistakes(tmp_path, stoep_toml=toml, bins_csv="\nGemeente X;;\nNummer;lat;lon\n")[0]
+        assert told.endswith('has no "Nummer"; its heading is line 2, the first that is not empty')
 
     def test_other_encodings_and_a_file_that_is_not_there(self, tmp_path):
         head = "id,name,lat,lon,capacity_l,depth_mm\na,Café,52,5,1,1\n"
@@ -260,13 +281,50 @@ class TestGeojson:
         assert place.open == (datetime.time(7), datetime.time(16))
 
     @pytest.mark.parametrize(
-        "members", [{}, {"crs": {"properties": {"name": "urn:ogc:def:crs:EPSG::28992"}}}]
+        "crs",
+        [
+            None,
+            "urn:ogc:def:crs:EPSG::28992",
+            "urn:ogc:def:crs:EPSG:6.18:28992",
+            "http://www.opengis.net/def/crs/EPSG/0/7415",
+        ],
     )
-    def test_points_in_the_dutch_grid(self, tmp_path, members):
+    def test_points_in_the_dutch_grid(self, tmp_path, crs):
+        members = {} if crs is None else {"crs": {"properties": {"name": crs}}}
         (place,) = self.load(
             tmp_path, self.feature(155000, 463000, id="a", kind="depot"), **members
         )
         assert straight_line_km(place.lat, place.lon, 52.155172897, 5.387203657) < 0.0005
+
+    def test_coordinates_of_another_system_are_told_once(self, tmp_path):
+        features = [self.feature(545000, 6868000, id=it, kind="depot") for it in "ab"]
+        with pytest.raises(ConfigError) as raised:
+            self.load(tmp_path, *features, crs={"properties": {"name": "EPSG:3857"}})
+        (told,) = raised.value.mistakes
+        assert "its crs is EPSG:3857: save it with WGS 84" in str(told)
+
+    @pytest.mark.parametrize(
+        "name", ["urn:ogc:def:crs:OGC:1.3:CRS84", "http://www.opengis.net/def/crs/OGC/1.3/CRS84"]
+    )
+    def test_degrees_by_the_names_that_programs_have_for_them(self, tmp_path, name):
+        yard = self.feature(4.9, 52.4, id="a", kind="depot")
+        (place,) = self.load(tmp_path, yard, crs={"properties": {"name": name}})
+        assert (place.lat, place.lon) == (52.4, 4.9)
+
+    @pytest.mark.parametrize(
+        ("geometry", "said"),
+        [
+            (None, "[[place]] needs a place: it has no geometry, a Point"),
+            ({"type": "LineString", "coordinates": [[4, 52], [5, 52]]}, "its geometry is no Point"),
+            ({"type": "Point", "coordinates": []}, "the coordinates of its Point are not"),
+        ],
+    )
+    def test_features_that_are_no_point_are_told_each_in_a_line(self, tmp_path, geometry, said):
+        odd = {"type": "Feature", "properties": {"id": "a", "kind": "depot"}, "geometry": geometry}
+        with pytest.raises(ConfigError) as raised:
+            self.load(tmp_path, odd)
+        (told,) = raised.value.mistakes
+        assert f"sites.geojson:1: {said}" in str(told)
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -274,6 +332,11 @@ class TestGeojson:
             ('{"type":\n"FeatureCollection", "features": [\n{"a": }]}', ":3: this is not JSON"),
             ('{"type": "Feature"}', ":1: is no GeoJSON of type"),
             ("[" * 100_000, ":1: this is not JSON"),
+            (
+                '{"type": "FeatureCollection", "features": []}\n{}',
+                ":2: this is not JSON: something",
+            ),
+            ('{"type": "FeatureCollection", "features": {}}', ":1: this is not JSON"),
         ],
     )
     def test_what_is_no_geojson_is_told(self, tmp_path, text, said):

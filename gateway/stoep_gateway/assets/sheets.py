@@ -14,7 +14,9 @@ __all__ = ["Row", "Sheet", "SheetError", "read_csv", "read_geojson", "tidy"]
 _DELIMITERS = ";,\t|"
 _SEPARATOR = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)  # Excel's own first line
 _BLANK = re.compile(r"[ \t\n\r]*")
-_RD = re.compile(r"(EPSG:+|/)28992\b")
+_EPSG = re.compile(r"EPSG(?::+|/)(?:[\d.]*[:/])?(\d+)\b", re.IGNORECASE)
+_RD_NEW = {"28992", "7415"}
+_DEGREES = {"4326", "4979", "4258", "4937"}  # WGS 84, and ETRS89, which is less than a metre off
 _NO_JSON = "this is not JSON: "
 _FARTHEST = 1e9
 
@@ -114,10 +116,14 @@ def read_geojson(text: str) -> Sheet:
         _collect(text, sheet)
     except SheetError as error:
         sheet.broken = error
+        sheet.rows.clear()  # it is another kind of map
     except json.JSONDecodeError as error:
         sheet.broken = SheetError(error.lineno, _NO_JSON + error.msg)
     except (RecursionError, ValueError):
         sheet.broken = SheetError(0, _NO_JSON + "too deep, or a number too long to read")
+    for row in sheet.rows:
+        for header in row.values:
+            sheet.places.setdefault(header, f'"{header}"')
     return sheet
 
 
@@ -147,27 +153,35 @@ def _collect(text: str, sheet: Sheet) -> None:
     while not text.startswith("}", at):
         name, at = decoder.raw_decode(text, at)
         at = _after(text, at, ":")
-        if name == "features" and text.startswith("[", at):
-            at = _features(text, at, decoder, sheet)
+        if name == "features":
+            at = _features(text, _after(text, at, "["), decoder, sheet)
         else:
             value, at = decoder.raw_decode(text, at)
             if name == "type":
                 kind = value
             elif name == "crs":
-                sheet.is_rd = bool(_RD.search(json.dumps(value)))
+                sheet.is_rd = _is_rd(value, text.count("\n", 0, at) + 1)
         at = _skip(text, at)
         if not text.startswith("}", at):
             at = _after(text, at, ",")
     if kind != "FeatureCollection":
         raise SheetError(1, 'is no GeoJSON of type "FeatureCollection"')
-    for row in sheet.rows:
-        for header in row.values:
-            sheet.places.setdefault(header, f'"{header}"')
+    if (at := _skip(text, at + 1)) < len(text):
+        raise json.JSONDecodeError("something comes after its end", text, at)
+
+
+def _is_rd(crs: Any, line: int) -> bool:
+    """Tell whether coordinates are in the Dutch grid. Raises if they are in one unknown here."""
+    match = _EPSG.search(json.dumps(crs))
+    code = "4326" if match is None else match[1]
+    if code not in _RD_NEW | _DEGREES:
+        message = f"its crs is EPSG:{code}: save it with WGS 84 (EPSG:4326) or RD New (EPSG:28992)"
+        raise SheetError(line, message)
+    return code in _RD_NEW
 
 
 def _features(text: str, at: int, decoder: json.JSONDecoder, sheet: Sheet) -> int:
     """Add the features of an array; return where that ends."""
-    at = _skip(text, at + 1)
     counted, line = 0, 1
     while not text.startswith("]", at):
         line += text.count("\n", counted, at)
