@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 
 from stoep_gateway.backtest import cli, comparison
 from stoep_gateway.backtest.comparison import Figures
@@ -35,19 +33,8 @@ def compared(
     risk: float = RISK,
 ) -> dict[str, Figures]:
     """Return the means over towns by policy's name."""
-    of_town = partial(
-        cli.of_town,
-        containers=containers,
-        names=names,
-        learning_days=LEARNING_DAYS,
-        days=days,
-        risk=risk,
-        iterations=iterations,
-    )
-    with ProcessPoolExecutor() as workers:
-        towns = list(workers.map(of_town, seeds))
-    rows = [comparison.figures(it) for it in zip(*towns, strict=True)]
-    return dict(zip(names, rows, strict=True))
+    found = cli.of_towns(seeds, containers, names, LEARNING_DAYS, days, risk, iterations)
+    return dict(zip(names, map(comparison.figures, found), strict=True))
 
 
 def main() -> None:

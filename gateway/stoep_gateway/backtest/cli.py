@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.calendar import DAY_MS
 
-__all__ = ["main", "of_town", "seeds"]
+__all__ = ["main", "of_towns", "seeds"]
 
 _LEAST_DAYS = 7
 
@@ -110,23 +111,15 @@ def _waste(options: argparse.Namespace) -> int:
     if options.config is not None:
         found = _of_levels(options)
     else:
-        with ProcessPoolExecutor() as workers:
-            towns = workers.map(
-                of_town,
-                options.seeds,
-                *(
-                    [it] * len(options.seeds)
-                    for it in (
-                        options.containers,
-                        options.policies,
-                        options.learning,
-                        options.days,
-                        options.risk,
-                        options.iterations,
-                    )
-                ),
-            )
-            found = [list(it) for it in zip(*towns, strict=True)]
+        found = of_towns(
+            options.seeds,
+            options.containers,
+            options.policies,
+            options.learning,
+            options.days,
+            options.risk,
+            options.iterations,
+        )
     if not found:
         raise FatalError("no container has days on which it is emptied: emptied_on or every_days")
     rows = [comparison.figures(it) for it in found]
@@ -137,7 +130,23 @@ def _waste(options: argparse.Namespace) -> int:
     return 0
 
 
-def of_town(
+def of_towns(
+    seeds: Sequence[int],
+    containers: int,
+    names: Sequence[str],
+    learning_days: int,
+    days: int,
+    risk: float,
+    iterations: int,
+) -> list[list[Outcome]]:
+    """Return what each policy comes to in made-up towns."""
+    size = containers, names, learning_days, days, risk, iterations
+    with ProcessPoolExecutor() as workers:
+        towns = workers.map(_of_town, seeds, *map(itertools.repeat, size))
+        return [list(it) for it in zip(*towns, strict=True)]
+
+
+def _of_town(
     seed: int,
     containers: int,
     names: Sequence[str],
@@ -146,7 +155,6 @@ def of_town(
     risk: float,
     iterations: int,
 ) -> list[Outcome]:
-    """Return what each policy comes to in a made-up town."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stoep.toml"
         path.write_text(town.config_text(seed, containers), encoding="utf-8")
