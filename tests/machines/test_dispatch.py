@@ -64,6 +64,9 @@ REFUSED = [
     ({"action": "done", "container": "c1", "time_utc": "2026-10-20T04:02:00Z"}, "not come yet"),
     ({"action": "done", "container": "c1", "time_utc": "2026-10-19T04:02:00Z"}, "was before"),
     ({"action": "done", "container": "c1", "time_utc": "2026-10-20T04:00:00"}, "is written"),
+    ({"action": "done", "container": "c1", "time_utc": "0001-01-01T00:00:00+23:59"}, "is written"),
+    ({"action": "done", "container": "c1", "time_utc": "9999-12-31T23:59:59-23:59"}, "is written"),
+    ({"action": "done", "container": "c1", "time_utc": "2000-01-01T00:00:00Z"}, "was before"),
 ]
 
 

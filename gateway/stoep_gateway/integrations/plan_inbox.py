@@ -82,6 +82,14 @@ class PlanInbox:
         """Nothing is held."""
 
     def _take(self, message: aiomqtt.Message, done: Callable[[], None]) -> None:
+        try:
+            self._handle(message, done)
+        except Exception:  # noqa: BLE001 (unacknowledged it would come again at every start)
+            self._metrics.reject("command_failed")
+            _log.exception("a plan command has failed")
+            done()
+
+    def _handle(self, message: aiomqtt.Message, done: Callable[[], None]) -> None:
         payload = message.payload
         assert isinstance(payload, bytes)
         now_ms = self._clock.now_ms()

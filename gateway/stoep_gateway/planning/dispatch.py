@@ -434,7 +434,7 @@ def _time(word: Word, config: Config, now_ms: int, date: str) -> int | None:
         moment = datetime.datetime.fromisoformat(word.time_utc)
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 3000:
         raise _Refused("time_utc is written 2026-10-20T06:23:00Z")
     at_ms = round(moment.timestamp() * 1000)
     if at_ms > now_ms + _AHEAD_MS:
