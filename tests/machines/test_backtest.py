@@ -211,6 +211,8 @@ def test_a_town_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert told[0].startswith(f"{file}:314: Invalid isoformat string: 'yesterday'; skipped")
     assert told[1] == f"{file}:315: fill_pct is from 0 to 200, not 250; skipped"
     assert len(told) == 2
+    code, out, _ = sim(capsys, *own[:4], "--learning", "20", "--days", "4", "--policies", "weekly")
+    assert (code, "weekly" in out) == (0, True)
     code, _, err = sim(capsys, *own[:4], "--learning", "20")
     assert code == 1
     assert err.endswith(f"{file}: 25 days are too few for 20 of learning and 7 that are counted\n")
@@ -236,7 +238,15 @@ def test_levels_that_are_none(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--days", "0"), ("--seeds", "x"), ("--policies", "ours,best"), ("--risk", "60")]
+    "arguments",
+    [
+        ("--days", "0"),
+        ("--seeds", "x"),
+        ("--seeds", "3-1"),
+        ("--seeds", "1-9999999999"),
+        ("--policies", "ours,best"),
+        ("--risk", "60"),
+    ],
 )
 def test_arguments_that_are_none(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, str]

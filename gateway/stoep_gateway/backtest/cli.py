@@ -25,6 +25,7 @@ from stoep_gateway.forecast.calendar import DAY_MS
 __all__ = ["main", "of_towns", "seeds"]
 
 _LEAST_DAYS = 7
+_MOST_SEEDS = 1000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -92,7 +93,10 @@ def seeds(text: str) -> list[int]:
     first, dash, last = text.partition("-")
     if not first.isdigit() or (dash and not last.isdigit()):
         raise argparse.ArgumentTypeError("seeds are written 1 or 1-4")
-    return list(range(int(first), int(last or first) + 1))
+    numbers = range(int(first), int(last or first) + 1)
+    if not 0 < len(numbers) <= _MOST_SEEDS:
+        raise argparse.ArgumentTypeError(f"seeds are 1 to {_MOST_SEEDS}, the smaller one first")
+    return list(numbers)
 
 
 def _names(text: str) -> list[str]:
@@ -183,7 +187,7 @@ def _of_levels(options: argparse.Namespace) -> list[list[Outcome]]:
             f"as now: {unscheduled} containers have no days, and are never emptied", file=sys.stderr
         )
     days = min(options.days, known_days - options.learning - 1)
-    if days < _LEAST_DAYS:
+    if days < min(_LEAST_DAYS, options.days):
         raise FatalError(
             f"{options.levels}: {known_days} days are too few for {options.learning} of learning"
             f" and {_LEAST_DAYS} that are counted"
