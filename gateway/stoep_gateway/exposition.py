@@ -48,6 +48,7 @@ _NAMED = frozenset(  # counts with a name of their own; all others are stoep_eve
         "publish_refused",
         "broker_connections",
         "rounds_planned",
+        "rounds_replanned",
         "rounds_failed",
     }
 )
@@ -286,7 +287,7 @@ class Exposition(Collector):
             "stoep_planning_runs",
             "Runs of the day's planner.",
             "outcome",
-            {"planned": counts["rounds_planned"], "failed": counts["rounds_failed"]},
+            {it: counts[f"rounds_{it}"] for it in ("planned", "replanned", "failed")},
         )
 
 
