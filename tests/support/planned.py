@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop
+from stoep_gateway.planning.plan import Plan, Round, Stop
 from stoep_gateway.publish.messages import utc
 
 DATE, NEXT_DATE = "2026-10-20", "2026-10-21"
@@ -27,7 +27,6 @@ def plan(
     starts_h: float = 0,
     planned_h: float | None = None,
     provisional: bool = False,
-    skipped: Iterable[LeftOut] = (),
 ) -> Plan:
     """Return a plan of one truck; of the next date if it starts in 24 hours or more."""
     starts_ms = START_MS + round(starts_h * HOUR_MS)
@@ -45,15 +44,10 @@ def plan(
         provisional=provisional,
         rounds=(Round(truck, status, stops, *sums, at_utc, 0.0, at_utc),),
         deferred=(),
-        skipped=tuple(skipped),
+        skipped=(),
         data_age_h=None,
         distance_source="none",
         solver="none",
         iterations=0,
         seed=0,
     )
-
-
-def left_out(container: str, reason: str) -> LeftOut:
-    """Return a container that no truck visits."""
-    return LeftOut(container, reason, None, None, None, None, None, None, None)
