@@ -84,10 +84,10 @@ class _Effort:
 
 
 class _Mild(pyvrp.PenaltyParams):
-    """Penalties that begin at some times what a litre, a second or a metre costs."""
+    """Penalties that begin at what a litre, a second or a metre costs, about."""
 
     def midpoint_penalties(self, data: pyvrp.ProblemData) -> tuple[list[float], float, float]:
-        return [10_000.0] * data.num_load_dimensions, 10_000.0, 10_000.0
+        return [2500.0] * data.num_load_dimensions, 2500.0, 2500.0
 
 
 _OF_SMALL = _Effort(1, 0, 1, 1, anew=True, neighbours=50, history=300, penalty=_PENALTIES)
@@ -95,10 +95,12 @@ _OF_SMALL = _Effort(1, 0, 1, 1, anew=True, neighbours=50, history=300, penalty=_
 # would walk about; with as many neighbours, a step takes four times as long, and finds hardly more.
 _LARGE = 100  # visits
 _OF_LARGE = replace(_OF_SMALL, first=2, settled=0.995, fewer=0.5, rest=2, anew=False)
-_OF_LARGE = replace(_OF_LARGE, neighbours=20, history=50)
+_OF_LARGE = replace(_OF_LARGE, neighbours=20, history=150)
 # And walls around what breaks a rule keep it from ever using fewer trucks.
 _HUGE = 400
-_OF_HUGE = replace(_OF_LARGE, first=4, penalty=_Mild(25, 1.2, max_penalty=_PENALTIES.max_penalty))
+_OF_HUGE = replace(
+    _OF_LARGE, history=50, penalty=_Mild(25, 1.2, max_penalty=_PENALTIES.max_penalty)
+)
 
 
 class _Search:
@@ -305,24 +307,25 @@ def _urgent(problem: Problem) -> int:
 
 
 def _impossible(problem: Problem) -> dict[int, str]:
-    """Return the visits that no truck could do if it did nothing else, and why not."""
+    """Return the visits that no truck could do if it did nothing else, and why not.
+
+    The reason is that of the truck that lacks least: one that is too small says nothing of others.
+    """
     why: dict[int, str] = {}
     anybody = tuple(_unlike(problem).values())
     for number, visit in enumerate(problem.visits):
-        least: frozenset[str] | None = None
+        best = -1
         for truck in anybody if visit.trucks is None else visit.trucks:
             for site in problem.trucks[truck].disposals:
                 loaded = problem.trucks[truck].load_l or problem.trucks[truck].load_kg
                 tour = (~site, number, ~site) if loaded else (number, ~site)
                 faults = problem.course(truck, tour).faults
-                if least is None or len(faults) < len(least):
-                    least = faults
-            if not least and least is not None:
+                ranks = (rank for rank, (fault, _) in enumerate(_REASONS) if fault in faults)
+                best = max(best, next(ranks, len(_REASONS)))
+            if best == len(_REASONS):
                 break
-        if least is None:
-            why[number] = "no_truck"
-        elif least:
-            why[number] = next(reason for fault, reason in _REASONS if fault in least)
+        else:
+            why[number] = "no_truck" if best < 0 else _REASONS[best][1]
     return why
 
 
