@@ -5,7 +5,8 @@
 A made-up town is emptied for years: every week by a schedule, and by what its sensors say (at
 75 %). The report is given the levels of the sensors, which err and fall silent, four weeks at a
 time, and what it says was saved is compared with what is saved in the long run, by the true levels
-and the same router. ``before`` compares eight weeks of the schedule with the four after them.
+and the same router. ``before`` compares eight weeks of the schedule with the four after them, of a
+town that goes over from one to the other and back.
 
 - report_schedule_coverage_pct, report_before_coverage_pct: of intervals of 90 %, how many held it
 - report_…_wrong_pct: of them, how many said yes or no and were wrong
@@ -43,6 +44,7 @@ from stoep_gateway.report.periods import Period
 READ_EVERY_MS = 2 * HOUR_MS
 FROM_PCT = 75.0
 WARM_UP_WEEKS = 2
+BEFORE_WEEKS = 8
 
 Levels = dict[str, list[tuple[int, float]]]
 Choose = Callable[[datetime.date, Mapping[str, float | None]], Sequence[str]]
@@ -139,6 +141,7 @@ def of_town(seed: int, weeks: int, containers: int) -> list[tuple[str, float, fl
         config = built(seed, containers, Path(folder))
     waste = town.waste(seed, [it.id for it in config.containers], 7 * weeks + 2)
     own, drive = schedules(config), drives.router(config)
+    first = datetime.datetime.fromtimestamp(waste.start_ms / 1000, config.timezone).date()
     assert drive is not None
 
     def by_level(_: datetime.date, believed: Mapping[str, float | None]) -> list[str]:
@@ -147,12 +150,17 @@ def of_town(seed: int, weeks: int, containers: int) -> list[tuple[str, float, fl
     def by_schedule(day: datetime.date, _: Mapping[str, float | None]) -> list[str]:
         return [name for name, its in own.items() if its.falls_on(day)]
 
+    def by_turn(day: datetime.date, believed: Mapping[str, float | None]) -> list[str]:
+        week = (day - first).days // 7 - WARM_UP_WEEKS
+        is_before = week % (BEFORE_WEEKS + 4) < BEFORE_WEEKS
+        return by_schedule(day, believed) if is_before else by_level(day, believed)
+
     fixed = live(config, waste, by_schedule, drive, 7 * weeks, seed)
     ours = live(config, waste, by_level, drive, 7 * weeks, seed)
+    by_turns = live(config, waste, by_turn, drive, 7 * weeks, seed)
     begin = 7 * WARM_UP_WEEKS
     a_day = sum(fixed.eur[begin:]) / len(fixed.eur[begin:])
     truth = 28 * (a_day - sum(ours.eur[begin:]) / len(ours.eur[begin:]))
-    first = datetime.datetime.fromtimestamp(waste.start_ms / 1000, config.timezone).date()
 
     def period(week: int, count: int) -> Period:
         begin = first + datetime.timedelta(weeks=week)
@@ -178,12 +186,9 @@ def of_town(seed: int, weeks: int, containers: int) -> list[tuple[str, float, fl
         )
         assert report.comparison is not None
         found.append(("schedule", truth, 28 * a_day, report.comparison.saved))
-    for week in range(WARM_UP_WEEKS, weeks - 11, 12):
-        one, two = period(week, 8), period(week + 8, 4)
-        levels = within(fixed.levels, one)
-        for name, of in within(ours.levels, two).items():
-            levels[name] = [row for row in levels[name] if row[0] < two.from_ms]
-            levels[name] += [row for row in of if row[0] >= two.from_ms]
+    for week in range(WARM_UP_WEEKS, weeks - BEFORE_WEEKS - 3, BEFORE_WEEKS + 4):
+        one, two = period(week, BEFORE_WEEKS), period(week + BEFORE_WEEKS, 4)
+        levels = within(by_turns.levels, Period("", one.first, two.last, config.timezone))
         report = making.make(config, heard(levels), two, drive, before=one, seed=week)
         assert report.comparison is not None
         found.append(("before", truth, 28 * a_day, report.comparison.saved))
