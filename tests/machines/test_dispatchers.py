@@ -12,6 +12,7 @@ from stoep_gateway.config_dispatch import DispatcherConfig, read_dispatchers, to
 from stoep_gateway.errors import FatalError
 from stoep_gateway.planning.dispatch import Answer, Decision, Dispatch, Word
 from stoep_gateway.planning.dispatchers import Command, Dispatchers, Refusal, answer_message
+from stoep_gateway.reloading import needs_restart
 from street import checked
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -195,3 +196,8 @@ def test_tokens_come_from_files_and_from_the_environment(tmp_path: Any) -> None:
     path.write_bytes(b"\xff" * 40)
     with pytest.raises(FatalError, match="holds no token"):
         read_dispatchers([office], {})
+
+
+def test_other_dispatchers_need_a_restart(road: Config) -> None:
+    more = road.model_copy(update={"dispatchers": (DispatcherConfig(id="a", token_env="A"),)})
+    assert needs_restart(road, more) == ["[[dispatcher]]"]
