@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stoep_gateway.errors import FatalError, StoreCorrupt
 from stoep_gateway.planning.plan import Plan, dumps, loads
@@ -50,6 +50,7 @@ def like(kind: Any) -> st.SearchStrategy[Any]:
 
 
 @given(like(Plan))
+@settings(max_examples=30)
 def test_a_plan_is_the_same_again(plan: Plan) -> None:
     assert loads(dumps(plan)) == plan
 
