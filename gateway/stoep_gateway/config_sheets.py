@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,19 +48,18 @@ _ALIASES = {
 class SheetDocument(Document):
     """A file of rows. ``unused`` are headers that stand for nothing of ours."""
 
-    of: str = ""
-    sheet: Sheet = field(default_factory=Sheet)
-    asked: Entry | None = None  # the [[asset_file]] that names it
-    columns: Mapping[str, str] = field(default_factory=dict)
-    missing: frozenset[str] = frozenset()  # keys that no row has
-    silent: set[tuple[int, str]] = field(default_factory=set)  # what was told already
-    unused: tuple[str, ...] = ()
+    of: str
+    sheet: Sheet
+    asked: Entry  # the [[asset_file]] that names it
+    columns: Mapping[str, str]
+    missing: frozenset[str]  # keys that no row has
+    silent: set[tuple[int, str]]  # what was told already
+    unused: tuple[str, ...]
 
     def place(self, path: toml_lines.Path) -> tuple[str, int]:
         """Return the file and line of a row; those of the default of a key that comes from it."""
         match path:
             case (_, int(index), str(key), *_) if self._is_default(index, key):
-                assert self.asked is not None
                 return self.asked.document.place((*self.asked.path, "defaults", key))
             case (_, int(index), *_):
                 return self.name, self.sheet.rows[index].line
@@ -87,9 +86,8 @@ class SheetDocument(Document):
         return f"{message} ({', '.join(where)})" if where else message
 
     def _is_default(self, index: int, key: str) -> bool:
-        if self.asked is None or key not in self.asked.raw.get("defaults", {}):
-            return False
-        return self.columns.get(key) not in self.sheet.rows[index].values
+        given = self.sheet.rows[index].values
+        return key in self.asked.raw.get("defaults", {}) and self.columns.get(key) not in given
 
 
 def read_sheets(
@@ -265,7 +263,6 @@ def _folded(header: str) -> str:
 
 
 def _say_missing(reader: Reader, document: SheetDocument, model: type[BaseModel]) -> None:
-    assert document.asked is not None
     config: AssetFileConfig = document.asked.model
     in_grid = {*_RD} & (config.columns.keys() | document.columns.keys())
     for key in (*model.model_fields, *_RD):
@@ -287,7 +284,6 @@ def _say_missing(reader: Reader, document: SheetDocument, model: type[BaseModel]
 
 def _translate(reader: Reader, document: SheetDocument, index: int, values: dict[str, Any]) -> None:
     """Put our words in the place of theirs."""
-    assert document.asked is not None
     config: AssetFileConfig = document.asked.model
     for key, words in config.values.items():
         theirs = values.get(key)
