@@ -91,12 +91,12 @@ class _Mild(pyvrp.PenaltyParams):
 
 
 _OF_SMALL = _Effort(1, 0, 1, 1, anew=True, neighbours=50, history=300, penalty=_PENALTIES)
-# A large problem is searched too shortly to begin anew. With the history that PyVRP is used to, it
-# would walk about; with as many neighbours, a step takes four times as long, and finds hardly more.
+# A large problem is searched too shortly to begin anew, and with as many neighbours a step takes
+# four times as long, and finds hardly more.
 _LARGE = 100  # visits
-_OF_LARGE = replace(_OF_SMALL, first=2, settled=0.995, fewer=0.5, rest=2, anew=False)
-_OF_LARGE = replace(_OF_LARGE, neighbours=20, history=150)
-# And walls around what breaks a rule keep it from ever using fewer trucks.
+_OF_LARGE = replace(_OF_SMALL, first=2, settled=0.995, fewer=0.5, rest=2, anew=False, neighbours=20)
+# With so long a memory a huge one would be walked about in, and walls around what breaks a rule
+# would keep it from ever using fewer trucks.
 _HUGE = 400
 _OF_HUGE = replace(
     _OF_LARGE, history=50, penalty=_Mild(25, 1.2, max_penalty=_PENALTIES.max_penalty)
