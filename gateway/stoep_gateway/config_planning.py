@@ -46,6 +46,12 @@ def _some(value: list[str]) -> list[str]:
     return value
 
 
+def _some_days(value: list[Weekday]) -> list[Weekday]:
+    if not value:
+        raise ValueError("at least one; enabled = false plans nothing")
+    return value
+
+
 Ids = list[Id]
 OneOrMoreIds = Annotated[Ids, BeforeValidator(_one_or_more), AfterValidator(_some)]
 Minutes = Annotated[float, Field(ge=0, le=240)]
@@ -68,7 +74,7 @@ class PlanningConfig(TableModel):
 
     enabled: bool = True
     at: TimeOfDay = datetime.time(6, 0)
-    days: list[Weekday] = WEEK
+    days: Annotated[list[Weekday], AfterValidator(_some_days)] = WEEK
     not_on: list[datetime.date] = Field(default_factory=list)
     threshold_pct: float = Field(default=80, gt=0, le=100)
     distances: FilePath | None = None

@@ -126,6 +126,10 @@ SECTIONS = [
     ),
     ("[planning]", "stoep.toml:15: a round needs at least one [[truck]]"),
     (
+        "[planning]\nenabled = false\ndays = []",
+        "stoep.toml:17: days: at least one; enabled = false plans nothing",
+    ),
+    (
         '[planning]\nenabled = false\nat = "6:00"',
         'stoep.toml:17: at: a time of day is written "HH:MM"',
     ),
@@ -662,6 +666,10 @@ distance_index = 3
                 "distances.csv:7: DIST_KM must be between 0 and 20000",
                 "distances.csv:9: 1 to 3 is given twice",
             ],
+        ),
+        (
+            "FROM_ID,TO_ID,DIST_KM\n1,3,2\n3,1,2\n3,3,0.1\n",
+            ["distances.csv:4: the distance from 3 to itself is 0, or left out"],
         ),
     ],
 )

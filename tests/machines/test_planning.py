@@ -218,6 +218,19 @@ def test_a_container_larger_than_the_truck(tmp_path: Path) -> None:
     assert checked_plan(levels(0, c1=90), town(tmp_path, {1: 4}, capacity_l=6300)).deferred == ()
 
 
+@pytest.mark.parametrize("of_truck", ["", "capacity_kg = 700"])
+def test_what_lies_beside_a_container_leaves_no_truck_at_home(
+    tmp_path: Path, of_truck: str
+) -> None:
+    weighs = '[[fraction]]\nid = "residual"\nkg_per_m3 = 100\n'
+    here = town(tmp_path, {1: 4}, capacity_l=7000, of_truck=of_truck, more=weighs)
+    (stop, _) = checked_plan(levels(0, c1=120), here).rounds[0].stops
+    assert (stop.id, stop.fill_pct, stop.volume_l) == ("c1", 120, 7000)
+    there = town(tmp_path, {1: 4}, capacity_l=8400, more=weighs)
+    (stop, _) = checked_plan(levels(0, c1=120), there).rounds[0].stops
+    assert stop.volume_l == 8400
+
+
 def test_everything_overflows(tmp_path: Path) -> None:
     names = {number: float(number) for number in range(1, 21)}
     states = levels(20, **{f"c{number}": 120.0 for number in names})

@@ -184,6 +184,21 @@ def test_what_no_truck_can_do_is_named_with_its_reason(visit: Visit, why: str) -
     assert answer.tours == ((1, ~0),)
 
 
+def test_the_reason_is_that_of_the_truck_that_lacks_least() -> None:
+    metres = _grid([(0, 0), (1000, 0)])
+    small = Truck(0, 0, (0,), 9, 300, 7200, _KM, _HOUR)
+    tired = Truck(0, 0, (0,), 1000, 300, 60, _KM, _HOUR, longest_m=1000)
+    for trucks, why in (
+        ([small, tired], "too_far"),
+        ([tired, small], "too_far"),
+        ([small, replace(tired, longest_m=None)], "shift_too_short"),
+    ):
+        seconds = [[it // 10 for it in row] for row in metres]
+        visits = [Visit(1, 60, 10, required=True)]
+        answer = solve(Problem(metres, seconds, visits, [Disposal(0)], trucks), 1)
+        assert answer.impossible == {0: why}
+
+
 def test_a_plan_goes_on_from_the_one_in_force() -> None:
     problem = _problem(8, visits=40, trucks=2)
     before = solve(problem, 800, 1)

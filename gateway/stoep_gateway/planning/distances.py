@@ -84,6 +84,8 @@ def _row(row: list[str]) -> tuple[int, int, float]:
         distance = float(row[2])
     except ValueError:
         raise ValueError("DIST_KM must be a number") from None
+    if from_id == to_id and distance != 0:
+        raise ValueError(f"the distance from {from_id} to itself is 0, or left out")
     if not 0 <= distance <= _LONGEST_KM:
         raise ValueError(f"DIST_KM must be between 0 and {_LONGEST_KM:.0f}")
     return from_id, to_id, distance

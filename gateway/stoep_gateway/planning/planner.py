@@ -12,11 +12,11 @@ is worth the way has rounds that say so.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stoep_gateway.config import Config
 from stoep_gateway.config_model import ContainerConfig
-from stoep_gateway.config_planning import PlaceConfig, PlanningConfig, TruckConfig
+from stoep_gateway.config_planning import KindConfig, PlaceConfig, PlanningConfig, TruckConfig
 from stoep_gateway.planning import routes
 from stoep_gateway.planning.days import local, round_at, seconds_of, windows_s
 from stoep_gateway.planning.distances import Point
@@ -179,10 +179,11 @@ class _Day:
         before: Plan | None,
     ) -> None:
         self._config = config
-        self._wanted = wanted
         self._begin_ms = begin_ms
         self._began_ms = began_ms
         self._trucks = [it for it in config.trucks if it.id not in decisions.trucks_out]
+        self._locked = decisions.locked
+        self._wanted = [self._fitting(it) for it in wanted]
         used = {name for truck in self._trucks for name in truck.disposal}
         places = {place.id: place for place in config.places}
         self._disposals = [it for it in config.places if it.id in used]
@@ -205,7 +206,7 @@ class _Day:
         planning = config.planning
         self.question = Question(
             points=[_point(it) for it in sites],
-            visits=[self._visit(number, it, decisions) for number, it in enumerate(wanted)],
+            visits=[self._visit(number, it) for number, it in enumerate(self._wanted)],
             disposals=[
                 Disposal(len(wanted) + number, *self._opening(it))
                 for number, it in enumerate(self._disposals)
@@ -229,18 +230,45 @@ class _Day:
             ways=_ways(config),
         )
 
-    def _visit(self, number: int, case: Case, decisions: Decisions) -> Visit:
-        container, config = case.container, self._config
-        kind = next((it for it in config.kinds if it.id == container.kind), None)
-        service_min = config.planning.service_min
-        if kind is not None and kind.service_min is not None:
-            service_min = kind.service_min
-        locked = decisions.locked.get(container.id)
-        may = tuple(
+    def _may(self, container: ContainerConfig) -> tuple[int, ...]:
+        """Return the trucks that may empty a container."""
+        locked = self._locked.get(container.id)
+        return tuple(
             index
             for index, truck in enumerate(self._trucks)
             if locked in (None, truck.id) and obstacle(truck, container) is None
         )
+
+    def _fitting(self, case: Case) -> Case:
+        """Return a case; as just full, if it is more that is too much for every truck.
+
+        That lies beside the container, or is the guess of a forecast without levels.
+        """
+        kind = self._kind(case.container)
+        if case.level is None or case.level.fill_pct <= 100 or (kind and kind.exchanged):
+            return case
+        for index in self._may(case.container):
+            truck = self._trucks[index]
+            fits_kg = truck.capacity_kg is None or case.weight_kg <= truck.capacity_kg
+            if fits_kg and case.volume_l <= int(truck.capacity_l * truck.compaction):
+                return case
+        share = 100 / case.level.fill_pct
+        return replace(
+            case,
+            volume_l=round(share * case.volume_l),
+            weight_kg=round(share * case.weight_kg),
+        )
+
+    def _kind(self, container: ContainerConfig) -> KindConfig | None:
+        return next((it for it in self._config.kinds if it.id == container.kind), None)
+
+    def _visit(self, number: int, case: Case) -> Visit:
+        container, config = case.container, self._config
+        kind = self._kind(container)
+        service_min = config.planning.service_min
+        if kind is not None and kind.service_min is not None:
+            service_min = kind.service_min
+        may = self._may(container)
         return Visit(
             place=number,
             service_s=round(60 * service_min),
