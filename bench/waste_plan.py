@@ -33,7 +33,8 @@ def compared(
     risk: float = RISK,
 ) -> dict[str, Figures]:
     """Return the means over towns by policy's name."""
-    found = cli.of_towns(seeds, containers, names, LEARNING_DAYS, days, risk, iterations)
+    trial = cli.Trial(containers, names, LEARNING_DAYS, days, risk, iterations)
+    found = cli.of_towns(trial, seeds)
     return dict(zip(names, map(comparison.figures, found), strict=True))
 
 

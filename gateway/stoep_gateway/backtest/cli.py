@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from stoep_gateway import config as configuration
 from stoep_gateway import recorded_levels
@@ -22,7 +23,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.errors import ConfigError, FatalError, Mistake
 from stoep_gateway.forecast.calendar import DAY_MS
 
-__all__ = ["main", "of_towns", "seeds"]
+__all__ = ["Trial", "main", "of_towns", "seeds"]
 
 _LEAST_DAYS = 7
 _MOST_SEEDS = 1000
@@ -115,8 +116,7 @@ def _waste(options: argparse.Namespace) -> int:
     if options.config is not None:
         found = _of_levels(options)
     else:
-        found = of_towns(
-            options.seeds,
+        trial = Trial(
             options.containers,
             options.policies,
             options.learning,
@@ -124,6 +124,7 @@ def _waste(options: argparse.Namespace) -> int:
             options.risk,
             options.iterations,
         )
+        found = of_towns(trial, options.seeds)
     if not found:
         raise FatalError("no container has days on which it is emptied: emptied_on or every_days")
     rows = [comparison.figures(it) for it in found]
@@ -134,37 +135,34 @@ def _waste(options: argparse.Namespace) -> int:
     return 0
 
 
-def of_towns(
-    seeds: Sequence[int],
-    containers: int,
-    names: Sequence[str],
-    learning_days: int,
-    days: int,
-    risk: float,
-    iterations: int,
-) -> list[list[Outcome]]:
+class Trial(NamedTuple):
+    """Which policies, in towns of how many containers, for how many days."""
+
+    containers: int
+    policies: Sequence[str]
+    learning_days: int
+    days: int
+    risk: float
+    iterations: int
+
+
+def of_towns(trial: Trial, seeds: Sequence[int]) -> list[list[Outcome]]:
     """Return what each policy comes to in made-up towns."""
-    size = containers, names, learning_days, days, risk, iterations
     with ProcessPoolExecutor() as workers:
-        towns = workers.map(_of_town, seeds, *map(itertools.repeat, size))
+        towns = workers.map(partial(_of_town, trial), seeds)
         return [list(it) for it in zip(*towns, strict=True)]
 
 
-def _of_town(
-    seed: int,
-    containers: int,
-    names: Sequence[str],
-    learning_days: int,
-    days: int,
-    risk: float,
-    iterations: int,
-) -> list[Outcome]:
+def _of_town(it: Trial, seed: int) -> list[Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stoep.toml"
-        path.write_text(town.config_text(seed, containers), encoding="utf-8")
-        config = _searching(configuration.load(path), iterations)
-    waste = town.waste(seed, [it.id for it in config.containers], learning_days + days + 2)
-    return list(comparison.compare(config, waste, names, learning_days, days, seed, risk))
+        path.write_text(town.config_text(seed, it.containers), encoding="utf-8")
+        config = _searching(configuration.load(path), it.iterations)
+    names = [container.id for container in config.containers]
+    waste = town.waste(seed, names, it.learning_days + it.days + 2)
+    return list(
+        comparison.compare(config, waste, it.policies, it.learning_days, it.days, seed, it.risk)
+    )
 
 
 def _searching(config: Config, iterations: int) -> Config:
