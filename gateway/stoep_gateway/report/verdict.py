@@ -15,10 +15,9 @@ from stoep_gateway.report.chance import Interval, OfSums, Table
 from stoep_gateway.report.figures import Figures, total
 from stoep_gateway.report.sides import Side
 
-__all__ = ["KINDS", "KNOWN_WELL_PCT", "METRICS", "Comparison", "Doubt", "compare"]
+__all__ = ["KNOWN_WELL_PCT", "METRICS", "Comparison", "Doubt", "compare"]
 
 Kind = Literal["before", "schedule"]
-KINDS: tuple[Kind, ...] = ("before", "schedule")
 Answer = Literal["paid", "cost", "unknown"]
 
 Metric = Callable[[Figures], float]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Literal
+from typing import get_args
 
+from stoep_gateway.config_planning import Language
 from stoep_gateway.report.periods import Period
 from stoep_gateway.report.texts import TEXTS
 from stoep_gateway.report.verdict import Comparison, Doubt
 
 __all__ = ["LANGUAGES", "Language", "Words"]
 
-Language = Literal["en", "nl"]
-LANGUAGES: tuple[Language, ...] = ("en", "nl")
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 
 _MONTHS = {
     "en": "January February March April May June July August September October November December",
