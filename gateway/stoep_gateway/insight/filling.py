@@ -20,7 +20,6 @@ __all__ = [
     "advance",
     "correct",
     "hours_to",
-    "level_at",
     "rate_pct_per_h",
     "start",
 ]
@@ -29,7 +28,6 @@ DROP_PCT = 18.5  # below this, waste settling and a heap sliding look the same
 CONFIRMED_PCT = 10.0  # of which this much must still be missing in the next reading
 PRIOR_H = 24.0  # weight of the cycle before, in hours of the present one
 SHORTEST_H = 6.0  # without a cycle before, less than this says nothing about the rate
-LEVEL_MAX_PCT = 200.0  # a forecast beyond twice full says no more than this
 _HOUR_MS = 3_600_000.0
 
 
@@ -137,13 +135,6 @@ def rate_pct_per_h(track: FillTrack) -> float | None:
         span_ms = track.drop_from_ms - track.since_ms
         return _rate(span_ms, track.drop_from_pct - track.since_pct, track)
     return _rate(track.at_ms - track.since_ms, track.fill_pct - track.since_pct, track)
-
-
-def level_at(track: FillTrack, at_ms: int) -> float:
-    """Return the level expected at ``at_ms``, 0 to `LEVEL_MAX_PCT`; the last one if no rate."""
-    rate = rate_pct_per_h(track)
-    hours = max(0.0, (at_ms - track.at_ms) / _HOUR_MS)
-    return min(track.fill_pct + (rate or 0.0) * hours, LEVEL_MAX_PCT)
 
 
 def hours_to(track: FillTrack, threshold_pct: float) -> float | None:
