@@ -119,6 +119,27 @@ def test_solomons_format_is_read_and_its_distances_are_not_rounded(
 
 
 @pytest.mark.parametrize(
+    "weights",
+    [
+        "FULL_MATRIX\nEDGE_WEIGHT_SECTION\n0 3 9\n4 0 5\n9 6 0\n",
+        "LOWER_ROW\nEDGE_WEIGHT_SECTION\n3\n9 5\n",
+    ],
+)
+def test_distances_may_be_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], weights: str
+) -> None:
+    file = tmp_path / "told.vrp"
+    file.write_text(
+        "NAME : told\nTYPE : CVRP\nDIMENSION : 3\nCAPACITY : 9\nEDGE_WEIGHT_TYPE : EXPLICIT\n"
+        f"EDGE_WEIGHT_FORMAT : {weights}DEMAND_SECTION\n1 0\n2 4\n3 5\nDEPOT_SECTION\n1\n-1\nEOF\n"
+    )
+    solution, _ = solved(file, capsys)
+    found = pyvrp.read_solution(solution, pyvrp.read(file, round_func="round"))
+    assert found.is_complete()
+    assert found.distance() == vrplib.read_solution(solution)["cost"] == 17
+
+
+@pytest.mark.parametrize(
     ("old", "new", "what"),
     [
         ("6 2100", "6 many", ":36: DEMAND_SECTION has numbers"),
@@ -133,6 +154,7 @@ def test_solomons_format_is_read_and_its_distances_are_not_rounded(
         ("DEPOT_SECTION", "BACKHAUL_SECTION", ":53: BACKHAUL_SECTION is not understood"),
         ("\n 1\n", "\n 2\n", ": there has to be one depot, node 1"),
         ("NAME : E", "E", ":1: expected NAME : VALUE"),
+        ("TYPE : CVRP", "TYPE : ACVRP", ":3: TYPE is one of CVRP, CVRPTW, VRPTW"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told_with_its_place(

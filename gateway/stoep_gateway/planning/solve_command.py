@@ -10,6 +10,7 @@ import argparse
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ _COLUMNS = {  # after the node's number
     "TIME_WINDOW_SECTION": 2,
 }
 _LISTS = ("DEPOT_SECTION", "EDGE_WEIGHT_SECTION")
+_TYPES = ("CVRP", "CVRPTW", "VRPTW")
 _SOLOMON = 7  # columns
 
 
@@ -92,9 +94,10 @@ def run(options: argparse.Namespace) -> int:
     from stoep_gateway.planning.solving import solve  # noqa: PLC0415
 
     seconds = options.seconds or (None if options.iterations else _SECONDS)
-    answer = solve(
-        instance.problem, options.iterations or _ITERATIONS, options.seed, seconds=seconds
-    )
+    iterations = options.iterations or _ITERATIONS
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyVRP's of its penalties, which nobody can do about
+        answer = solve(instance.problem, iterations, options.seed, seconds=seconds)
     found = routes(answer.tours)
     if answer.relaxed or answer.impossible:
         raise FatalError("no routes were found that visit all")
@@ -181,6 +184,8 @@ def _faults(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
             said[name] = value
             if name not in _SPECIFICATIONS:
                 yield number, f"{name} is not understood"
+            elif name == "TYPE" and value not in _TYPES:
+                yield number, f"TYPE is one of {', '.join(_TYPES)}"
             elif name in ("DIMENSION", "CAPACITY", "VEHICLES") and not value.isdecimal():
                 yield number, f"{name} is a whole number"
         elif not section:
