@@ -1,9 +1,13 @@
-"""Levels that somebody recorded: a CSV of ``container``, ``time_utc`` and ``fill_pct``."""
+"""Levels that somebody recorded: a CSV of ``container``, ``time_utc`` and ``fill_pct``.
+
+As a spreadsheet saves it, too: with semicolons, and decimal commas then.
+"""
 
 from __future__ import annotations
 
 import csv
 import datetime
+import itertools
 from collections.abc import Container, Iterator
 from pathlib import Path
 
@@ -28,7 +32,10 @@ def read(path: Path, names: Container[str]) -> tuple[dict[str, list[tuple[int, f
             for line, row in _rows(file, path):
                 try:
                     name, at_ms, fill_pct = _level(row)
-                except (KeyError, TypeError, ValueError) as error:
+                except AttributeError:
+                    bad.append(f"{path}:{line}: is too short; skipped")
+                    continue
+                except (OverflowError, ValueError) as error:
                     bad.append(f"{path}:{line}: {error}; skipped")
                     continue
                 if name in names:
@@ -43,7 +50,8 @@ def read(path: Path, names: Container[str]) -> tuple[dict[str, list[tuple[int, f
 
 
 def _rows(file: Iterator[str], path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(file)
+    head = next(file, "")
+    reader = csv.DictReader(itertools.chain([head], file), delimiter=";" if ";" in head else ",")
     columns = {name.strip().lower() for name in reader.fieldnames or ()}
     if missing := {"container", "time_utc", "fill_pct"} - columns:
         raise FatalError(f"{path}:1: has no column {', '.join(sorted(missing))}")
@@ -52,10 +60,14 @@ def _rows(file: Iterator[str], path: Path) -> Iterator[tuple[int, dict[str, str]
 
 
 def _level(row: dict[str, str]) -> tuple[str, int, float]:
-    at = datetime.datetime.fromisoformat(row["time_utc"])
+    try:
+        at = datetime.datetime.fromisoformat(row["time_utc"].strip())
+    except ValueError:
+        message = f"{row['time_utc']!r} is no time: write 2026-01-31T06:00Z"
+        raise ValueError(message) from None
     if at.tzinfo is None:
         at = at.replace(tzinfo=datetime.UTC)
-    fill_pct = float(row["fill_pct"])
+    fill_pct = float(row["fill_pct"].replace(",", "."))
     if not 0 <= fill_pct <= _FILL_MAX_PCT:
         raise ValueError(f"fill_pct is from 0 to {_FILL_MAX_PCT:.0f}, not {row['fill_pct']}")
-    return row["container"], round(at.timestamp() * 1000), fill_pct
+    return row["container"].strip(), round(at.timestamp() * 1000), fill_pct

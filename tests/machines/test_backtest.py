@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from stoep_gateway import config
+from stoep_gateway import config, recorded_levels
 from stoep_gateway.assets.geometry import inside
 from stoep_gateway.backtest import cli, comparison, policies, town
 from stoep_gateway.backtest.policies import Day, Fixed
@@ -208,7 +208,7 @@ def test_a_town_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert weekly["overflow_days"] > 0
     assert ours["eur"] < weekly["eur"]
     told = err.splitlines()
-    assert told[0].startswith(f"{file}:314: Invalid isoformat string: 'yesterday'; skipped")
+    assert told[0] == f"{file}:314: 'yesterday' is no time: write 2026-01-31T06:00Z; skipped"
     assert told[1] == f"{file}:315: fill_pct is from 0 to 200, not 250; skipped"
     assert len(told) == 2
     code, out, _ = sim(capsys, *own[:4], "--learning", "20", "--days", "4", "--policies", "weekly")
@@ -216,6 +216,18 @@ def test_a_town_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     code, _, err = sim(capsys, *own[:4], "--learning", "20")
     assert code == 1
     assert err.endswith(f"{file}: 25 days are too few for 20 of learning and 7 that are counted\n")
+
+
+def test_levels_as_a_dutch_spreadsheet_saves_them(tmp_path: Path) -> None:
+    file = tmp_path / "levels.csv"
+    rows = "c1 ;2026-01-06T00:00Z;12,5;\r\nc1;2026-01-06 01:00;13;\r\nc1\r\nc1;6-1-2026;14;\r\n"
+    file.write_text("\ufeffContainer;time_utc;fill_pct;\r\n" + rows, encoding="utf-8")
+    read, bad = recorded_levels.read(file, {"c1"})
+    assert read == {"c1": [(1_767_657_600_000, 12.5), (1_767_661_200_000, 13.0)]}
+    assert bad == [
+        f"{file}:4: is too short; skipped",
+        f"{file}:5: '6-1-2026' is no time: write 2026-01-31T06:00Z; skipped",
+    ]
 
 
 @pytest.mark.parametrize(

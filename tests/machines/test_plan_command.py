@@ -188,7 +188,7 @@ def test_a_round_from_recorded_levels(tmp_path: Path, capsys: pytest.CaptureFixt
     file.write_text("\n".join(rows), encoding="utf-8")
     arguments = ("--config", EXAMPLE, "--levels", file, "--at", "2026-10-20T04:00Z")
     code, out, err = show(capsys, *arguments, "--json")
-    assert (code, err) == (0, f"{file}:15: Invalid isoformat string: 'noon'; skipped\n")
+    assert (code, err) == (0, f"{file}:15: 'noon' is no time: write 2026-01-31T06:00Z; skipped\n")
     *_, summary = map(json.loads, out.splitlines())
     organic, paper = summary["skipped"]
     assert (organic["container"], paper["reason"]) == ("market-organic-1", "too_empty")
