@@ -7,7 +7,6 @@ simulated time stands still, so a simulated morning's round is planned at its mi
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +17,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.forecast.forecasts import Forecasts
 from stoep_gateway.metrics import Metrics
 from stoep_gateway.planning import apart, knowing, planner
-from stoep_gateway.planning.days import round_at
+from stoep_gateway.planning.days import date_of, round_at
 from stoep_gateway.planning.dispatch import Answer, Word
 from stoep_gateway.planning.in_force import InForce, Kept, Need
 from stoep_gateway.planning.plan import Plan
@@ -109,7 +108,7 @@ class DailyRounds:
         utc_ms = self._clock.utc_ms()
         self._due_utc_ms = round_at(self._config, utc_ms)
         missed_ms = round_at(self._config, utc_ms - _LATEST_MS)
-        if missed_ms <= utc_ms and self._date(missed_ms) > self._planned_date != "":
+        if missed_ms <= utc_ms and date_of(self._config, missed_ms) > self._planned_date != "":
             self._due_utc_ms = missed_ms
         self._arm()
 
@@ -164,7 +163,7 @@ class DailyRounds:
         if not due or not self._clock.utc_is_known():
             self.start()
             return
-        self._planned_date = self._date(utc_ms)
+        self._planned_date = date_of(self._config, utc_ms)
         self._begin("day")
         self.start()
 
@@ -188,10 +187,6 @@ class DailyRounds:
         task = asyncio.get_running_loop().create_task(self._plan(need), name="round")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _date(self, utc_ms: int) -> str:
-        at = datetime.datetime.fromtimestamp(utc_ms / 1000, self._config.timezone)
-        return at.date().isoformat()
 
     async def _plan(self, need: Need | None) -> None:
         """Make the day's plans, or, with None, those that decisions need."""

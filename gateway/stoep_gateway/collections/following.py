@@ -11,6 +11,7 @@ import asyncio
 import datetime
 import logging
 from collections.abc import Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from stoep_gateway.assets import states
@@ -25,6 +26,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.errors import FatalError
 from stoep_gateway.insight.readings import DOUBTED, REJECTED
 from stoep_gateway.pipeline import Pipeline
+from stoep_gateway.planning.days import date_of
 from stoep_gateway.planning.plan import Plan
 from stoep_gateway.store.latest import read_collections, read_outcomes
 from stoep_gateway.store.records import CollectionRow, LatestRow, OutboxRow, OutcomeRow, Record
@@ -113,7 +115,7 @@ class Following:
         if not self._clock.utc_is_known():
             return
         now_ms = self._clock.utc_ms()
-        earliest = self._date(now_ms - _DAYS * _DAY_MS)
+        earliest = date_of(self._config, now_ms - _DAYS * _DAY_MS)
         try:
             if not self._is_read:
                 texts = await asyncio.to_thread(read_outcomes, self._path, earliest, _LAST)
@@ -135,7 +137,8 @@ class Following:
             if isinstance(self._registry.assets.get(f"container/{it.container}"), Container)
         ]
         self._count_anew(collections, now_ms)
-        for found in outcome.outcomes(self._days, collections, self._date).values():
+        told = outcome.outcomes(self._days, collections, partial(date_of, self._config))
+        for found in told.values():
             self._tell(found, now_ms)
 
     def _go_on(self, texts: Mapping[str, str]) -> None:
@@ -212,7 +215,3 @@ class Following:
             rows = self._pipeline.outbox_rows((message,))
         self._kept[date], self._told[date] = text, told
         self._pipeline.record(Record(outcomes=(OutcomeRow(date, text),), outbox=rows))
-
-    def _date(self, utc_ms: int) -> str:
-        moment = datetime.datetime.fromtimestamp(utc_ms / 1000, self._config.timezone)
-        return moment.date().isoformat()

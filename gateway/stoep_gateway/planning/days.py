@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stoep_gateway.config import Config
 from stoep_gateway.config_days import WEEK
 
-__all__ = ["local", "round_at", "round_on", "seconds_of", "windows_s"]
+__all__ = ["date_of", "local", "round_at", "round_on", "seconds_of", "windows_s"]
 
 _LONGEST_DAYS = 400  # without a round
 
@@ -16,6 +16,11 @@ _LONGEST_DAYS = 400  # without a round
 def local(config: Config, utc_ms: int) -> datetime.datetime:
     """Return the local time."""
     return datetime.datetime.fromtimestamp(utc_ms / 1000, tz=config.timezone)
+
+
+def date_of(config: Config, utc_ms: int) -> str:
+    """Return the local date, as messages and the store have it."""
+    return local(config, utc_ms).date().isoformat()
 
 
 def round_at(config: Config, after_utc_ms: int) -> int:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stoep_gateway.assets.geometry import FILL_MAX_PCT
 from stoep_gateway.config import Config
 from stoep_gateway.config_reader import did_you_mean
-from stoep_gateway.planning.days import local, round_on, seconds_of
+from stoep_gateway.planning.days import date_of, local, round_on, seconds_of
 from stoep_gateway.planning.plan import Plan
 from stoep_gateway.planning.selection import Decisions, obstacle
 from stoep_gateway.publish.messages import utc
@@ -439,6 +439,6 @@ def _time(word: Word, config: Config, now_ms: int, date: str) -> int | None:
     at_ms = round(moment.timestamp() * 1000)
     if at_ms > now_ms + _AHEAD_MS:
         raise _Refused(f"{utc(at_ms)} has not come yet")
-    if word.action in ("done", "skip") and local(config, at_ms).date().isoformat() < date:
+    if word.action in ("done", "skip") and date_of(config, at_ms) < date:
         raise _Refused(f"{utc(at_ms)} was before {date}")
     return min(at_ms, now_ms)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from stoep_gateway.config import Config
 from stoep_gateway.planning import driving, routes
 from stoep_gateway.planning import plan as plans
-from stoep_gateway.planning.days import local, round_at
+from stoep_gateway.planning.days import date_of, local, round_at
 from stoep_gateway.planning.dispatch import (
     Answer,
     Day,
@@ -129,7 +129,7 @@ class InForce:
         """Return the plan that a plan made then goes on from, if any, and what holds of its day."""
         today = self.today
         if today is None or not is_now or not is_under_way(today.plan, config, now_ms):
-            return None, self.dispatch.day(local(config, now_ms).date().isoformat())
+            return None, self.dispatch.day(date_of(config, now_ms))
         return today, self.dispatch.day(today.plan.date)
 
     def planning(
@@ -143,7 +143,7 @@ class InForce:
     ) -> Callable[[], tuple[Standing, Standing | None]]:
         """Return what makes the plans that are needed, off the event loop; ``take`` them then."""
         today, next_one = self.today, self.next_one
-        date = local(config, now_ms).date().isoformat()
+        date = date_of(config, now_ms)
         before = None
         running = Running()
         if today is not None and (need != "day" or today.plan.date == date):
@@ -156,7 +156,7 @@ class InForce:
         next_ms = round_at(config, now_ms)
         if need == "next" and today is not None:
             next_ms = today.plan.next_round_ms
-        next_date = local(config, next_ms).date().isoformat()
+        next_date = date_of(config, next_ms)
         # All of it is read now: what is decided meanwhile is of the next plan.
         (day, decided), (next_day, next_decided) = map(self._said, (date, next_date))
 

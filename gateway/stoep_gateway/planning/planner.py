@@ -18,7 +18,7 @@ from stoep_gateway.config import Config
 from stoep_gateway.config_model import ContainerConfig
 from stoep_gateway.config_planning import KindConfig, PlaceConfig, PlanningConfig, TruckConfig
 from stoep_gateway.planning import routes
-from stoep_gateway.planning.days import local, round_at, seconds_of, windows_s
+from stoep_gateway.planning.days import date_of, round_at, seconds_of, windows_s
 from stoep_gateway.planning.distances import Point
 from stoep_gateway.planning.plan import LeftOut, Plan, Round, Stop, outputs
 from stoep_gateway.planning.problem import MONEY_PER_EUR, Course, Disposal, Tour, Truck, Visit
@@ -88,7 +88,7 @@ def plan(
     ages = [it.level.data_age_h for it in found if it.level is not None]
     return Plan(
         site=config.site,
-        date=local(config, begin_ms).date().isoformat(),
+        date=date_of(config, begin_ms),
         planned_ms=now_ms,
         starts_ms=begin_ms,
         next_round_ms=next_ms,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from stoep_gateway.forecast.calendar import DAY_MS
 from stoep_gateway.insight.readings import DOUBTED
 from stoep_gateway.keeping import export, tables, uplinks
 from stoep_gateway.keeping.tables import Span
+from stoep_gateway.planning.days import date_of
 from stoep_gateway.report import facts
 from stoep_gateway.report.facts import Heard
 from stoep_gateway.store.latest import read_collections, read_outcomes, read_plans
@@ -55,10 +55,7 @@ def stored(config: Config, from_ms: int, to_ms: int) -> Heard:
     # Before the gateway kept emptyings, only the levels tell of them.
     kept_ms = min((it.at_utc_ms for it in rows if it.source == "sensor"), default=span.to_ms)
     rows += [it for it in facts.shown(sorted_levels) if it.at_utc_ms < kept_ms - DAY_MS]
-    first, last = (
-        datetime.datetime.fromtimestamp(it / 1000, config.timezone).date().isoformat()
-        for it in (from_ms, to_ms - 1)
-    )
+    first, last = date_of(config, from_ms), date_of(config, to_ms - 1)
     plans = [it for it in read_plans(path, first, last) if not it.provisional]
     watched = {it.date: facts.watched(it, sorted_levels) for it in plans}
     for date, text in read_outcomes(path, first, last).items():
