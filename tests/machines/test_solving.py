@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from stoep_gateway.planning import solving
 from stoep_gateway.planning.problem import (
     MONEY_PER_EUR,
     Disposal,
@@ -251,3 +252,28 @@ def test_what_is_required_next_to_the_yard_is_done() -> None:
     trucks = [Truck(1, 1, (0,), 9000, 900, 8 * 3600, _KM, _HOUR)]
     problem = Problem(metres, metres, visits, [Disposal(2)], trucks)
     assert solve(problem, 100, 0).tours == ((0, ~0),)
+
+
+@pytest.mark.parametrize("huge", [40, 20])
+def test_large_towns_are_searched_as_well(huge: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = _problem(7, visits=30, trucks=3)
+    thorough = problem.cost(solve(problem, 400, 1).tours)
+    monkeypatch.setattr(solving, "_LARGE", 20)
+    monkeypatch.setattr(solving, "_HUGE", huge)
+    answer = solve(problem, 400, 1)
+    assert answer == solve(problem, 400, 1)
+    assert not any(problem.course(*it).faults for it in enumerate(answer.tours))
+    assert problem.cost(answer.tours) < 1.03 * thorough
+
+
+def test_a_search_ends_when_its_time_is_over() -> None:
+    asked: list[float] = []
+
+    def timer(seconds: float) -> Callable[[int], bool]:
+        asked.append(seconds)
+        return lambda _: True
+
+    problem = _problem(2, visits=30, trucks=2)
+    answer = solve(problem, 1_000_000, seconds=8, timer=timer)
+    assert asked == [8]
+    assert not any(problem.course(*it).faults for it in enumerate(answer.tours))
