@@ -180,12 +180,19 @@ def test_a_month_that_has_not_ended(site: Site, capsys) -> None:
         (["2026-10", "--collections", "x.csv"], "goes with --levels"),
         (["2026-10"], "no such database"),
         (["2026-10", "--levels", "nowhere.csv"], "cannot be read"),
+        (["2026-10", "--levels", "{other}"], "has levels of none of the containers"),
         (["2026-10", "--levels", "{levels}", "--html", "/nowhere/out.html"], "/nowhere/out.html"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(site: Site, capsys, arguments, said) -> None:
     levels = levels_file(site, 31)
-    code = site.run(*(it.replace("{levels}", str(levels)) for it in arguments))
+    other = site.folder / "other.csv"
+    other.write_text(
+        "container,time_utc,fill_pct\nelsewhere,2026-10-01T00:00Z,50\n", encoding="utf-8"
+    )
+    code = site.run(
+        *(it.replace("{levels}", str(levels)).replace("{other}", str(other)) for it in arguments)
+    )
     error = capsys.readouterr().err
     assert code == 1
     assert said in error.splitlines()[-1]

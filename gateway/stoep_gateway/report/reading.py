@@ -74,6 +74,8 @@ def of_files(
     Returns what is to be said of rows that were left out, too. Raises `FatalError`.
     """
     found, bad = recorded_levels.read(levels, {it.id for it in config.containers})
+    if not found:
+        raise FatalError("\n".join([*bad, f"{levels}: has levels of none of the containers"]))
     found = {name: _in_order(of) for name, of in found.items()}
     rows = facts.shown(found)
     if collections is not None:
