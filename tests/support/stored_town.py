@@ -28,12 +28,15 @@ _DAYS, _HEARD = 28, 20
 _EMPTIED_EVERY_H = 24 * 10
 # The plan as the command shows it, and what it took, of the solver's process too.
 _PLAN = """
-import resource, sys
+import re, resource, sys
+from pathlib import Path
 from stoep_gateway.planning.cli import main
 code = main(sys.argv[1:])
-for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-    used = resource.getrusage(who)
-    print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime, file=sys.stderr)
+own, solver = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+# Its own ru_maxrss is also that of whoever started it.
+own_kb = re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]
+for used, kb in ((own, int(own_kb)), (solver, solver.ru_maxrss)):
+    print(kb / 1024, used.ru_utime + used.ru_stime, file=sys.stderr)
 sys.exit(code)
 """
 
