@@ -5,14 +5,17 @@ import json
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import planned
 import pytest
 from stoep_gateway.assets import states
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.insight.filling import FillTrack
 from stoep_gateway.planning import cli
+from stoep_gateway.planning.text import for_people
 from street import START_MS, example
 
 EXAMPLE = example().path
@@ -204,3 +207,11 @@ def test_a_round_from_recorded_levels(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (code, err) == (1, "levels are from a FILE or from --levels, not from both\n")
     code, _, err = show(capsys, "--levels", file)
     assert (code, err) == (1, "a round from a file of levels needs --config\n")
+
+
+def test_a_truck_that_broke_down_is_said_to_be_out_of_service_and_not_to_come_back() -> None:
+    made = planned.plan(stops=[replace(planned.stop("a", 1), status="done")])
+    out = replace(made, rounds=(replace(made.rounds[0], status="out_of_service"),))
+    title, _, stop = for_people(out, example()).splitlines()
+    assert title.startswith("2026-10-20, truck-1 (out of service): 1 container, ")
+    assert stop.endswith("a: done")

@@ -38,8 +38,12 @@ def for_people(plan: Plan, config: Config) -> str:
 
 def _round_lines(plan: Plan, truck_round: Round, words: Words) -> str:
     title = f"{plan.date}, {truck_round.truck}" + (" (provisional)" if plan.provisional else "")
+    status = _said(truck_round.status, words)
     if not truck_round.stops:
-        return f"{title}: {_said(truck_round.status, words)}"
+        return f"{title}: {status}"
+    is_out = truck_round.status == "out_of_service"
+    if is_out:
+        title += f" ({status})"
     back = words.clock(truck_round.return_utc)
     distances = words(plan.distance_source).lower()
     sums = (
@@ -57,7 +61,8 @@ def _round_lines(plan: Plan, truck_round: Round, words: Words) -> str:
             f"{stop.sequence:>3}  {words.clock(stop.eta_utc):5}  {stop.leg_km:>6.1f}"
             f"  {fill:>5}  {stop.load_after_l:>6}  {stop.name}: {_why(stop, words)}"
         )
-    lines.append(f"{'':>3}  {back:5}  {truck_round.return_km:>6.1f}  {'':>5}  {'0':>6}  back")
+    if not is_out:
+        lines.append(f"{'':>3}  {back:5}  {truck_round.return_km:>6.1f}  {'':>5}  {'0':>6}  back")
     return "\n".join(lines)
 
 
