@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,18 @@ def test_waste_comes_evenly_within_an_hour() -> None:
 def test_recorded_levels_tell_what_came() -> None:
     rows = [(START, 10.0), (START + 2 * HOUR_MS, 30.0), (START + 4 * HOUR_MS, 5.0)]
     waste = from_levels({"a": [*rows, (START + 5 * HOUR_MS, 4.0)]})
-    # 20 points, then emptied and 5 more; that it settled by one is no waste.
-    assert [waste.until("a", START + hour * HOUR_MS) for hour in (1, 2, 4, 5)] == [10, 20, 25, 25]
+    # 20 points, then emptied and 4.5 more, which is between the levels that should not fall.
+    came = [waste.until("a", START + hour * HOUR_MS) for hour in (1, 2, 4, 5)]
+    assert came == pytest.approx([10, 20, 24.5, 24.5])
     with pytest.raises(ValueError, match="no levels"):
         from_levels({})
+
+
+def test_noise_of_recorded_levels_is_no_waste() -> None:
+    """Ten points a day that are two points wrong, every hour for a month."""
+    source = random.Random(1)
+    rows = [(START + hour * HOUR_MS, hour % 240 / 2.4 + source.gauss(0, 2)) for hour in range(720)]
+    assert from_levels({"a": rows}).until("a", rows[-1][0]) == pytest.approx(300, rel=0.05)
 
 
 def test_who_knows_what_will_come_is_never_wrong() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 from stoep_gateway.forecast.calendar import HOUR_MS
 from stoep_gateway.insight.filling import DROP_PCT
 
-__all__ = ["FULL_PCT", "Perfect", "Waste", "from_levels"]
+__all__ = ["FULL_PCT", "Perfect", "Waste", "from_levels", "never_falling"]
 
 FULL_PCT = 100.0
 
@@ -61,11 +61,25 @@ class Perfect:
         return float(max(*levels, self.level(until_ms, before)[0], -1.0) >= FULL_PCT)
 
 
+def never_falling(levels: Sequence[float]) -> list[float]:
+    """Return the nearest levels, by their squares, that never fall (isotonic regression)."""
+    blocks: list[tuple[float, int]] = []  # mean, count
+    for level in levels:
+        mean, count = level, 1
+        while blocks and blocks[-1][0] > mean:
+            before, number = blocks.pop()
+            mean = (mean * count + before * number) / (count + number)
+            count += number
+        blocks.append((mean, count))
+    return [mean for mean, count in blocks for _ in range(count)]
+
+
 def from_levels(rows: Mapping[str, Sequence[tuple[int, float]]]) -> Waste:
     """Return the waste that recorded levels tell of: (UTC ms, percent) by container, in order.
 
-    What a level rose came evenly since the one before; where it fell it was emptied, and what is
-    there afterwards came since. Raises ValueError for nothing.
+    Where a level fell it was emptied, and what is there afterwards came since; from then on it does
+    not fall: else noise would be waste. What came between two levels came evenly. Raises ValueError
+    for nothing.
     """
     times = [at_ms for of in rows.values() for at_ms, _ in of]
     if not times:
@@ -75,10 +89,20 @@ def from_levels(rows: Mapping[str, Sequence[tuple[int, float]]]) -> Waste:
     came = {}
     for name, of in rows.items():
         by_hour = [0.0] * hours
-        for (from_ms, before), (to_ms, after) in pairwise(of):
-            rise = after - before if after >= before - DROP_PCT else after
+        for (from_ms, _), (to_ms, _), rise in zip(of, of[1:], _rises(of), strict=False):
             first, last = (from_ms - start_ms) // HOUR_MS, (to_ms - start_ms) // HOUR_MS
             for hour in range(first, max(first + 1, last)):
-                by_hour[hour] += max(rise, 0.0) / max(1, last - first)
+                by_hour[hour] += rise / max(1, last - first)
         came[name] = by_hour
     return Waste(start_ms, came)
+
+
+def _rises(rows: Sequence[tuple[int, float]]) -> Iterator[float]:
+    """Yield what came before each level but the first."""
+    levels = [level for _, level in rows]
+    ends = [at for at in range(1, len(levels)) if levels[at] < levels[at - 1] - DROP_PCT]
+    for first, last in pairwise([0, *ends, len(levels)]):
+        smooth = never_falling(levels[first:last])
+        if first:
+            yield smooth[0]
+        yield from (high - low for low, high in pairwise(smooth))

@@ -13,24 +13,12 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from stoep_gateway.backtest.waste import never_falling
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.report.courses import FULL_PCT
 from stoep_gateway.report.periods import Period
 
-__all__ = ["Came", "Lived", "came", "lived", "never_falling"]
-
-
-def never_falling(levels: Sequence[float]) -> list[float]:
-    """Return the nearest levels, by their squares, that never fall (isotonic regression)."""
-    blocks: list[tuple[float, int]] = []  # mean, count
-    for level in levels:
-        mean, count = level, 1
-        while blocks and blocks[-1][0] > mean:
-            before, number = blocks.pop()
-            mean = (mean * count + before * number) / (count + number)
-            count += number
-        blocks.append((mean, count))
-    return [mean for mean, count in blocks for _ in range(count)]
+__all__ = ["Came", "Lived", "came", "lived"]
 
 
 class Came:
