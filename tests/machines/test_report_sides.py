@@ -262,7 +262,7 @@ def test_what_makes_careful_is_said() -> None:
     assert cut is not None
     ours, other = side(cut, [400.0, 410.0, 420.0]), side(cut, [500.0, 510.0, 520.0])
     found = verdict.compare(
-        "schedule", ours, replace(other, unfit=2), containers=4, known_pct=80, settled_days=3
+        "schedule", ours, replace(other, unfit=1), containers=4, known_pct=80, settled_days=3
     )
     codes = [it.code for it in found.doubts]
     assert codes == ["not_over", "few_weeks", "known", "settling", "unfit", "left_out"]
@@ -271,6 +271,18 @@ def test_what_makes_careful_is_said() -> None:
     more = replace(before, waste={key: 0.8 * it for key, it in before.waste.items()})
     found = judged("before", side(OCTOBER, [400.0] * 4), more)
     assert [it.code for it in found.doubts] == ["season"]
+
+
+def test_what_does_not_fit_in_the_trucks_days_has_no_price() -> None:
+    ours, other = side(OCTOBER, [400.0] * 4), side(OCTOBER, [500.0] * 4)
+    count = verdict.figures(ours).emptyings + verdict.figures(other).emptyings
+    few, many = (
+        verdict.compare("schedule", replace(ours, unfit=unfit), other, containers=3, known_pct=95)
+        for unfit in (count // 10, count // 10 + 1)
+    )
+    assert (few.answer, few.reasons) == ("paid", ())
+    assert (many.answer, [it.code for it in many.reasons]) == ("unknown", ["too_unfit"])
+    assert f"of {count} emptyings did not fit" in Words("en").verdict(many)
 
 
 def test_no_waste_is_no_comparison() -> None:

@@ -207,6 +207,16 @@ TEXTS: dict[str, tuple[str, str]] = {
             " gedaan is); ze zijn tegen de gemiddelde kosten geteld."
         ),
     ),
+    "too_unfit": (
+        (
+            "{one} of {two} emptyings did not fit into a day of the configured trucks: what they"
+            " would cost is not known. Are the trucks, their shifts and the sites' hours right?"
+        ),
+        (
+            "{one} van de {two} ledigingen pasten niet in een dag van de ingestelde wagens: wat ze"
+            " zouden kosten is niet bekend. Kloppen de wagens, hun diensten en de openingstijden?"
+        ),
+    ),
     "left_out": (
         (
             "{one} of {two} containers are left out of the comparison: their levels are not known"

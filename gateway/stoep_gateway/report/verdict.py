@@ -35,6 +35,7 @@ METRICS: dict[str, Metric] = {
 _LEAST_SHARE = 2 / 3  # of the containers, whose levels have to be known
 _OTHER_WASTE = (0.85, 1.18)  # beyond, two periods are told to differ
 _FAR_OTHER_WASTE = (0.67, 1.5)  # beyond, they are not compared
+_MOST_UNFIT = 0.1  # of the emptyings, beyond the trucks' days; what more would cost nobody knows
 _FEW_WEEKS = 4
 _YEAR = 52
 KNOWN_WELL_PCT = 90.0
@@ -107,6 +108,9 @@ def compare(
         reasons.append(Doubt("no_waste"))
     elif not paired and not _FAR_OTHER_WASTE[0] <= a_day <= _FAR_OTHER_WASTE[1]:
         reasons.append(Doubt("waste", 100 * (a_day - 1)))
+    unfit, emptyings = ours.unfit + other.unfit, figures(ours).emptyings + figures(other).emptyings
+    if unfit > _MOST_UNFIT * emptyings:
+        reasons.append(Doubt("too_unfit", unfit, emptyings))
     doubts = _doubts(ours, other, paired, a_day, known_pct, settled_days, weeks)
     if containers - compared > 0 and not any(it.code == "levels" for it in reasons):
         doubts.append(Doubt("left_out", containers - compared, containers))
