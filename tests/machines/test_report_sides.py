@@ -201,7 +201,7 @@ def side(period: Period, eur: list[float], containers: int = 3) -> Side:
     for name in range(containers):
         for number, value in enumerate(eur):
             cells[str(name), number] = Figures(
-                frozenset(str(name)), DAY_MS, eur_rounds=value / containers
+                frozenset(str(name)), DAY_MS, emptyings=4, eur_rounds=value / containers
             )
             came[str(name), number] = 70.0
     return Side(period, cells, came)
@@ -262,7 +262,7 @@ def test_what_makes_careful_is_said() -> None:
     assert cut is not None
     ours, other = side(cut, [400.0, 410.0, 420.0]), side(cut, [500.0, 510.0, 520.0])
     found = verdict.compare(
-        "schedule", ours, replace(other, unfit=1), containers=4, known_pct=80, settled_days=3
+        "schedule", ours, replace(other, unfit=2), containers=4, known_pct=80, settled_days=3
     )
     codes = [it.code for it in found.doubts]
     assert codes == ["not_over", "few_weeks", "known", "settling", "unfit", "left_out"]
