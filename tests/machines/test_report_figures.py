@@ -1,6 +1,7 @@
 """Months by hand: what is counted of levels, emptyings, trips and plans, and that it adds up."""
 
 import datetime
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from stoep_gateway import config as configuration
 from stoep_gateway.backtest import town
 from stoep_gateway.collections.merging import merged
+from stoep_gateway.collections.outcome import Watched
 from stoep_gateway.config import Config
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.report import facts, figures, periods
@@ -157,6 +159,23 @@ def test_an_emptying_after_days_of_silence_was_when_the_container_was_empty(
     seen = facts.seen(config, Heard({"c1": levels}, merged(rows)), OCTOBER)
     assert [it.day.day for it in seen.emptyings] == [4, 8]
     assert seen.emptied_ms["c1"][1] == pytest.approx(at(8, 8), abs=HOUR_MS)
+
+
+def test_what_a_driver_told_and_levels_deny_is_no_emptying(config: Config) -> None:
+    levels = {"c1": hourly(at(5), [90.0] * 24), "c2": hourly(at(5), [90.0] * 7 + [1.0] * 17)}
+    rows = [by(it, at(5, 6.5), "driver") for it in levels]
+    stop = Watched("", "truck-1", at(5, 6.25), at(5, 6), at(5, 8.25))
+    stops = {it: replace(stop, container=it) for it in levels}
+    for it, of in levels.items():
+        for level in of:
+            stops[it] = stops[it].seen(*level)
+    heard = Heard(levels, merged(rows), watched={"2026-10-05": stops})
+    assert [it[1:] for it in facts.kept(heard, OCTOBER)] == [
+        ("c1", "truck-1", "contradicted"),
+        ("c2", "truck-1", "confirmed"),
+    ]
+    seen = facts.seen(config, facts.believed(heard, OCTOBER), OCTOBER)
+    assert [it.container for it in seen.emptyings] == ["c2"]
 
 
 def test_a_trip_is_shared_by_the_containers_that_it_emptied(config: Config) -> None:

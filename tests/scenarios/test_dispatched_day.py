@@ -189,13 +189,14 @@ def test_what_a_driver_said_and_a_sensor_saw_is_one_emptying(tmp_path: Path) -> 
             assert office.say("1", "done", "full", fill_pct=96)["truck"] == "t1"
             town.fill_pct["full"] = 0
             assert office.say("2", "include", "asked")["result"] == "accepted"
+            assert office.say("3", "done", "denied")["result"] == "accepted"
             town.until(6, 11)
-            planned = [(it, "planned") for it in ("denied", "asked", "dump")]
-            office.sees_stops(("full", "done"), *planned)
+            done = [(it, "done") for it in ("full", "denied")]
+            office.sees_stops(*done, ("asked", "planned"), ("dump", "planned"))
             town.until(9, 30)
             statuses = {
                 "full": ("confirmed", ["sensor", "driver"]),
-                "denied": ("contradicted", []),
+                "denied": ("contradicted", ["driver"]),
                 "asked": ("unknown", []),
             }
             office.sees_outcome("06:00", statuses)
@@ -208,8 +209,10 @@ def test_what_a_driver_said_and_a_sensor_saw_is_one_emptying(tmp_path: Path) -> 
             town.kill()
             office.close()
     with closing(sqlite3.connect(town.folder / "stoep.db")) as connection:
-        rows = connection.execute("SELECT container, source FROM collection ORDER BY 2").fetchall()
-    assert rows == [("full", "driver"), ("full", "sensor")]
+        rows = connection.execute(
+            "SELECT container, source FROM collection ORDER BY 1, 2"
+        ).fetchall()
+    assert rows == [("denied", "driver"), ("full", "driver"), ("full", "sensor")]
     table = tmp_path / "month.csv"
     assert report.main(["month", DATE[:7], "--config", str(town.file), "--csv", str(table)]) == 0
     lines = table.read_text(encoding="utf-8-sig").splitlines()

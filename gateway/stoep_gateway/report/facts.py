@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stoep_gateway.collections import outcome
 from stoep_gateway.collections.merging import Collection
-from stoep_gateway.collections.outcome import Watched
+from stoep_gateway.collections.outcome import Outcome, Watched
 from stoep_gateway.config import Config
 from stoep_gateway.forecast.calendar import DAY_MS, HOUR_MS
 from stoep_gateway.insight import filling
@@ -22,7 +22,7 @@ from stoep_gateway.report.periods import Period
 from stoep_gateway.report.sides import Past
 from stoep_gateway.store.records import CollectionRow
 
-__all__ = ["Heard", "Seen", "kept", "past", "seen", "shown", "watched"]
+__all__ = ["Heard", "Seen", "believed", "kept", "past", "seen", "shown", "watched"]
 
 _ROUND_MS = 8 * HOUR_MS
 _LEAST_KNOWN = 0.7  # of the time, for a container's waste to be told
@@ -139,17 +139,31 @@ def watched(plan: Plan, levels: Mapping[str, Sequence[tuple[int, float]]]) -> di
     return found
 
 
+def believed(heard: Heard, period: Period) -> Heard:
+    """Return the same without emptyings that somebody told of and levels deny."""
+    denied = {
+        one.collection
+        for it in _outcomes(heard, period).values()
+        for one in it.stops
+        if one.status == "contradicted"
+    }
+    return replace(heard, collections=[it for it in heard.collections if it not in denied])
+
+
 def kept(heard: Heard, period: Period) -> list[Kept]:
     """Return what became of every planned stop, and the emptyings of planned days without one."""
     found: list[Kept] = []
-    days = outcome.outcomes(
-        heard.watched, heard.collections, lambda at_ms: period.day_of(at_ms).isoformat()
-    )
-    for date, it in days.items():
+    for date, it in _outcomes(heard, period).items():
         day = datetime.date.fromisoformat(date)
         found += [Kept(day, one.stop.container, one.stop.truck, one.status) for one in it.stops]
         found += [Kept(day, one.container, one.truck, "unplanned") for one in it.unplanned]
     return found
+
+
+def _outcomes(heard: Heard, period: Period) -> dict[str, Outcome]:
+    return outcome.outcomes(
+        heard.watched, heard.collections, lambda at_ms: period.day_of(at_ms).isoformat()
+    )
 
 
 def past(heard: Heard, seen_: Seen, period: Period, from_ms: int) -> Past:

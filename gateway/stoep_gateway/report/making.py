@@ -65,6 +65,8 @@ def make(
 
     Without something to ``drive`` with there are no costs, and so no comparison.
     """
+    kept = facts.kept(heard, period)
+    heard = facts.believed(heard, period)
     seen = facts.seen(config, heard, period)
     trips = () if drive is None else sides.driven(seen.emptyings, period, drive)[0]
     told = Facts(
@@ -74,7 +76,7 @@ def make(
         heard.false_ms,
         seen.emptyings,
         trips,
-        facts.kept(heard, period),
+        kept,
     )
     comparison = None
     if drive is not None and (before is not None or schedule is not None):

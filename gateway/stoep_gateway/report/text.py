@@ -51,7 +51,7 @@ def month_doubts(report: Report, words: Words) -> list[str]:
     if not report.period.whole:
         said.append(words.text("not_over", one=report.period.days))
     if known_pct is not None and known_pct < KNOWN_WELL_PCT:
-        said.append(words.text("known_month", one=int(known_pct)))
+        said.append(words.text("known_month", one=round(known_pct)))
     return said
 
 
