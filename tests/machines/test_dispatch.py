@@ -128,7 +128,7 @@ def test_rounds_that_are_over_or_were_never_planned(road: Config, first: Plan) -
     assert [answer("include", hours, None) for hours in (-1, 3.9, 4.1)] == [
         None,
         None,
-        "it is too late for rounds on 2026-10-20",
+        "it is too late for rounds on 2026-10-20; name another date",
     ]
     assert [answer("done", 12, it) for it in (first, None)] == [None, None]
     # When that one was planned, somebody had set the clock years ahead.

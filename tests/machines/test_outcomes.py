@@ -105,6 +105,17 @@ def test_what_no_plan_had_is_unplanned_on_its_date():
     assert found.unplanned == (others[0],)
 
 
+def test_an_emptying_that_two_dates_could_have_is_of_the_nearer_stop():
+    """After a day of silence: seen between two readings, after the one stop and at the other."""
+    days = {
+        DATE: follow({}, plan(stops=[stop("a", 2)])),
+        NEXT_DATE: follow({}, plan(stops=[stop("a", 26)], starts_h=24, planned_h=24)),
+    }
+    found = outcomes(days, [told(26, after_ms=at(2.5))], date_of)
+    assert [it.status for it in found[DATE].stops] == ["unknown"]
+    assert [it.status for it in found[NEXT_DATE].stops] == ["confirmed"]
+
+
 def test_each_emptying_is_of_one_stop():
     days = {
         DATE: follow({}, plan(stops=[stop("a", 16)])),

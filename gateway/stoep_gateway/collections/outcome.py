@@ -13,7 +13,7 @@ high as before, whoever says that it was emptied. All else is *unknown*, with th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import orjson
@@ -136,37 +136,51 @@ def outcomes(
 
     ``collections`` are all of these dates and of half a day around; ``date_of`` a time's date.
     """
-    left: dict[str, list[Collection]] = {}
-    for told in collections:
-        left.setdefault(told.container, []).append(told)
+    told: dict[str, list[Collection]] = {}
+    for it in collections:
+        told.setdefault(it.container, []).append(it)
+    fitting = sorted(
+        (gap, date, number, it.container)
+        for date, its in days.items()
+        for it in its.values()
+        for number, collection in enumerate(told.get(it.container, ()))
+        if (gap := _apart(it, collection)) is not None
+    )
+    found: dict[tuple[str, str], Collection] = {}
+    taken = set()
+    for _, date, number, container in fitting:
+        if (date, container) not in found and (container, number) not in taken:
+            found[date, container] = told[container][number]
+            taken.add((container, number))
+    rest = [
+        it
+        for container, its in told.items()
+        for number, it in enumerate(its)
+        if (container, number) not in taken
+    ]
+    rest.sort(key=lambda it: it.at_ms)
     judged = {}
     for date in sorted(days):
-        stops = []
-        for it in days[date].values():
-            collection = _nearest(it, left.get(it.container, ()))
-            if collection is not None:
-                left[it.container].remove(collection)
-            if collection is not None or it.in_force:
-                stops.append(_judged(it, collection))
+        stops = [
+            _judged(it, found.get((date, it.container)))
+            for it in days[date].values()
+            if it.in_force or (date, it.container) in found
+        ]
         judged[date] = tuple(sorted(stops, key=lambda it: (it.stop.eta_ms, it.stop.container)))
-    rest = sorted((it for its in left.values() for it in its), key=lambda it: it.at_ms)
     return {
         date: Outcome(date, stops, tuple(it for it in rest if date_of(it.at_ms) == date))
         for date, stops in judged.items()
     }
 
 
-def _nearest(stop: Watched, collections: Sequence[Collection]) -> Collection | None:
-    def apart(it: Collection) -> tuple[int, int]:
-        gap_ms = apart_ms(it.at_ms, it.after_ms, stop.eta_ms, None)
-        return gap_ms, abs(it.at_ms - stop.eta_ms)
-
-    def fits(it: Collection) -> bool:
-        if it.date_only:
-            return apart(it)[0] <= WITHIN_DATE_MS
-        return apart(it)[0] <= WITHIN_MS and it.at_ms >= stop.planned_ms - _KNOWN_MS
-
-    return min(filter(fits, collections), key=apart, default=None)
+def _apart(stop: Watched, it: Collection) -> tuple[int, int] | None:
+    """Return how far an emptying is from a stop, in order of closeness; None: it is not its."""
+    gap_ms = apart_ms(it.at_ms, it.after_ms, stop.eta_ms, None)
+    if it.date_only:
+        fits = gap_ms <= WITHIN_DATE_MS
+    else:
+        fits = gap_ms <= WITHIN_MS and it.at_ms >= stop.planned_ms - _KNOWN_MS
+    return (gap_ms, abs(it.at_ms - stop.eta_ms)) if fits else None
 
 
 def _judged(stop: Watched, collection: Collection | None) -> Judged:

@@ -74,8 +74,7 @@ def run(options: argparse.Namespace) -> int:
         if options.json:
             print("\n".join(map(json.dumps, answer["decisions"])))
         else:
-            for it in answer["decisions"]:
-                print(_line(it))
+            print("\n".join(map(_line, answer["decisions"])) or "nothing is decided")
         return 0
     said = {
         name: getattr(options, name, None)
@@ -100,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
                 continue
             about = container or said["place"] or options.truck
             known = " (known already)" if answer["result"] == "known" else ""
-            print(f"{answer['date']}, {about}: {answer['holds'] or 'nothing'}{known}")
+            print(f"{answer['date']}, {about}: {answer['holds'] or 'nothing is decided'}{known}")
     if refused:
         raise FatalError("\n".join(refused))
     return 0

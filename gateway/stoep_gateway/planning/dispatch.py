@@ -413,7 +413,7 @@ def _date(word: Word, config: Config, now_ms: int, in_force: Plan | None) -> str
             raise _Refused(f"the rounds of {date} are over")
         late_s = -seconds_of(config, config.planning.at, now_ms)
         if date == today != driven and late_s > _LATEST_S:
-            raise _Refused(f"it is too late for rounds on {date}")
+            raise _Refused(f"it is too late for rounds on {date}; name another date")
         if date != driven and (next_one := round_on(config, date)) != date:
             raise _Refused(f"there are no rounds on {date}; the next ones are on {next_one}")
     return date.isoformat()
