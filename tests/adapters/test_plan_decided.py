@@ -101,7 +101,7 @@ async def test_a_day_of_decisions(gateway: Gateway, plan: Said) -> None:
         (("include", "c5", "--id", "x"), [f"{TODAY}, c5: include"]),
         (("include", "c5", "--id", "x"), [f"{TODAY}, c5: include (known already)"]),
         (("exclude", "c3", "--date", TOMORROW), [f"{TOMORROW}, c3: exclude"]),
-        (("undo", "c4"), [f"{TODAY}, c4: nothing"]),
+        (("undo", "c4"), [f"{TODAY}, c4: nothing is decided"]),
     ):
         assert await plan(*line) == (0, told)
     await gateway.pass_s(10)

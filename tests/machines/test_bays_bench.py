@@ -116,7 +116,7 @@ def test_detector_is_right_with_every_trouble_on_by_the_held_out_seeds():
 
 COUNTS = st.integers(-65536, 65534)
 LOOKS = st.lists(
-    st.tuples(st.tuples(COUNTS, COUNTS, COUNTS), st.integers(0, 10**8), st.integers(-320, 480)),
+    st.tuples(st.tuples(COUNTS, COUNTS, COUNTS), st.integers(1, 10**8), st.integers(-320, 480)),
     max_size=40,
 )
 
