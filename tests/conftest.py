@@ -16,8 +16,9 @@ settings.load_profile("stoep")
 @pytest.fixture(autouse=True)
 def _logging_ends_with_its_test() -> Iterator[None]:
     """A command's log goes to the error output of its test, which is closed for the next ones."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    logger = logging.getLogger("stoep_gateway")
+    handlers, level, propagate = logger.handlers[:], logger.level, logger.propagate
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate = propagate
