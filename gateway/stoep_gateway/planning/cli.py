@@ -32,8 +32,6 @@ from stoep_gateway.store.latest import read_forecasts, read_latest
 
 __all__ = ["main"]
 
-_YEARS = (2000, 2999)
-
 
 class _Level(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -94,7 +92,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=f"else the running gateway's control socket (default: {control_client.DEFAULT_PATH})",
     )
-    show.add_argument("--at", type=_time, help="plan for this time, e.g. 2026-01-31T06:00Z")
+    show.add_argument(
+        "--at", type=decide_cli.utc_ms, help="plan for this time, e.g. 2026-01-31T06:00Z"
+    )
     show.add_argument(
         "--format",
         choices=("text", "json", *FORMATS),
@@ -109,30 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _time(text: str) -> int:
-    """Return UTC milliseconds; a time without an offset is UTC."""
-    try:
-        parsed = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("a time is written 2026-01-31T06:00Z") from None
-    if not _YEARS[0] <= parsed.year <= _YEARS[1]:
-        raise argparse.ArgumentTypeError("a time is of the years {} to {}".format(*_YEARS))
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=datetime.UTC)
-    return round(parsed.timestamp() * 1000)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat()
-
-
 def _show(options: argparse.Namespace) -> int:
     if options.config is None:
         return _asked(options)
     config = configuration.load(options.config)
     if not config.trucks:
         raise ConfigError([Mistake(str(options.config), 0, "a round needs at least one [[truck]]")])
-    now_ms: int = _time(_now()) if options.at is None else options.at
+    now = datetime.datetime.now(datetime.UTC)
+    now_ms: int = round(now.timestamp() * 1000) if options.at is None else options.at
     if options.levels is not None and options.file is not None:
         raise FatalError("levels are from a FILE or from --levels, not from both")
     if options.levels is not None:

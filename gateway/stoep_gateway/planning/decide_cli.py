@@ -13,8 +13,11 @@ from typing import Any
 
 from stoep_gateway import control_client
 from stoep_gateway.errors import FatalError
+from stoep_gateway.publish.messages import utc
 
-__all__ = ["ACTIONS", "add", "run"]
+__all__ = ["ACTIONS", "add", "run", "utc_ms"]
+
+_YEARS = (2000, 2999)
 
 _HELP = {
     "include": "have containers emptied",
@@ -51,7 +54,7 @@ def add(actions: Any) -> None:
                 "--unloaded", metavar="PLACE", dest="place", help="the truck has unloaded there"
             )
         if name in ("done", "skip"):
-            parser.add_argument("--at", metavar="TIME", type=_time, help="when; default: now")
+            parser.add_argument("--at", metavar="TIME", type=utc_ms, help="when; default: now")
         if name == "done":
             parser.add_argument("--fill-pct", type=float, metavar="PCT", help="how full it was")
             parser.add_argument("--weight-kg", type=float, metavar="KG", help="what it weighed")
@@ -80,7 +83,8 @@ def run(options: argparse.Namespace) -> int:
         name: getattr(options, name, None)
         for name in ("truck", "place", "date", "fill_pct", "weight_kg")
     }
-    said["time_utc"] = getattr(options, "at", None)
+    at_ms = getattr(options, "at", None)
+    said["time_utc"] = None if at_ms is None else utc(at_ms)
     containers = getattr(options, "containers", None) or [None]
     if options.id is not None and len(containers) > 1:
         raise FatalError("--id names one decision: say it of one container")
@@ -117,11 +121,14 @@ def _line(it: dict[str, Any]) -> str:
     return f"{it['date']}  {it['time_utc']}  {it['action']} {about}{more}  ({it['sender']})"
 
 
-def _time(text: str) -> str:
+def utc_ms(text: str) -> int:
+    """Return UTC milliseconds, for argparse; a time without an offset is UTC."""
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError("a time is written 2026-01-31T06:00Z") from None
+    if not _YEARS[0] <= moment.year <= _YEARS[1]:
+        raise argparse.ArgumentTypeError("a time is of the years {} to {}".format(*_YEARS))
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    return moment.isoformat()
+    return round(moment.timestamp() * 1000)
