@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from stoep_gateway.assets import states
 from stoep_gateway.assets.states import ContainerState
 from stoep_gateway.insight.filling import FillTrack
-from stoep_gateway.planning import cli
+from stoep_gateway.planning import cli, decide_cli
 from stoep_gateway.planning.text import for_people
 from street import START_MS, example
 
@@ -160,6 +161,19 @@ def test_mistakes_in_the_configuration(tmp_path: Path, capsys: pytest.CaptureFix
     path.write_text('site = "a"\n', encoding="utf-8")
     code, _, err = show(capsys, "--config", path)
     assert (code, err) == (2, f"{path}: a round needs at least one [[truck]]\n")
+
+
+def test_a_time_without_an_offset_is_utc_wherever_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("TZ", "Europe/Amsterdam")
+            time.tzset()
+            assert decide_cli.utc_ms("2026-07-01T06:00") == 1_782_885_600_000
+            assert decide_cli.utc_ms("2026-07-01T06:00+02:00") == 1_782_878_400_000
+    finally:
+        time.tzset()
 
 
 def test_a_time_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
